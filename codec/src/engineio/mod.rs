@@ -1,0 +1,17 @@
+//! Engine.IO packets: what keeps a session alive, and the envelope of every Socket.IO packet.
+//!
+//! ```text
+//! WebSocket text frame     <digit><data>               WebSocket binary frame    <data>, always a message
+//! polling body             <packet> 1e <packet> ...    binary in a polling body  b<base64>
+//! ```
+//!
+//! Source: Engine.IO protocol, revision 4.
+
+pub mod base64;
+mod open;
+mod packet;
+pub mod payload;
+
+pub use open::Open;
+pub use packet::{Packet, PacketError, PacketKind, TextPacket, decode_text};
+pub use payload::{PayloadEncoder, PolledPacket};

@@ -1,0 +1,25 @@
+//! WebSocket: from an HTTP request to messages and back.
+//!
+//! ```text
+//! handshake (request -> 101)     frame (header <-> bytes) -> mask -> message (fragments, control frames)     close
+//! ```
+//!
+//! Receiving is [`Receiver`]: it unmasks in the buffer where the bytes arrived, and copies only what a buffer's end cut
+//! off. Sending is a header in front of the payload ([`encode_header`]); servers never mask.
+//! Source: RFC 6455. No extensions.
+
+pub mod close;
+mod frame;
+mod handshake;
+mod mask;
+mod message;
+
+pub use frame::{
+    CONTROL_PAYLOAD_BYTES_MAX, FrameError, FrameHeader, HEADER_BYTES_MAX, Opcode, decode_header,
+    encode_header, encode_header_masked, header_len,
+};
+pub use handshake::{
+    HandshakeError, HandshakeKey, accept_key, validate, write_switching_protocols,
+};
+pub use mask::apply as apply_mask;
+pub use message::{MessageError, MessageLimits, Payload, Received, Receiver, Role};
