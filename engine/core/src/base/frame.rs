@@ -1,0 +1,114 @@
+//! Encoded bytes that many receivers share.
+//!
+//! ```text
+//! bytes    [ws header|'4' packet][ws header|attachment] ...     exactly what a WebSocket client gets
+//! packets  [ text 2..40        ][ binary 42..1066     ]         where the bodies are, for polling
+//! ```
+//! A frame is one unit of an outbox: its packets are adjacent on the wire (header and attachments of a binary
+//! event must be). Within a shard it is counted without atomics; `Encoded` is what crosses shards, so a
+//! broadcast costs one atomic count per shard and plain counts per session.
+
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use smallvec::SmallVec;
+
+/// Where the body of one Engine.IO packet lies within a frame's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketBounds {
+    /// First byte of the body (the packet's type digit for text).
+    pub start: u32,
+    /// One past its last byte.
+    pub end: u32,
+    /// A binary message, which polling sends as base64.
+    pub is_binary: bool,
+}
+
+/// Finished bytes and the packets in them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// What goes to a WebSocket.
+    pub bytes: Vec<u8>,
+    /// The packets in `bytes`, in order; empty for raw bytes such as an HTTP answer.
+    pub packets: SmallVec<[PacketBounds; 1]>,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Own(Encoded),
+    Shared(Arc<Encoded>),
+}
+
+/// A counted reference to encoded bytes. Cloning costs one plain increment.
+#[derive(Clone, Debug)]
+pub struct Frame(Rc<Storage>);
+
+impl Frame {
+    /// Bytes for receivers of this shard only.
+    #[must_use]
+    pub fn new(encoded: Encoded) -> Self {
+        Self(Rc::new(Storage::Own(encoded)))
+    }
+
+    /// Raw bytes without packets: an HTTP answer, joined frames.
+    #[must_use]
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        Self::new(Encoded { bytes, packets: SmallVec::new() })
+    }
+
+    /// Bytes that other shards hold as well.
+    #[must_use]
+    pub fn shared(encoded: Arc<Encoded>) -> Self {
+        Self(Rc::new(Storage::Shared(encoded)))
+    }
+
+    /// All bytes; they do not move while any clone of this frame lives.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.encoded().bytes
+    }
+
+    /// The packets within [`Self::bytes`].
+    #[must_use]
+    pub fn packets(&self) -> &[PacketBounds] {
+        &self.encoded().packets
+    }
+
+    #[inline]
+    fn encoded(&self) -> &Encoded {
+        match &*self.0 {
+            Storage::Own(encoded) => encoded,
+            Storage::Shared(encoded) => encoded,
+        }
+    }
+
+    /// Number of bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Whether both are the very same frame.
+    #[inline]
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The buffer back, if nobody else holds the frame and it was not shared with other shards.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        match Rc::into_inner(self.0)? {
+            Storage::Own(encoded) => Some(encoded.bytes),
+            Storage::Shared(_) => None,
+        }
+    }
+}

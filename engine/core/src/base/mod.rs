@@ -1,0 +1,11 @@
+//! What knows nothing of the domain: names, slabs, bits, time, the wheel, shared bytes, the seed.
+//!
+//! Everything here is usable by every floor and uses none of them.
+
+pub mod bit_set;
+pub mod frame;
+pub mod id;
+pub mod seed;
+pub mod slab;
+pub mod time;
+pub mod wheel;

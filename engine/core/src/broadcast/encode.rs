@@ -1,0 +1,97 @@
+//! Events, acknowledgements and control packets to frames; the only place where outgoing bytes are made.
+//!
+//! ```text
+//!   [ws header|'4' '2' /nsp, id [json]]                          without attachments
+//!   [ws header|'4' '5' n- /nsp, id [json]][ws header|attachment]..   with them: one frame, never interleaved
+//! ```
+//! Cost: two allocations (the header's, the frame's exact size) and one copy of the JSON, whatever the number of receivers.
+
+use crate::base::frame::{Encoded, Frame, PacketBounds};
+use crate::door::EventParts;
+use alloc::vec::Vec;
+use ringio_codec::socketio::PacketKind;
+use ringio_codec::socketio::encode as socketio;
+use ringio_codec::websocket::{self as websocket, Opcode};
+
+/// Longest header of a packet besides its namespace: type digits, attachment count, id.
+const PACKET_HEADER_BYTES_MAX: usize = 48;
+
+/// An event, with the id under which it is to be acknowledged.
+#[must_use]
+pub fn event(namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
+    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, id, parts)
+}
+
+/// The acknowledgement of the client's event `id`.
+#[must_use]
+pub fn acknowledgement(namespace: &str, id: u64, parts: EventParts<'_>) -> Encoded {
+    packet(PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts)
+}
+
+fn packet(plain: PacketKind, binary: PacketKind, namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
+    let count = u32::try_from(parts.attachments.len()).unwrap_or(u32::MAX);
+    let kind = if count == 0 { plain } else { binary };
+    let mut header = Vec::with_capacity(PACKET_HEADER_BYTES_MAX + namespace.len());
+    header.push(b'4');
+    socketio::encode_header(&mut header, kind, count, namespace, id);
+    let text_len = header.len() + parts.json.len();
+    let attachments_len: usize =
+        parts.attachments.iter().map(|bytes| websocket::header_len(bytes.len() as u64) + bytes.len()).sum();
+    let mut encoded = Encoded::default();
+    encoded.bytes.reserve_exact(websocket::header_len(text_len as u64) + text_len + attachments_len);
+    websocket::encode_header(&mut encoded.bytes, Opcode::Text, text_len as u64);
+    let start = encoded.bytes.len();
+    encoded.bytes.extend_from_slice(&header);
+    encoded.bytes.extend_from_slice(parts.json);
+    push_bounds(&mut encoded, start, false);
+    for attachment in parts.attachments {
+        websocket::encode_header(&mut encoded.bytes, Opcode::Binary, attachment.len() as u64);
+        let start = encoded.bytes.len();
+        encoded.bytes.extend_from_slice(attachment);
+        push_bounds(&mut encoded, start, true);
+    }
+    encoded
+}
+
+/// One engine message of the application's own (Engine.IO without Socket.IO).
+#[must_use]
+pub fn engine_message(data: &[u8], is_binary: bool) -> Encoded {
+    let mut encoded = Encoded::default();
+    let len = data.len() + usize::from(!is_binary);
+    websocket::encode_header(&mut encoded.bytes, if is_binary { Opcode::Binary } else { Opcode::Text }, len as u64);
+    let start = encoded.bytes.len();
+    if !is_binary {
+        encoded.bytes.push(b'4');
+    }
+    encoded.bytes.extend_from_slice(data);
+    push_bounds(&mut encoded, start, is_binary);
+    encoded
+}
+
+/// A text packet as it is: `2`, `3probe`, `40{"sid":..}`.
+#[must_use]
+pub fn text_frame(text: &[u8]) -> Frame {
+    let mut encoded = Encoded::default();
+    encoded.bytes.reserve_exact(websocket::header_len(text.len() as u64) + text.len());
+    websocket::encode_header(&mut encoded.bytes, Opcode::Text, text.len() as u64);
+    let start = encoded.bytes.len();
+    encoded.bytes.extend_from_slice(text);
+    push_bounds(&mut encoded, start, false);
+    Frame::new(encoded)
+}
+
+/// A WebSocket control frame.
+#[must_use]
+pub fn control_frame(opcode: Opcode, payload: &[u8]) -> Frame {
+    let mut bytes = Vec::with_capacity(websocket::header_len(payload.len() as u64) + payload.len());
+    websocket::encode_header(&mut bytes, opcode, payload.len() as u64);
+    bytes.extend_from_slice(payload);
+    Frame::raw(bytes)
+}
+
+fn push_bounds(encoded: &mut Encoded, start: usize, is_binary: bool) {
+    let bound =
+        |at: usize| u32::try_from(at).expect("a frame stays below 4 GiB: emits are bounded by memory long before");
+    let bounds = PacketBounds { start: bound(start), end: bound(encoded.bytes.len()), is_binary };
+    encoded.packets.push(bounds);
+}

@@ -1,0 +1,3 @@
+//! Floor 5: one packet for many receivers, encoded once.
+
+pub mod encode;

@@ -1,0 +1,96 @@
+//! Floor 1: one TCP connection, from bytes to requests and WebSocket messages.
+//!
+//! ```text
+//!            head complete           answered
+//!   Head ---------------------> Body / Waiting -------> Head          HTTP, keep-alive
+//!     |  GET upgrade
+//!     +-----------------------> WebSocket ------------> Closing
+//!     |  the session lives elsewhere
+//!     +-----------------------> Moving ---------------> (the other shard)
+//! ```
+//! A connection without a half-arrived request or message owns no buffer. Its deadline is absolute per state.
+
+pub mod body;
+pub mod request;
+pub mod transmit;
+
+use crate::base::id::{FileId, SessionKey, ShardIndex, TimerKey};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use body::Body;
+use core::net::SocketAddr;
+use ringio_codec::websocket::Receiver;
+use transmit::Transmit;
+
+/// One TCP connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The driver's name for it.
+    pub file: FileId,
+    /// The peer, unless the transport has none.
+    pub address: Option<SocketAddr>,
+    /// Where it stands.
+    pub state: State,
+    /// Its deadline in the present state.
+    pub timer: Option<TimerKey>,
+    /// What waits to be sent, besides the session's outbox.
+    pub transmit: Transmit,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub enum State {
+    /// Reads a request head; `rest` is what has arrived of it (empty, without memory, between requests).
+    Head {
+        /// The head's first bytes.
+        rest: Vec<u8>,
+    },
+    /// Reads the body of a POST.
+    Body(Box<Body>),
+    /// A GET waits for packets of its session.
+    Waiting {
+        /// Whose packets.
+        session: SessionKey,
+        /// Whether the connection stays open after the answer.
+        keep_alive: bool,
+        /// What arrived behind the request.
+        rest: Vec<u8>,
+    },
+    /// Speaks WebSocket for a session: its transport, or probing to become it.
+    WebSocket {
+        /// Whose.
+        session: SessionKey,
+        /// Holds a half-arrived message.
+        receiver: Receiver,
+    },
+    /// Has said or will say FIN once everything is sent, and waits for the peer's; what still arrives is dropped.
+    Closing,
+    /// On its way to the shard of its session; `rest` is the request and what follows it.
+    Moving {
+        /// Where to.
+        target: ShardIndex,
+        /// Bytes for the other shard.
+        rest: Vec<u8>,
+    },
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(file: FileId, address: Option<SocketAddr>) -> Self {
+        Self { file, address, state: State::Head { rest: Vec::new() }, timer: None, transmit: Transmit::default() }
+    }
+
+    /// Bytes of unfinished requests and messages held for it.
+    #[must_use]
+    pub fn receive_bytes_held(&self) -> usize {
+        match &self.state {
+            State::Head { rest } | State::Waiting { rest, .. } | State::Moving { rest, .. } => rest.capacity(),
+            State::Body(body) => body.capacity(),
+            State::WebSocket { receiver, .. } => receiver.held_bytes(),
+            State::Closing => 0,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Connection>() <= 176, "a million connections: every byte is a megabyte");

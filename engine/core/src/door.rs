@@ -1,0 +1,327 @@
+//! The door: everything that enters or leaves the core.
+//!
+//! ```text
+//! kernel --handle_*(now, ..)--> shard --poll_event--> application --methods of Shard--> shard --poll_output--> kernel
+//!                                 ^ handle_peer                                         poll_peer_message v
+//!                                 +---------------------------- other shards -------------------------------+
+//! ```
+//! `handle_*` says that something happened, `poll_*` asks what to do about it, until `None`.
+
+use crate::base::frame::{Encoded, Frame};
+use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
+use crate::base::seed::Sid;
+use crate::room::select::Target;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::any::Any;
+use core::net::SocketAddr;
+use core::ops::Range;
+
+/// What the kernel is to do.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Output {
+    /// Send `frame` from `offset` on; one send per connection is in flight at a time.
+    Send { file: FileId, frame: Frame, offset: usize },
+    /// Say FIN after what has been sent.
+    ShutdownWrite { file: FileId },
+    /// Close the connection.
+    Close { file: FileId },
+    /// Hand the connection to the shard that owns its session.
+    Transfer { file: FileId, target: ShardIndex },
+    /// Take over a connection that another shard handed here and receive on it.
+    Adopt { file: FileId, connection: ConnectionKey },
+}
+
+/// What the application hears.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Event {
+    /// A client asks to join a namespace: answer with `accept_socket` or `refuse_socket`.
+    ConnectRequested { socket: SocketKey },
+    /// A client sent an event.
+    Message { socket: SocketKey, message: Message },
+    /// A client acknowledged; `waiter` is what `emit_with_ack` was given.
+    AckReceived { waiter: u64, message: Message },
+    /// An acknowledgement will not come.
+    AckFailed { waiter: u64, failure: AckFailure },
+    /// The socket is leaving; its rooms are still there.
+    Disconnecting { socket: SocketKey, reason: DisconnectReason },
+    /// The socket has left its rooms.
+    Disconnected { socket: SocketKey, reason: DisconnectReason },
+    /// Nothing will be heard of this socket any more: forget what was kept for it. Also comes for a refused socket.
+    Released { socket: SocketKey },
+    /// The client broke the protocol; its connection is being closed.
+    ProtocolError { socket: SocketKey, error: &'static str },
+    /// Somebody wants to know these sockets: answer with `reply_fetch`.
+    FetchRequested { request: FetchRequest, sockets: Vec<SocketKey> },
+    /// The answer to `fetch_sockets`. `missing` shards did not answer in time.
+    Fetched { waiter: u64, sockets: Vec<SocketDescription>, missing: u16 },
+    /// What the application of another shard sent with `send_to_peer`.
+    FromPeer { from: ShardIndex, message: Box<dyn Any + Send> },
+    /// `Options::engine_only`: a session opened.
+    EngineOpened { session: crate::base::id::SessionKey },
+    /// `Options::engine_only`: a message came.
+    EngineMessage { session: crate::base::id::SessionKey, data: Data, is_binary: bool },
+    /// `Options::engine_only`: a session ended.
+    EngineClosed { session: crate::base::id::SessionKey, reason: DisconnectReason },
+}
+
+/// Where received bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In the bytes just received, which the event is handed out with.
+    Received(Range<u32>),
+    /// In a buffer of their own, from `start` on.
+    Owned {
+        /// The buffer.
+        bytes: Vec<u8>,
+        /// Where the data begins in it.
+        start: u32,
+    },
+}
+
+impl Data {
+    /// The bytes, given those that the event came with.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, received: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Received(range) => &received[range.start as usize..range.end as usize],
+            Self::Owned { bytes, start } => &bytes[*start as usize..],
+        }
+    }
+}
+
+/// An event or an acknowledgement from a client: raw JSON (validated), bounds within it, attachments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The JSON array: `["name",1,{..}]`, or the arguments alone of an acknowledgement: `[1,{..}]`.
+    pub data: Data,
+    /// The event's name without quotes, relative to `data`; empty for acknowledgements.
+    pub name: Range<u32>,
+    /// Whether the name contains JSON escapes (`\u0041`) and must be unescaped before it is compared.
+    pub name_has_escapes: bool,
+    /// The arguments without brackets and name, relative to `data`: `1,{..}`.
+    pub arguments: Range<u32>,
+    /// Number of arguments.
+    pub argument_count: u32,
+    /// The client wants an acknowledgement under this id.
+    pub id: Option<u64>,
+    /// Binary parts, referred to by placeholders.
+    pub attachments: Vec<Bytes>,
+}
+
+/// One event or acknowledgement to encode: a complete JSON array and its attachments.
+#[derive(Clone, Copy, Debug)]
+pub struct EventParts<'a> {
+    /// `["name",1,{"_placeholder":true,"num":0}]`
+    pub json: &'a [u8],
+    /// In the order of the placeholders.
+    pub attachments: &'a [Bytes],
+}
+
+/// How to emit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmitFlags {
+    /// Drop it for clients that cannot take it at this instant.
+    pub volatile: bool,
+    /// Only to sockets of this server.
+    pub local: bool,
+}
+
+/// Why an emit reached nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmitError {
+    /// The socket's client is gone.
+    Disconnected,
+    /// More bytes wait for this client than `outbox_bytes_max` allows.
+    OutboxFull,
+    /// The emit was volatile and the client could not take it at this instant.
+    NotWritable,
+}
+
+/// Why an acknowledgement will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckFailure {
+    /// The time given has passed.
+    Timeout,
+    /// The client left first.
+    Disconnected,
+}
+
+/// Why a socket left, with Node's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DisconnectReason {
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server made it leave: `disconnect`, `disconnect_sockets`.
+    ServerNamespaceDisconnect,
+    /// The connection was closed by the client or the network.
+    TransportClose,
+    /// The connection broke, or the client broke a rule of the transport.
+    TransportError,
+    /// The client did not answer a ping in time.
+    PingTimeout,
+    /// A packet of Engine.IO could not be read.
+    ParseError,
+    /// The server closed the connection at once: a violation over WebSocket, `conn.close()`.
+    ForcedClose,
+    /// The server closed a polling connection: a violation, no namespace joined in time.
+    ForcedServerClose,
+    /// The server is stopping.
+    ServerShuttingDown,
+    /// More bytes waited for the client than allowed. Ringio's own: Node queues without bound.
+    OutboxFull,
+}
+
+impl DisconnectReason {
+    /// The words of the Node.js server.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::TransportClose => "transport close",
+            Self::TransportError => "transport error",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ForcedClose => "forced close",
+            Self::ForcedServerClose => "forced server close",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::OutboxFull => "outbox full",
+        }
+    }
+}
+
+impl core::fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a session talks at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// `polling` or `websocket`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// The first request of a session, kept as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeRequest {
+    /// The request head, `GET /socket.io/?EIO=4.. HTTP/1.1` and all header lines.
+    pub head: Box<[u8]>,
+    /// The client's address, unless the transport has none.
+    pub address: Option<SocketAddr>,
+    /// Unix time of the request. Milliseconds.
+    pub issued_ms: u64,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
+
+/// What `fetch_sockets` tells of a socket.
+#[derive(Clone, Debug)]
+pub struct SocketDescription {
+    /// The socket's id.
+    pub id: Sid,
+    /// All its rooms, its own id first.
+    pub rooms: Vec<String>,
+    /// Its handshake.
+    pub handshake: Arc<HandshakeRequest>,
+    /// The auth payload, raw JSON; empty if there was none.
+    pub auth: Box<[u8]>,
+    /// Its data, raw JSON, as the application keeps it.
+    pub data: Vec<u8>,
+}
+
+/// A question for sockets that the application must answer once.
+#[derive(Debug)]
+pub struct FetchRequest {
+    pub(crate) from: Option<ShardIndex>,
+    pub(crate) id: u64,
+}
+
+/// What to do with selected sockets.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Operation {
+    /// Make them join rooms.
+    Join(Arc<[Arc<str>]>),
+    /// Make them leave rooms.
+    Leave(Arc<[Arc<str>]>),
+    /// Make them leave the namespace; with `close`, close their connections.
+    Disconnect { close: bool },
+}
+
+/// What shards tell each other.
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum PeerMessage {
+    /// An event for the sockets that the target selects, encoded once.
+    Broadcast { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, flags: EmitFlags },
+    /// Join, leave or disconnect the sockets that the target selects.
+    Operate { namespace: NamespaceId, target: Target, operation: Operation },
+    /// Which sockets does the target select?
+    Fetch { request: u64, namespace: NamespaceId, target: Target },
+    /// They are these.
+    Fetched { request: u64, sockets: Vec<SocketDescription> },
+    /// A connection whose session lives at the receiver, with the bytes read so far.
+    Moved { file: FileId, address: Option<SocketAddr>, bytes: Vec<u8> },
+    /// From application to application.
+    Application(Box<dyn Any + Send>),
+}
+
+impl core::fmt::Debug for PeerMessage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Broadcast { .. } => "Broadcast",
+            Self::Operate { .. } => "Operate",
+            Self::Fetch { .. } => "Fetch",
+            Self::Fetched { .. } => "Fetched",
+            Self::Moved { .. } => "Moved",
+            Self::Application(_) => "Application",
+        })
+    }
+}
+
+/// What the core counts; for metrics and for tests that ask how often, not how fast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Events encoded: one per emit or broadcast, however many receive it.
+    pub packets_encoded: u64,
+    /// Frames put into an outbox.
+    pub frames_queued: u64,
+    /// Sends handed to the kernel.
+    pub sends: u64,
+    /// Buffers made by joining queued frames.
+    pub joins_made: u64,
+    /// Sends that used a joined buffer which another session's send had made.
+    pub joins_shared: u64,
+    /// Volatile emits dropped.
+    pub volatile_dropped: u64,
+    /// Events received.
+    pub events_received: u64,
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Sessions closed.
+    pub sessions_closed: u64,
+    /// Connections moved to another shard.
+    pub connections_moved: u64,
+    /// Bytes of unfinished requests and messages held at this moment.
+    pub receive_bytes_held: u64,
+}

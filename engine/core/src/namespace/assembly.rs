@@ -1,0 +1,30 @@
+//! A binary event in pieces: the packet first, then its attachments, in order and without anything between.
+//!
+//! Source: socket.io-parser 4.2.7, `BinaryReconstructor`. The number of attachments is bounded by the decoder, their bytes by
+//! the size of a message each.
+
+use crate::base::id::SocketKey;
+use crate::door::Message;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A packet whose attachments are arriving.
+#[derive(Debug)]
+pub struct Assembly {
+    /// Whose it is, as found when the packet came.
+    pub socket: SocketKey,
+    /// Whether it is an acknowledgement.
+    pub is_ack: bool,
+    /// The packet.
+    pub message: Message,
+    /// How many attachments it announced.
+    pub attachment_count: u32,
+}
+
+impl Assembly {
+    /// Takes the next attachment; true when it was the last.
+    pub fn push(&mut self, attachment: Vec<u8>) -> bool {
+        self.message.attachments.push(Bytes::from(attachment));
+        self.message.attachments.len() >= self.attachment_count as usize
+    }
+}

@@ -1,0 +1,251 @@
+//! How sessions and connections end: at once, or politely after what is queued.
+//!
+//! | end | who decides | reason | the transport hears |
+//! |---|---|---|---|
+//! | `end_session` | the client or the network | what happened | a farewell, at once |
+//! | `close_session` | the server: a violation, `disconnect(true)`, no namespace in time | `forced close`, `forced server close` | what is queued, then the farewell |
+//!
+//! A polling session without a waiting GET cannot be told: it stays, without sockets, until the next GET fetches
+//! its last packets, or for 30 s.
+
+use super::Shard;
+use super::deadlines::Deadline;
+use crate::base::id::{ConnectionKey, SessionKey};
+use crate::broadcast::encode;
+use crate::connection::State;
+use crate::door::{DisconnectReason, Event, Output};
+use crate::limits::{CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, POLLING_CLOSE_DEADLINE_MS};
+use crate::session::{Link, Session, State as SessionState};
+use alloc::vec::Vec;
+use ringio_codec::websocket::Opcode;
+
+/// What a transport hears when its session ends at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// Nothing: it is gone, or has been told.
+    Silent,
+    /// The close packet on a waiting GET, a close frame without status on a WebSocket.
+    Close,
+    /// A noop on a waiting GET.
+    Noop,
+}
+
+impl Shard {
+    /// Ends a session at once; what was queued is lost with its client.
+    pub(super) fn end_session(&mut self, key: SessionKey, reason: DisconnectReason, farewell: Farewell) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let link = session.link;
+        let was_closing = session.state != SessionState::Open;
+        self.sockets_leave(key, reason);
+        match (link, farewell) {
+            (Link::WebSocket(connection), Farewell::Silent) => self.finish_connection(connection),
+            (Link::WebSocket(connection), _) => self.finish_websocket(connection, &[]),
+            (Link::Polling { waiting, posting }, farewell) => {
+                match farewell {
+                    Farewell::Close => self.answer_poll_text(key, b"1"),
+                    Farewell::Noop => self.answer_poll_text(key, b"6"),
+                    Farewell::Silent => waiting.into_iter().for_each(|connection| self.drop_connection(connection)),
+                }
+                if let Some(connection) = posting {
+                    self.drop_connection(connection);
+                }
+            }
+        }
+        if self.options.engine_only && !was_closing {
+            self.events.push_back(Event::EngineClosed { session: key, reason });
+        }
+        let is_unheard = farewell == Farewell::Noop && matches!(link, Link::Polling { waiting: None, .. });
+        if is_unheard {
+            return self.remember_closed(key);
+        }
+        self.forget_session(key);
+    }
+
+    /// The client closed the session while no GET waited: one that it sent before may still be on its way.
+    fn remember_closed(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.state = SessionState::Closed;
+        session.outbox.take();
+        let timer = session.timer.take();
+        self.disarm(timer);
+        let timer = self.wheel.arm(self.now.after(CLOSED_GRACE_MS), Deadline::Session(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.timer = Some(timer);
+        }
+    }
+
+    /// The GET that was on its way when its session was closed.
+    pub(super) fn answer_closed_poll(&mut self, key: SessionKey) {
+        self.answer_poll_text(key, b"6");
+        self.forget_session(key);
+    }
+
+    /// Ends the session if `connection` is still the one that posts for it.
+    pub(super) fn end_session_of(&mut self, key: SessionKey, connection: ConnectionKey, reason: DisconnectReason) {
+        self.post_is_done(key, connection);
+        self.end_session(key, reason, Farewell::Close);
+    }
+
+    /// Ends a session politely: its sockets leave, what is queued is sent, then the transport is closed.
+    pub(super) fn close_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.state != SessionState::Open {
+            return;
+        }
+        self.close_session_because(key, session.forced_close_reason());
+    }
+
+    /// The same with a reason of the caller's.
+    pub(super) fn close_session_because(&mut self, key: SessionKey, reason: DisconnectReason) {
+        self.sockets_leave(key, reason);
+        if self.options.engine_only {
+            self.events.push_back(Event::EngineClosed { session: key, reason });
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let timer = session.timer.take();
+        let link = session.link;
+        let upgrade = session.upgrade;
+        self.disarm(timer);
+        if let Some(upgrade) = upgrade {
+            self.finish_websocket(upgrade.connection, &[]);
+            self.upgrade_ended(upgrade.connection, key);
+        }
+        match link {
+            Link::WebSocket(connection) => self.close_over_websocket(key, connection),
+            Link::Polling { waiting, .. } => {
+                let Some(session) = self.sessions.get_mut(key) else { return };
+                session.state = SessionState::Closing;
+                session.assembly = None;
+                if waiting.is_some() {
+                    return self.answer_last_poll(key);
+                }
+                session.timer = Some(self.wheel.arm(self.now.after(POLLING_CLOSE_DEADLINE_MS), Deadline::Session(key)));
+            }
+        }
+    }
+
+    /// What is queued, then a close frame.
+    fn close_over_websocket(&mut self, key: SessionKey, connection: ConnectionKey) {
+        let frames = self.sessions.get_mut(key).map(|session| session.outbox.take());
+        for frame in frames.into_iter().flatten() {
+            self.transmit(connection, frame);
+        }
+        self.transmit(connection, encode::control_frame(Opcode::Close, &[]));
+        self.finish_connection(connection);
+        self.forget_session(key);
+    }
+
+    /// A closing session finished its upgrade: the last packets go over the WebSocket.
+    pub(super) fn forget_closing_over(&mut self, key: SessionKey, connection: ConnectionKey) {
+        self.close_over_websocket(key, connection);
+    }
+
+    /// The last GET of a closing session: what is queued, or a noop, and the close packet.
+    pub(super) fn answer_last_poll(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut payload = Vec::new();
+        if session.outbox.is_empty() {
+            payload.push(b'6');
+        } else {
+            Self::take_payload(session, &mut payload);
+        }
+        payload.extend_from_slice(b"\x1e1");
+        self.answer_poll(key, &payload);
+        self.forget_session(key);
+    }
+
+    /// Takes a session out of every table.
+    pub(super) fn forget_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        debug_assert!(session.sockets.is_empty(), "sockets leave before their session goes");
+        let Session { sid, upgrade, heartbeat, timer, .. } = session;
+        self.session_ids.remove(&sid);
+        if self.session_ids.is_empty() {
+            self.session_ids.shrink_to_fit();
+        }
+        self.counters.sessions_closed += 1;
+        self.wheel.disarm(heartbeat.timer);
+        self.disarm(timer);
+        if let Some(upgrade) = upgrade {
+            self.wheel.disarm(upgrade.timeout);
+            self.disarm(upgrade.noop);
+            self.finish_websocket(upgrade.connection, &[]);
+        }
+    }
+
+    /// Says FIN once everything queued is sent, then waits a moment for the peer's.
+    pub(super) fn finish_connection(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.state = State::Closing;
+        connection.transmit.finish = true;
+        self.arm_connection(key, CLOSING_DEADLINE_MS);
+        self.mark_connection(key);
+    }
+
+    /// The connection is of no more use: ends what depends on it.
+    pub(super) fn connection_broke(&mut self, key: ConnectionKey) {
+        self.connection_ended(key, DisconnectReason::TransportError);
+    }
+
+    /// The peer has ended its side or is gone: what that means in each state.
+    pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_reason: DisconnectReason) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match &mut connection.state {
+            State::Head { .. } | State::Closing => self.drop_connection(key),
+            State::Body(body) => {
+                let session = body.session;
+                self.drop_connection(key);
+                self.end_session_of(session, key, DisconnectReason::TransportError);
+            }
+            State::Waiting { session, .. } => {
+                let session = *session;
+                self.drop_connection(key);
+                self.end_session(session, DisconnectReason::TransportError, Farewell::Silent);
+            }
+            State::WebSocket { session, .. } => {
+                let session = *session;
+                let is_transport =
+                    self.sessions.get(session).is_some_and(|session| session.link == Link::WebSocket(key));
+                self.drop_connection(key);
+                self.websocket_ended(key, session, is_transport, websocket_reason);
+            }
+            // The shard it moves to will hear of the end itself.
+            State::Moving { .. } => {}
+        }
+    }
+
+    /// Ends all sessions with `server shutting down` and takes no more requests.
+    pub fn close_all(&mut self) {
+        self.is_stopping = true;
+        let sessions: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| key).collect();
+        for session in sessions {
+            self.end_session(session, DisconnectReason::ServerShuttingDown, Farewell::Close);
+        }
+        let idle: Vec<ConnectionKey> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| matches!(connection.state, State::Head { .. }) && connection.transmit.is_idle())
+            .map(|(key, _)| key)
+            .collect();
+        for connection in idle {
+            self.drop_connection(connection);
+        }
+    }
+
+    /// Whether nothing is left to do for anybody: after `close_all`, when the last bytes are out.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.connections.is_empty() && self.sessions.is_empty() && self.events.is_empty() && self.outputs.is_empty()
+    }
+
+    /// Closes every connection that is still open, sent or not.
+    pub fn abandon_connections(&mut self) {
+        let keys: Vec<ConnectionKey> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(connection) = self.connections.remove(key) {
+                self.disarm(connection.timer);
+                self.outputs.push_back(Output::Close { file: connection.file });
+            }
+        }
+    }
+}

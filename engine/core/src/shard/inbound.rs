@@ -1,0 +1,297 @@
+//! The way up: bytes to requests and messages, to packets, to events for the application.
+//!
+//! ```text
+//! handle_received --> receive --+--> take_request (requests.rs) --> open, poll, post, upgrade
+//!                               +--> receive_websocket (websocket.rs)
+//!                                         |                    polled packets |
+//!                                         +--> handle_packet <----------------+
+//!                                                    | message
+//!                                                    v
+//!                                    handle_text / handle_binary --> Event
+//! ```
+//! Events point into the received bytes where they can; the caller dispatches them before it takes the buffer back.
+
+use super::Shard;
+use super::closing::Farewell;
+use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
+use crate::base::time::Time;
+use crate::connection::State;
+use crate::connection::body::Progress;
+use crate::door::{Data, DisconnectReason, Event};
+use crate::limits::PIPELINED_BYTES_MAX;
+use crate::namespace::assembly::Assembly;
+use crate::namespace::event::{Bounds, Carrier};
+use crate::session::packet::{self, Found};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use ringio_codec::engineio::TextPacket;
+use ringio_codec::engineio::{self as engineio, base64, payload};
+use ringio_codec::socketio::PacketKind;
+use ringio_codec::socketio::decode::{DecodeError, DecodeLimits, decode};
+use ringio_codec::socketio::{Packet, attachment};
+
+impl Shard {
+    /// Bytes came. They are changed in place; events that follow point into them.
+    pub fn handle_received(&mut self, now: Time, connection: ConnectionKey, bytes: &mut [u8]) {
+        self.advance(now);
+        self.receive(connection, bytes);
+    }
+
+    /// Takes all of `bytes`, in whatever states they lead the connection through.
+    pub(super) fn receive(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
+        let mut cursor = 0;
+        while cursor < bytes.len() {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            match &mut connection.state {
+                State::Head { rest } if rest.is_empty() => match self.take_request(key, &bytes[cursor..]) {
+                    Some(consumed) => cursor += consumed,
+                    None => return,
+                },
+                State::Head { rest } => {
+                    if super::requests::append_to_head(rest, &bytes[cursor..]) {
+                        let whole = core::mem::take(rest);
+                        self.receive_owned(key, whole);
+                    }
+                    return;
+                }
+                State::Body(body) => match body.take(&bytes[cursor..]) {
+                    Progress::More => return,
+                    Progress::Complete(taken) => {
+                        cursor += taken;
+                        self.finish_post(key);
+                    }
+                    Progress::TooLarge => return self.refuse_large_post(key),
+                    Progress::Invalid => return self.refuse_invalid_post(key),
+                },
+                State::Waiting { rest, .. } => {
+                    if rest.len() + bytes.len() - cursor > PIPELINED_BYTES_MAX {
+                        return self.connection_broke(key);
+                    }
+                    rest.extend_from_slice(&bytes[cursor..]);
+                    return;
+                }
+                State::WebSocket { .. } => self.receive_websocket(key, bytes, &mut cursor),
+                State::Moving { rest, .. } => {
+                    if (rest.len() + bytes.len() - cursor) as u64
+                        > self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
+                    {
+                        return self.drop_connection(key);
+                    }
+                    rest.extend_from_slice(&bytes[cursor..]);
+                    return;
+                }
+                State::Closing => return,
+            }
+        }
+    }
+
+    /// Takes bytes that were kept: events that point into them get a copy, because nobody lends the buffer any longer.
+    pub(super) fn receive_owned(&mut self, key: ConnectionKey, mut bytes: Vec<u8>) {
+        let first = self.events.len();
+        self.receive(key, &mut bytes);
+        for event in self.events.range_mut(first..) {
+            let data = match event {
+                Event::Message { message, .. } | Event::AckReceived { message, .. } => &mut message.data,
+                Event::EngineMessage { data, .. } => data,
+                _ => continue,
+            };
+            if let Data::Received(range) = data {
+                *data = Data::Owned { bytes: bytes[range.start as usize..range.end as usize].to_vec(), start: 0 };
+            }
+        }
+    }
+
+    /// A POST's body is whole: answers it and takes its packets.
+    fn finish_post(&mut self, key: ConnectionKey) {
+        let Some((session, keep_alive, bytes)) = self.take_body(key) else { return };
+        self.arm_connection(key, crate::limits::REQUEST_HEAD_DEADLINE_MS);
+        self.post_is_done(session, key);
+        self.answer_post(key, keep_alive);
+        let Ok(body) = core::str::from_utf8(&bytes) else {
+            return self.end_session(session, DisconnectReason::ParseError, Farewell::Close);
+        };
+        for polled in payload::decode(body) {
+            match polled {
+                Ok(payload::PolledPacket::Text(packet)) => {
+                    let text = packet.data.as_bytes();
+                    let mut owned = Vec::with_capacity(text.len() + 1);
+                    owned.push(packet.kind.digit());
+                    owned.extend_from_slice(text);
+                    if packet::read(packet.kind) == Found::Close {
+                        return self.end_session(session, DisconnectReason::TransportClose, Farewell::Noop);
+                    }
+                    self.handle_packet(session, Carrier::Owned(owned, 0), &[]);
+                }
+                Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(session, message),
+                Err(_) => return self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
+            }
+        }
+    }
+
+    /// One text packet of an open session.
+    pub(super) fn handle_packet(&mut self, key: SessionKey, carrier: Carrier, received: &[u8]) {
+        if !self.takes_packets(key) {
+            return;
+        }
+        let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else {
+            return self.end_session(key, DisconnectReason::ParseError, Farewell::Close);
+        };
+        let kind = match engineio::decode_text(text) {
+            Ok(TextPacket::Packet(packet)) => packet.kind,
+            Ok(TextPacket::Base64(text)) => return self.handle_binary(key, base64::decode(text)),
+            Err(_) => return self.end_session(key, DisconnectReason::ParseError, Farewell::Close),
+        };
+        let found = packet::read(kind);
+        if found == Found::Pong {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.heartbeat.phase = crate::session::heartbeat::Phase::Resting;
+            }
+            return self.rearm_heartbeat(key, self.options.ping_interval_ms);
+        }
+        self.note_alive(key);
+        match found {
+            Found::Message => self.handle_text(key, carrier.without_first(), received),
+            Found::Close => self.end_session(key, DisconnectReason::TransportClose, Farewell::Close),
+            Found::WrongDirection => self.end_session(key, DisconnectReason::TransportError, Farewell::Close),
+            Found::Ignored | Found::Pong => {}
+        }
+    }
+
+    /// A text message: a packet of Socket.IO.
+    fn handle_text(&mut self, key: SessionKey, carrier: Carrier, received: &[u8]) {
+        if self.options.engine_only {
+            self.counters.events_received += 1;
+            return self.events.push_back(Event::EngineMessage {
+                session: key,
+                data: carrier.into_data(),
+                is_binary: false,
+            });
+        }
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.assembly.is_some() {
+            return self.violate(key, "got plaintext data when reconstructing a packet");
+        }
+        let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else { return };
+        let packet = match decode(text, &DecodeLimits { attachments_max: self.options.attachments_max }) {
+            Ok(packet) => packet,
+            Err(error) => return self.violate(key, decode_error_text(error)),
+        };
+        if packet.kind == PacketKind::Connect {
+            return self.request_connect(key, packet.namespace, packet.data.map(Box::from));
+        }
+        let Some(socket) = self.socket_in(key, packet.namespace) else { return self.close_session(key) };
+        match packet.kind {
+            PacketKind::Disconnect => self.begin_leaving(socket, DisconnectReason::ClientNamespaceDisconnect),
+            PacketKind::Event | PacketKind::Ack => {
+                // `2` without payload is an event without a name: nobody can listen to it.
+                let Some(bounds) = Bounds::of(text, &packet) else { return };
+                let is_ack = packet.kind == PacketKind::Ack;
+                let message = bounds.into_message(carrier);
+                self.deliver_message(socket, is_ack, message);
+            }
+            PacketKind::BinaryEvent | PacketKind::BinaryAck => self.begin_assembly(key, socket, text, &packet),
+            PacketKind::ConnectError | PacketKind::Connect => self.close_session(key),
+        }
+    }
+
+    /// The attachments of a packet follow: keeps a copy of it until they are here.
+    fn begin_assembly(&mut self, key: SessionKey, socket: SocketKey, text: &str, packet: &Packet<'_>) {
+        let Some(bounds) = Bounds::of(text, packet) else { return };
+        let message = bounds.into_message(Carrier::Owned(text.as_bytes().to_vec(), 0));
+        let assembly = Assembly {
+            socket,
+            is_ack: packet.kind == PacketKind::BinaryAck,
+            message,
+            attachment_count: packet.attachment_count,
+        };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.assembly = Some(Box::new(assembly));
+    }
+
+    /// A binary message: the next attachment.
+    pub(super) fn handle_binary(&mut self, key: SessionKey, message: Vec<u8>) {
+        if !self.takes_packets(key) {
+            return;
+        }
+        self.note_alive(key);
+        if self.options.engine_only {
+            self.counters.events_received += 1;
+            let data = Data::Owned { bytes: message, start: 0 };
+            return self.events.push_back(Event::EngineMessage { session: key, data, is_binary: true });
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(assembly) = &mut session.assembly else {
+            return self.violate(key, "got binary data when not reconstructing a packet");
+        };
+        if !assembly.push(message) {
+            return;
+        }
+        let Some(assembly) = session.assembly.take() else { return };
+        let json = core::str::from_utf8(assembly.message.data.bytes(&[])).unwrap_or_default();
+        if attachment::check(json, assembly.attachment_count).is_err() {
+            return self.violate(key, "illegal attachments");
+        }
+        self.deliver_message(assembly.socket, assembly.is_ack, assembly.message);
+    }
+
+    /// A whole event or acknowledgement for the application.
+    fn deliver_message(&mut self, socket: SocketKey, is_ack: bool, message: crate::door::Message) {
+        self.counters.events_received += 1;
+        if !is_ack {
+            return self.events.push_back(Event::Message { socket, message });
+        }
+        // An acknowledgement that nobody waits for is ignored, as in Node.
+        let owed = message.id.and_then(|id| self.sockets.get_mut(socket)?.acks.take(id));
+        if let Some(owed) = owed {
+            self.disarm(owed.timer);
+            self.events.push_back(Event::AckReceived { waiter: owed.waiter, message });
+        }
+    }
+
+    /// The client broke a rule of Socket.IO: its sockets hear of it, then the connection is closed.
+    pub(super) fn violate(&mut self, key: SessionKey, error: &'static str) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.assembly = None;
+        for socket in session.sockets.clone() {
+            self.events.push_back(Event::ProtocolError { socket, error });
+        }
+        self.close_session(key);
+    }
+
+    /// The joined socket of a session in the namespace of this name.
+    pub(super) fn socket_in(&self, key: SessionKey, namespace: &str) -> Option<SocketKey> {
+        let session = self.sessions.get(key)?;
+        session.sockets.iter().copied().find(|socket| {
+            self.sockets.get(*socket).is_some_and(|socket| {
+                socket.is_joined()
+                    && socket
+                        .namespace()
+                        .and_then(|id| self.namespace(id))
+                        .is_some_and(|found| *found.name == *namespace)
+            })
+        })
+    }
+
+    fn takes_packets(&self, key: SessionKey) -> bool {
+        self.sessions.get(key).is_some_and(|session| session.state == crate::session::State::Open)
+    }
+
+    /// Something other than a pong came.
+    fn note_alive(&mut self, key: SessionKey) {
+        if self.sessions.get_mut(key).is_some_and(|session| session.heartbeat.handle_packet()) {
+            self.rearm_heartbeat(key, self.options.ping_timeout_ms);
+        }
+    }
+}
+
+/// The words of socket.io-parser where it has them.
+const fn decode_error_text(error: DecodeError) -> &'static str {
+    match error {
+        DecodeError::UnknownPacketType => "unknown packet type",
+        DecodeError::IllegalAttachments => "Illegal attachments",
+        DecodeError::TooManyAttachments => "too many attachments",
+        DecodeError::IdTooLarge => "invalid ack id",
+        DecodeError::InvalidPayload => "invalid payload",
+        DecodeError::PayloadTooDeep => "payload nested too deeply",
+    }
+}

@@ -1,0 +1,254 @@
+//! Connections begin, sockets come and go, and the application hears of it in order.
+//!
+//! ```text
+//!   poll_event:  Disconnecting (rooms still there) -> leaves its rooms -> Disconnected -> Released
+//! ```
+//! The steps between those three events happen when the next event is asked for, so that a handler of
+//! `disconnecting` sees the rooms and one of `disconnect` does not.
+
+use super::Shard;
+use super::deadlines::Deadline;
+use crate::base::id::{ConnectionKey, FileId, Key, SessionKey, SocketKey};
+use crate::base::time::Time;
+use crate::connection::Connection;
+use crate::door::{AckFailure, DisconnectReason, Event, HandshakeRequest};
+use crate::limits::{NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX};
+use crate::namespace::ack::Acks;
+use crate::namespace::socket::{Presence, Socket};
+use crate::room::Memberships;
+use crate::session::handshake::open_frame;
+use crate::session::heartbeat::{Heartbeat, Phase};
+use crate::session::outbox::Outbox;
+use crate::session::{Link, Session, State as SessionState};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use smallvec::SmallVec;
+
+/// Which socket is being told that it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// None.
+    None,
+    /// It hears `disconnecting`.
+    Disconnecting(SocketKey, DisconnectReason),
+    /// It hears `disconnect`.
+    Disconnected(SocketKey),
+}
+
+impl Shard {
+    /// A client has connected.
+    pub fn handle_accepted(&mut self, now: Time, file: FileId, address: Option<SocketAddr>) -> ConnectionKey {
+        self.advance(now);
+        let key = self.connections.insert(Connection::new(file, address));
+        self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
+        key
+    }
+
+    /// Nothing more will come from the peer: `is_broken` if the connection is gone altogether.
+    pub fn handle_ended(&mut self, now: Time, key: ConnectionKey, is_broken: bool) {
+        self.advance(now);
+        let reason = if is_broken { DisconnectReason::TransportError } else { DisconnectReason::TransportClose };
+        self.connection_ended(key, reason);
+    }
+
+    /// A new session with its OPEN packet queued.
+    pub(super) fn insert_session(&mut self, link: Link, handshake: Arc<HandshakeRequest>) -> SessionKey {
+        let sid = self.fresh_session_sid();
+        let heartbeat_at = self.now.after(self.options.ping_interval_ms);
+        let connect_at = self.now.after(self.options.connect_timeout_ms);
+        let engine_only = self.options.engine_only;
+        let wheel = &mut self.wheel;
+        let key = self.sessions.insert_with(|key| Session {
+            sid,
+            state: SessionState::Open,
+            link,
+            upgrade: None,
+            outbox: Outbox::default(),
+            heartbeat: Heartbeat { timer: wheel.arm(heartbeat_at, Deadline::Heartbeat(key)), phase: Phase::Resting },
+            handshake,
+            sockets: SmallVec::new(),
+            assembly: None,
+            timer: (!engine_only).then(|| wheel.arm(connect_at, Deadline::Session(key))),
+            is_dirty: false,
+        });
+        self.session_ids.insert(sid, key);
+        self.counters.sessions_opened += 1;
+        if let Some(session) = self.sessions.get_mut(key) {
+            let open = open_frame(sid, session.transport(), &self.options);
+            let pushed = session.outbox.push(open, usize::MAX);
+            debug_assert!(pushed.is_ok(), "an empty outbox takes any frame");
+        }
+        if engine_only {
+            self.events.push_back(Event::EngineOpened { session: key });
+        }
+        key
+    }
+
+    /// A client asks for a namespace: the application decides.
+    pub(super) fn request_connect(&mut self, key: SessionKey, namespace: &str, auth: Option<Box<str>>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let is_known =
+            session.sockets.iter().filter_map(|socket| self.sockets.get(*socket)).any(|socket| {
+                match &socket.presence {
+                    Presence::Requested(name) => **name == *namespace,
+                    _ => socket
+                        .namespace()
+                        .and_then(|id| self.namespace(id))
+                        .is_some_and(|found| *found.name == *namespace),
+                }
+            });
+        let is_too_much =
+            session.sockets.len() >= SOCKETS_PER_SESSION_MAX || namespace.len() > NAMESPACE_NAME_BYTES_MAX;
+        if is_known || is_too_much {
+            // A second CONNECT to the same namespace breaks the protocol, also while the first one is undecided.
+            return self.close_session(key);
+        }
+        let handshake = Arc::clone(&session.handshake);
+        let mut name = String::with_capacity(namespace.len() + 1);
+        if !namespace.starts_with('/') {
+            name.push('/');
+        }
+        name.push_str(namespace);
+        let sid = self.seed.next_sid();
+        let socket = self.sockets.insert(Socket {
+            sid,
+            session: key,
+            presence: Presence::Requested(name.into_boxed_str()),
+            memberships: Memberships::default(),
+            has_left_own_room: false,
+            has_left_everything: false,
+            auth,
+            handshake,
+            acks: Acks::default(),
+        });
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.sockets.push(socket);
+        }
+        self.events.push_back(Event::ConnectRequested { socket });
+    }
+
+    /// All sockets of a session leave.
+    pub(super) fn sockets_leave(&mut self, key: SessionKey, reason: DisconnectReason) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for socket in core::mem::take(&mut session.sockets) {
+            self.begin_leaving(socket, reason);
+        }
+    }
+
+    /// A socket leaves: from now on it takes no events; the application is told in its turn.
+    pub(super) fn begin_leaving(&mut self, key: SocketKey, reason: DisconnectReason) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        if let Some(session) = self.sessions.get_mut(socket.session) {
+            session.sockets.retain(|other| *other != key);
+        }
+        match socket.presence {
+            Presence::Requested(_) => {
+                let socket = self.sockets.remove(key);
+                debug_assert!(socket.is_some_and(|socket| socket.acks.is_empty()));
+                self.events.push_back(Event::Released { socket: key });
+            }
+            Presence::Joined(namespace) => {
+                socket.presence = Presence::Leaving(namespace, reason);
+                self.events.push_back(Event::Disconnecting { socket: key, reason });
+            }
+            Presence::Leaving(..) => {}
+        }
+    }
+
+    /// What the application is to hear next. Every event is handed out once.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        match core::mem::replace(&mut self.departure, Departure::None) {
+            Departure::None => {}
+            Departure::Disconnecting(socket, reason) => {
+                self.leave_everything(socket);
+                self.departure = Departure::Disconnected(socket);
+                return Some(Event::Disconnected { socket, reason });
+            }
+            Departure::Disconnected(socket) => {
+                self.sockets.remove(socket);
+                return Some(Event::Released { socket });
+            }
+        }
+        while let Some(key) = self.resume.pop() {
+            self.resume_request(key);
+        }
+        while let Some(event) = self.events.pop_front() {
+            match event {
+                Event::Message { socket, .. } if !self.takes_messages(socket) => {}
+                Event::ConnectRequested { socket } | Event::ProtocolError { socket, .. }
+                    if !self.sockets.contains(socket) => {}
+                Event::Disconnecting { socket, reason } => {
+                    self.departure = Departure::Disconnecting(socket, reason);
+                    return Some(event);
+                }
+                _ => return Some(event),
+            }
+        }
+        None
+    }
+
+    /// Whether something waits that needs no completion and no deadline: the loop must not sleep.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.events.is_empty()
+            || !self.resume.is_empty()
+            || self.departure != Departure::None
+            || !self.outputs.is_empty()
+            || !self.dirty_sessions.is_empty()
+            || !self.dirty_connections.is_empty()
+            || !self.overflowed.is_empty()
+            || !self.peer_messages.is_empty()
+    }
+
+    /// Whether an event that was received goes to its socket's handlers: yes, unless one side has said that the
+    /// socket leaves. (Node defers both, so an event in the same payload as the leaving is not delivered.)
+    fn takes_messages(&self, key: SocketKey) -> bool {
+        self.sockets.get(key).is_some_and(|socket| match socket.presence {
+            Presence::Joined(_) => true,
+            Presence::Requested(_) => false,
+            Presence::Leaving(_, reason) => !matches!(
+                reason,
+                DisconnectReason::ClientNamespaceDisconnect | DisconnectReason::ServerNamespaceDisconnect
+            ),
+        })
+    }
+
+    /// Whether the application is hearing `disconnecting` of this socket at this moment.
+    pub(super) fn is_disconnecting(&self, key: SocketKey) -> bool {
+        matches!(self.departure, Departure::Disconnecting(socket, _) if socket == key)
+    }
+
+    /// A request that arrived behind an answered one.
+    fn resume_request(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let crate::connection::State::Head { rest } = &mut connection.state {
+            let rest = core::mem::take(rest);
+            self.receive_owned(key, rest);
+        }
+    }
+
+    /// A socket leaves its rooms, its namespace and whoever waits for its acknowledgements.
+    fn leave_everything(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let owed = socket.acks.take_all();
+        let sid = socket.sid;
+        if let Presence::Leaving(id, _) = socket.presence
+            && let Some(Some(namespace)) = self.namespaces.get_mut(id.0 as usize)
+        {
+            namespace.rooms.leave_all(key.index(), &mut socket.memberships, |_, _| {});
+            namespace.everyone.remove(key.index());
+        }
+        socket.has_left_own_room = true;
+        socket.has_left_everything = true;
+        self.socket_ids.remove(&sid);
+        if self.socket_ids.is_empty() {
+            self.socket_ids.shrink_to_fit();
+        }
+        for owed in owed {
+            self.disarm(owed.timer);
+            self.events.push_back(Event::AckFailed { waiter: owed.waiter, failure: AckFailure::Disconnected });
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The staircase: the only folder that sees all floors.
+//!
+//! The fields of [`Shard`] are the floors. `inbound` is the whole way up on one screen, `outbound` the whole way down;
+//! what floors return, these carry on. `handle_*` says what happened, `poll_*` asks what to do.
+
+pub mod application;
+pub mod closing;
+pub mod deadlines;
+pub mod inbound;
+pub mod lifecycle;
+pub mod operations;
+pub mod outbound;
+pub mod peers;
+pub mod requests;
+pub mod websocket;
+
+use crate::base::frame::Frame;
+use crate::base::id::{ConnectionKey, Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
+use crate::base::seed::{Seed, Sid};
+use crate::base::slab::Slab;
+use crate::base::time::Time;
+use crate::base::wheel::Wheel;
+use crate::broadcast::encode;
+use crate::connection::Connection;
+use crate::door::{Counters, Event, Output, PeerMessage};
+use crate::namespace::Namespace;
+use crate::namespace::socket::Socket;
+use crate::options::{Asset, Options, Setup};
+use crate::room::select::Selection;
+use crate::session::Session;
+use crate::session::outbox::Joiner;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use deadlines::Deadline;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use lifecycle::Departure;
+use peers::PendingFetch;
+
+/// Everything one core keeps.
+#[derive(Debug)]
+pub struct Shard {
+    options: Arc<Options>,
+    assets: Arc<Vec<Asset>>,
+    index: ShardIndex,
+    shard_count: u16,
+    unix_time_ms: u64,
+    now: Time,
+    seed: Seed,
+    is_stopping: bool,
+
+    connections: Slab<ConnectionKey, Connection>,
+    sessions: Slab<SessionKey, Session>,
+    sockets: Slab<SocketKey, Socket>,
+    /// By the server's number; a namespace appears when its first socket joins.
+    namespaces: Vec<Option<Box<Namespace>>>,
+    session_ids: HashMap<Sid, SessionKey, FixedState>,
+    socket_ids: HashMap<Sid, SocketKey, FixedState>,
+    wheel: Wheel<Deadline>,
+
+    events: VecDeque<Event>,
+    departure: Departure,
+    outputs: VecDeque<Output>,
+    peer_messages: VecDeque<(ShardIndex, PeerMessage)>,
+    fetches: HashMap<u64, PendingFetch, FixedState>,
+    next_fetch: u64,
+
+    dirty_sessions: Vec<SessionKey>,
+    dirty_connections: Vec<ConnectionKey>,
+    /// Sessions whose outbox ran over during a broadcast; closed when it is over.
+    overflowed: Vec<SessionKey>,
+    /// Connections with a request that arrived behind an answered one.
+    resume: Vec<ConnectionKey>,
+    joiner: Joiner,
+    selection: Selection,
+    ping_frame: Frame,
+    counters: Counters,
+}
+
+impl Shard {
+    /// A shard without connections, at time zero.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let mut seed = Seed::new(setup.seed, setup.shard);
+        let hash = FixedState::with_seed(seed.next_u64());
+        Self {
+            options: setup.options,
+            assets: setup.assets,
+            index: setup.shard,
+            shard_count: setup.shard_count,
+            unix_time_ms: setup.unix_time_ms,
+            now: Time::ZERO,
+            seed,
+            is_stopping: false,
+            connections: Slab::default(),
+            sessions: Slab::default(),
+            sockets: Slab::default(),
+            namespaces: Vec::new(),
+            session_ids: HashMap::with_hasher(hash.clone()),
+            socket_ids: HashMap::with_hasher(hash.clone()),
+            wheel: Wheel::new(Time::ZERO),
+            events: VecDeque::new(),
+            departure: Departure::None,
+            outputs: VecDeque::new(),
+            peer_messages: VecDeque::new(),
+            fetches: HashMap::with_hasher(hash.clone()),
+            next_fetch: 0,
+            dirty_sessions: Vec::new(),
+            dirty_connections: Vec::new(),
+            overflowed: Vec::new(),
+            resume: Vec::new(),
+            joiner: Joiner::default(),
+            selection: Selection::default(),
+            ping_frame: encode::text_frame(b"2"),
+            counters: Counters::default(),
+        }
+    }
+
+    fn namespace(&self, id: NamespaceId) -> Option<&Namespace> {
+        self.namespaces.get(id.0 as usize)?.as_deref()
+    }
+
+    fn namespace_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
+        self.namespaces.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    /// Checks that all indexes agree. Costs time in proportion to everything there is: for tests and the simulator.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn invariants(&self) {
+        assert_eq!(self.session_ids.len(), self.sessions.len(), "each session has its sid");
+        for (key, session) in self.sessions.iter() {
+            assert_eq!(self.session_ids.get(&session.sid), Some(&key));
+            for socket in &session.sockets {
+                assert_eq!(
+                    self.sockets.get(*socket).map(|socket| socket.session),
+                    Some(key),
+                    "a session's sockets know it"
+                );
+            }
+            assert!(self.wheel.contains(session.heartbeat.timer), "an open session is watched");
+        }
+        for namespace in self.namespaces.iter().flatten() {
+            let sockets = self
+                .sockets
+                .iter()
+                .filter(|(_, socket)| socket.namespace() == Some(namespace.id) && !socket.has_left_everything);
+            let (mut count, mut members) = (0, Vec::new());
+            for (key, socket) in sockets {
+                assert!(namespace.everyone.contains(key.index()), "a joined socket is in `everyone`");
+                assert_eq!(self.socket_ids.get(&socket.sid), Some(&key));
+                members.push((key.index(), &socket.memberships));
+                count += 1;
+            }
+            assert_eq!(namespace.everyone.len(), count, "`everyone` holds nobody else");
+            namespace.rooms.invariants(members);
+        }
+    }
+
+    /// Whether nothing is left of anybody: no connection, session, socket, room, timer or queued message.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.connections.is_empty()
+            && self.sessions.is_empty()
+            && self.sockets.is_empty()
+            && self.session_ids.is_empty()
+            && self.socket_ids.is_empty()
+            && self.wheel.is_empty()
+            && self.fetches.is_empty()
+            && self
+                .namespaces
+                .iter()
+                .flatten()
+                .all(|namespace| namespace.everyone.is_empty() && namespace.rooms.is_empty())
+            && !self.has_work()
+    }
+
+    /// Time never goes back, whatever the caller's clock does.
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+}

@@ -1,0 +1,319 @@
+//! What the application does: let in, emit, broadcast, join, leave, disconnect.
+//!
+//! Everything takes effect at once on this shard and is seen by the next read; other shards get a message.
+
+use super::Shard;
+use crate::base::frame::{Encoded, Frame};
+use crate::base::id::{Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
+use crate::base::seed::Sid;
+use crate::broadcast::encode;
+use crate::door::{DisconnectReason, EmitError, EmitFlags, EventParts, Operation, PeerMessage};
+use crate::namespace::Namespace;
+use crate::namespace::ack::{AckIds, Owed};
+use crate::namespace::socket::Presence;
+use crate::room::select::{Target, select};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use ringio_codec::socketio::encode as socketio;
+
+use super::deadlines::Deadline;
+
+impl Shard {
+    /// Lets a requested socket into `namespace`: it joins the room of its own id and the client is told. False if
+    /// the client has left meanwhile.
+    pub fn accept_socket(&mut self, key: SocketKey, namespace: NamespaceId, name: &Arc<str>) -> bool {
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        if !matches!(socket.presence, Presence::Requested(_)) {
+            return false;
+        }
+        socket.presence = Presence::Joined(namespace);
+        let (sid, session_key) = (socket.sid, socket.session);
+        self.socket_ids.insert(sid, key);
+        self.namespace_or_new(namespace, name).everyone.insert(key.index());
+        let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
+        self.disarm(timer);
+        let mut text = alloc::vec![b'4'];
+        socketio::connect_ok(&mut text, name, sid.as_str());
+        self.queue_control(session_key, encode::text_frame(&text));
+        true
+    }
+
+    fn namespace_or_new(&mut self, id: NamespaceId, name: &Arc<str>) -> &mut Namespace {
+        let at = id.0 as usize;
+        if self.namespaces.len() <= at {
+            self.namespaces.resize_with(at + 1, || None);
+        }
+        let hash_seed = self.seed.next_u64();
+        let ack_ids = AckIds::new(self.index.0, self.shard_count);
+        self.namespaces[at].get_or_insert_with(|| Box::new(Namespace::new(id, Arc::clone(name), hash_seed, ack_ids)))
+    }
+
+    /// Refuses a requested socket: CONNECT_ERROR `{"message":..,"data":..}`; `data` is raw JSON. The connection stays.
+    pub fn refuse_socket(&mut self, key: SocketKey, message: &str, data: Option<&str>) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        let Presence::Requested(name) = &socket.presence else { return };
+        let session = socket.session;
+        let mut text = alloc::vec![b'4'];
+        socketio::connect_error(&mut text, name, message, data);
+        self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
+        self.queue_control(session, encode::text_frame(&text));
+    }
+
+    /// Joins a room; true if the socket was not a member. Nothing happens after disconnection.
+    pub fn join(&mut self, key: SocketKey, room: &str) -> bool {
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        let Presence::Joined(namespace) = socket.presence else { return false };
+        if is_own_room(&socket.sid, room) {
+            return core::mem::replace(&mut socket.has_left_own_room, false);
+        }
+        let Some(Some(namespace)) = self.namespaces.get_mut(namespace.0 as usize) else { return false };
+        namespace.rooms.join(key.index(), &mut socket.memberships, room).joined
+    }
+
+    /// Leaves a room; true if the socket was a member.
+    pub fn leave(&mut self, key: SocketKey, room: &str) -> bool {
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        let Presence::Joined(namespace) = socket.presence else { return false };
+        if is_own_room(&socket.sid, room) {
+            return !core::mem::replace(&mut socket.has_left_own_room, true);
+        }
+        let Some(Some(namespace)) = self.namespaces.get_mut(namespace.0 as usize) else { return false };
+        namespace.rooms.leave(key.index(), &mut socket.memberships, room).left
+    }
+
+    /// The session and namespace of a socket that can be emitted to: as in Node, also one that has left its
+    /// namespace while its connection lives.
+    fn addressee(&self, key: SocketKey) -> Result<(SessionKey, NamespaceId), EmitError> {
+        let socket = self.sockets.get(key).ok_or(EmitError::Disconnected)?;
+        Ok((socket.session, socket.namespace().ok_or(EmitError::Disconnected)?))
+    }
+
+    /// Sends an event to one client.
+    ///
+    /// # Errors
+    /// The client is gone, its outbox is full, or the emit was volatile and the client could not take it.
+    pub fn emit(&mut self, key: SocketKey, event: EventParts<'_>, flags: EmitFlags) -> Result<(), EmitError> {
+        let (session, namespace) = self.addressee(key)?;
+        let encoded = encode::event(self.namespace_name(namespace), None, event);
+        self.send_encoded(session, encoded, flags.volatile)
+    }
+
+    /// Sends an event and lets the application hear `AckReceived` or `AckFailed` with `waiter`, exactly once, unless
+    /// this returns an error. Without a timeout it waits until the client leaves.
+    ///
+    /// # Errors
+    /// Those of [`Self::emit`]; also if the socket owes too many acknowledgements.
+    pub fn emit_with_ack(
+        &mut self,
+        key: SocketKey,
+        event: EventParts<'_>,
+        flags: EmitFlags,
+        timeout_ms: Option<u64>,
+        waiter: u64,
+    ) -> Result<(), EmitError> {
+        let (session, namespace) = self.addressee(key)?;
+        let now = self.now;
+        let id = self.namespace_mut(namespace).ok_or(EmitError::Disconnected)?.next_ack_id();
+        let encoded = encode::event(self.namespace_name(namespace), Some(id), event);
+        let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
+            return Err(EmitError::Disconnected);
+        };
+        let timer = timeout_ms.map(|millis| self.wheel.arm(now.after(millis), Deadline::Ack(key, id)));
+        let is_taken = socket.acks.insert(Owed { id, waiter, timer });
+        let sent =
+            if is_taken { self.send_encoded(session, encoded, flags.volatile) } else { Err(EmitError::OutboxFull) };
+        if sent.is_err() {
+            self.disarm(timer);
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.acks.take(id);
+            }
+        }
+        sent
+    }
+
+    /// Acknowledges the client's event `id`; `answer.json` is an array of the arguments.
+    ///
+    /// # Errors
+    /// Those of [`Self::emit`].
+    pub fn acknowledge(&mut self, key: SocketKey, id: u64, answer: EventParts<'_>) -> Result<(), EmitError> {
+        let (session, namespace) = self.addressee(key)?;
+        let encoded = encode::acknowledgement(self.namespace_name(namespace), id, answer);
+        self.send_encoded(session, encoded, false)
+    }
+
+    fn send_encoded(&mut self, session: SessionKey, encoded: Encoded, volatile: bool) -> Result<(), EmitError> {
+        self.counters.packets_encoded += 1;
+        self.queue(session, Frame::new(encoded), volatile)
+    }
+
+    fn namespace_name(&self, id: NamespaceId) -> &str {
+        self.namespace(id).map_or("/", |namespace| &namespace.name)
+    }
+
+    /// Sends an event to the sockets of `namespace` that `target` selects, on all shards, encoded once. The number of
+    /// receivers on this shard.
+    pub fn broadcast(
+        &mut self,
+        namespace: NamespaceId,
+        name: &str,
+        target: &Target,
+        event: EventParts<'_>,
+        flags: EmitFlags,
+    ) -> usize {
+        if self.shard_count == 1 {
+            if !self.select(namespace, target) {
+                return 0;
+            }
+            self.counters.packets_encoded += 1;
+            let frame = Frame::new(encode::event(name, None, event));
+            return self.deliver_selected(&frame, flags);
+        }
+        self.counters.packets_encoded += 1;
+        let packet = Arc::new(encode::event(name, None, event));
+        for peer in self.peers() {
+            let message =
+                PeerMessage::Broadcast { namespace, target: target.clone(), packet: Arc::clone(&packet), flags };
+            self.peer_messages.push_back((peer, message));
+        }
+        self.deliver(namespace, target, packet, flags)
+    }
+
+    /// Delivers a packet of another shard, or this one's share of its own.
+    pub(super) fn deliver(
+        &mut self,
+        namespace: NamespaceId,
+        target: &Target,
+        packet: Arc<Encoded>,
+        flags: EmitFlags,
+    ) -> usize {
+        if !self.select(namespace, target) {
+            return 0;
+        }
+        self.deliver_selected(&Frame::shared(packet), flags)
+    }
+
+    /// Puts a frame into the outbox of every selected socket; those whose outbox is full are closed.
+    fn deliver_selected(&mut self, frame: &Frame, flags: EmitFlags) -> usize {
+        let selection = core::mem::take(&mut self.selection);
+        let mut count = 0;
+        for slot in selection.iter() {
+            let Some((_, socket)) = self.sockets.at(slot).filter(|(_, socket)| socket.is_joined()) else { continue };
+            let session = socket.session;
+            match self.queue(session, frame.clone(), flags.volatile) {
+                Ok(()) => count += 1,
+                Err(EmitError::OutboxFull) => self.overflowed.push(session),
+                Err(EmitError::Disconnected | EmitError::NotWritable) => {}
+            }
+        }
+        self.selection = selection;
+        count
+    }
+
+    /// Selects into `self.selection`; whether anybody was.
+    fn select(&mut self, namespace: NamespaceId, target: &Target) -> bool {
+        let mut selection = core::mem::take(&mut self.selection);
+        let is_any = match self.namespace(namespace) {
+            Some(found) => {
+                select(&found.rooms, &found.everyone, target, |name| self.own_slot(namespace, name), &mut selection);
+                !selection.is_empty()
+            }
+            None => false,
+        };
+        self.selection = selection;
+        is_any
+    }
+
+    /// The slot of the socket whose own room has this name.
+    fn own_slot(&self, namespace: NamespaceId, name: &str) -> Option<u32> {
+        let sid = Sid::parse(name)?;
+        let key = *self.socket_ids.get(&sid)?;
+        let socket = self.sockets.get(key)?;
+        (socket.namespace() == Some(namespace) && !socket.has_left_own_room).then(|| key.index())
+    }
+
+    /// The sockets of this shard that `target` selects.
+    pub fn local_sockets(&mut self, namespace: NamespaceId, target: &Target) -> Vec<SocketKey> {
+        if !self.select(namespace, target) {
+            return Vec::new();
+        }
+        self.selection
+            .iter()
+            .filter_map(|slot| self.sockets.at(slot))
+            .filter(|(_, socket)| socket.is_joined())
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Join, leave or disconnect for the selected sockets of all shards.
+    pub fn operate(&mut self, namespace: NamespaceId, target: &Target, operation: &Operation) {
+        for peer in self.peers() {
+            let message = PeerMessage::Operate { namespace, target: target.clone(), operation: operation.clone() };
+            self.peer_messages.push_back((peer, message));
+        }
+        self.operate_locally(namespace, target, operation);
+    }
+
+    pub(super) fn operate_locally(&mut self, namespace: NamespaceId, target: &Target, operation: &Operation) {
+        for socket in self.local_sockets(namespace, target) {
+            match operation {
+                Operation::Join(rooms) => rooms.iter().for_each(|room| {
+                    self.join(socket, room);
+                }),
+                Operation::Leave(rooms) => rooms.iter().for_each(|room| {
+                    self.leave(socket, room);
+                }),
+                Operation::Disconnect { close } => self.disconnect(socket, *close),
+            }
+        }
+    }
+
+    /// Makes a socket leave its namespace and tells the client; with `close`, all sockets of its client, whose
+    /// connection is then closed.
+    pub fn disconnect(&mut self, key: SocketKey, close: bool) {
+        let Some(socket) = self.sockets.get(key).filter(|socket| socket.is_joined()) else { return };
+        let session = socket.session;
+        if !close {
+            return self.disconnect_one(key);
+        }
+        let sockets = self.sessions.get(session).map(|session| session.sockets.clone()).unwrap_or_default();
+        for socket in sockets {
+            self.disconnect_one(socket);
+        }
+        self.close_session(session);
+    }
+
+    fn disconnect_one(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        if let Presence::Joined(namespace) = socket.presence {
+            let session = socket.session;
+            let mut text = alloc::vec![b'4'];
+            socketio::disconnect(&mut text, self.namespace_name(namespace));
+            self.queue_control(session, encode::text_frame(&text));
+        }
+        self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
+    }
+
+    /// Sends a message of `Options::engine_only`.
+    ///
+    /// # Errors
+    /// Those of [`Self::emit`].
+    pub fn engine_send(&mut self, session: SessionKey, data: &[u8], is_binary: bool) -> Result<(), EmitError> {
+        self.send_encoded(session, encode::engine_message(data, is_binary), false)
+    }
+
+    /// Closes a session after what is queued (`Options::engine_only`).
+    pub fn engine_close(&mut self, session: SessionKey) {
+        self.close_session(session);
+    }
+
+    /// The other shards.
+    pub(super) fn peers(&self) -> impl Iterator<Item = ShardIndex> + use<> {
+        let this = self.index.0;
+        (0..self.shard_count).filter(move |index| *index != this).map(ShardIndex)
+    }
+}
+
+fn is_own_room(sid: &Sid, room: &str) -> bool {
+    sid.as_str() == room
+}

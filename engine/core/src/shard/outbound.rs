@@ -1,0 +1,219 @@
+//! The way down: frames into outboxes, outboxes into sends, once per turn.
+//!
+//! ```text
+//! queue --> session.outbox --+
+//!                            +--> flush --> one joined frame --> Output::Send      WebSocket
+//! transmit (pongs, answers) -+         +--> one answer to the waiting GET          polling
+//! ```
+//! Every outbox touched in a turn is flushed once at its end. One send per connection is in flight; what is queued
+//! meanwhile leaves together when it is done.
+
+use super::Shard;
+use crate::base::frame::Frame;
+use crate::base::id::{ConnectionKey, SessionKey};
+use crate::base::time::Time;
+use crate::connection::State;
+use crate::door::{DisconnectReason, EmitError, Output};
+use crate::session::{Link, Session, State as SessionState};
+use alloc::vec::Vec;
+use ringio_codec::engineio::payload::PayloadEncoder;
+
+impl Shard {
+    /// Puts a frame into a session's outbox.
+    pub(super) fn queue(&mut self, key: SessionKey, frame: Frame, volatile: bool) -> Result<(), EmitError> {
+        let Some(session) = self.sessions.get_mut(key) else { return Err(EmitError::Disconnected) };
+        if session.state != SessionState::Open {
+            return Err(EmitError::Disconnected);
+        }
+        if volatile && !is_writable(session, &self.connections) {
+            self.counters.volatile_dropped += 1;
+            return Err(EmitError::NotWritable);
+        }
+        session.outbox.push(frame, self.options.outbox_bytes_max).map_err(|_| EmitError::OutboxFull)?;
+        self.counters.frames_queued += 1;
+        if !session.is_dirty {
+            session.is_dirty = true;
+            self.dirty_sessions.push(key);
+        }
+        Ok(())
+    }
+
+    /// Queues what the protocol itself says; a client for which even that does not fit is beyond help.
+    pub(super) fn queue_control(&mut self, key: SessionKey, frame: Frame) {
+        if self.queue(key, frame, false) == Err(EmitError::OutboxFull) {
+            self.overflowed.push(key);
+        }
+    }
+
+    /// Queues raw bytes on a connection, ahead of its session's frames.
+    pub(super) fn transmit(&mut self, key: ConnectionKey, frame: Frame) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.transmit.push(frame);
+        self.mark_connection(key);
+    }
+
+    /// The session is flushed at the end of this turn.
+    pub(super) fn mark_session(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.is_dirty
+        {
+            session.is_dirty = true;
+            self.dirty_sessions.push(key);
+        }
+    }
+
+    /// The connection is flushed at the end of this turn.
+    pub(super) fn mark_connection(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.transmit.is_dirty
+        {
+            connection.transmit.is_dirty = true;
+            self.dirty_connections.push(key);
+        }
+    }
+
+    /// A send is done: `is_broken` if the connection is.
+    pub fn handle_sent(&mut self, now: Time, key: ConnectionKey, is_broken: bool) {
+        self.advance(now);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.transmit.is_sending = false;
+        if is_broken {
+            return self.connection_ended(key, DisconnectReason::TransportError);
+        }
+        let has_more = !connection.transmit.is_empty() || connection.transmit.finish;
+        match connection.state {
+            State::WebSocket { session, .. }
+                if self.sessions.get(session).is_some_and(|session| !session.outbox.is_empty()) =>
+            {
+                self.mark_connection(key);
+            }
+            State::Moving { .. } if !has_more => self.begin_move(key),
+            _ if has_more => self.mark_connection(key),
+            _ => {}
+        }
+    }
+
+    /// What the kernel is to do next. Flushes every outbox touched since the last call first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.flush();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn flush(&mut self) {
+        while let Some(key) = self.overflowed.pop() {
+            self.end_session(key, DisconnectReason::OutboxFull, super::closing::Farewell::Close);
+        }
+        if self.dirty_sessions.is_empty() && self.dirty_connections.is_empty() {
+            return;
+        }
+        let mut sessions = core::mem::take(&mut self.dirty_sessions);
+        for key in sessions.drain(..) {
+            self.flush_session(key);
+        }
+        self.dirty_sessions = sessions;
+        let mut connections = core::mem::take(&mut self.dirty_connections);
+        for key in connections.drain(..) {
+            self.flush_connection(key);
+        }
+        self.dirty_connections = connections;
+        self.joiner.clear();
+    }
+
+    fn flush_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.is_dirty = false;
+        match session.link {
+            Link::WebSocket(connection) => self.flush_websocket(connection, key),
+            Link::Polling { waiting: Some(_), .. } if !session.outbox.is_empty() => {
+                let mut payload = Vec::with_capacity(session.outbox.bytes() + 16);
+                Self::take_payload(session, &mut payload);
+                self.counters.sends += 1;
+                self.answer_poll(key, &payload);
+            }
+            Link::Polling { .. } => {}
+        }
+    }
+
+    /// Sends what waits for a WebSocket: control frames first, then the session's.
+    fn flush_websocket(&mut self, key: ConnectionKey, session: SessionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.transmit.is_sending {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        let next = session.outbox.take_send(&mut self.joiner);
+        let frame = if connection.transmit.is_empty() {
+            next
+        } else {
+            let mut frames = connection.transmit.take();
+            frames.extend(next);
+            Some(concatenate(frames))
+        };
+        let Some(frame) = frame else { return };
+        connection.transmit.is_sending = true;
+        self.counters.sends += 1;
+        self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
+    }
+
+    fn flush_connection(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.transmit.is_dirty = false;
+        if let State::WebSocket { session, .. } = connection.state
+            && self.sessions.get(session).is_some_and(|session| session.link == Link::WebSocket(key))
+        {
+            return self.flush_websocket(key, session);
+        }
+        if connection.transmit.is_sending {
+            return;
+        }
+        if !connection.transmit.is_empty() {
+            let frame = concatenate(connection.transmit.take());
+            connection.transmit.is_sending = true;
+            self.counters.sends += 1;
+            return self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
+        }
+        if connection.transmit.finish && !connection.transmit.is_finished {
+            connection.transmit.is_finished = true;
+            self.outputs.push_back(Output::ShutdownWrite { file: connection.file });
+        }
+    }
+
+    /// What is queued for a polling session, as a polling payload.
+    pub(super) fn take_payload(session: &mut Session, payload: &mut Vec<u8>) {
+        let mut encoder = PayloadEncoder::new(payload);
+        for frame in session.outbox.take() {
+            for packet in frame.packets() {
+                let body = &frame.bytes()[packet.start as usize..packet.end as usize];
+                if packet.is_binary { encoder.push_binary(body) } else { encoder.push_text(body) }
+            }
+        }
+    }
+}
+
+/// Whether a volatile packet would leave at once: nothing queued, nothing in flight, and for polling a GET that waits.
+fn is_writable(
+    session: &Session,
+    connections: &crate::base::slab::Slab<ConnectionKey, crate::connection::Connection>,
+) -> bool {
+    session.outbox.is_empty()
+        && match session.link {
+            Link::WebSocket(key) => connections.get(key).is_some_and(|connection| !connection.transmit.is_sending),
+            Link::Polling { waiting, .. } => waiting.is_some(),
+        }
+}
+
+/// Several frames as one; a single one stays as it is.
+fn concatenate(mut frames: Vec<Frame>) -> Frame {
+    match frames.len() {
+        1 => frames.swap_remove(0),
+        _ => {
+            let mut bytes = Vec::with_capacity(frames.iter().map(Frame::len).sum());
+            for frame in &frames {
+                bytes.extend_from_slice(frame.bytes());
+            }
+            Frame::raw(bytes)
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What other shards say and ask: broadcasts, operations, questions, moved connections.
+
+use super::Shard;
+use super::deadlines::Deadline;
+use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, TimerKey};
+use crate::base::time::Time;
+use crate::connection::{Connection, State};
+use crate::door::{Event, FetchRequest, Output, PeerMessage, SocketDescription};
+use crate::limits::{FETCH_DEADLINE_MS, REQUEST_HEAD_DEADLINE_MS};
+use crate::room::select::Target;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::any::Any;
+
+/// A question for sockets of which answers are missing.
+#[derive(Debug)]
+pub(super) struct PendingFetch {
+    waiter: u64,
+    missing: u16,
+    sockets: Vec<SocketDescription>,
+    timer: TimerKey,
+}
+
+impl Shard {
+    /// A message from another shard.
+    pub fn handle_peer(&mut self, now: Time, from: ShardIndex, message: PeerMessage) {
+        self.advance(now);
+        match message {
+            PeerMessage::Broadcast { namespace, target, packet, flags } => {
+                self.deliver(namespace, &target, packet, flags);
+            }
+            PeerMessage::Operate { namespace, target, operation } => {
+                self.operate_locally(namespace, &target, &operation);
+            }
+            PeerMessage::Fetch { request, namespace, target } => {
+                let sockets = self.local_sockets(namespace, &target);
+                let request = FetchRequest { from: Some(from), id: request };
+                self.events.push_back(Event::FetchRequested { request, sockets });
+            }
+            PeerMessage::Fetched { request, sockets } => self.take_answer(request, sockets),
+            PeerMessage::Moved { file, address, bytes } => self.adopt(file, address, bytes),
+            PeerMessage::Application(message) => self.events.push_back(Event::FromPeer { from, message }),
+        }
+    }
+
+    /// What is to be told to another shard.
+    pub fn poll_peer_message(&mut self) -> Option<(ShardIndex, PeerMessage)> {
+        self.peer_messages.pop_front()
+    }
+
+    /// Hands a message to the application of another shard.
+    pub fn send_to_peer(&mut self, target: ShardIndex, message: Box<dyn Any + Send>) {
+        self.peer_messages.push_back((target, PeerMessage::Application(message)));
+    }
+
+    /// A connection has left this shard, or could not.
+    pub fn handle_transferred(&mut self, now: Time, key: ConnectionKey, remote: Option<FileId>) {
+        self.advance(now);
+        let Some(remote) = remote else { return self.drop_connection(key) };
+        let Some(connection) = self.connections.remove(key) else { return };
+        self.disarm(connection.timer);
+        let State::Moving { target, rest } = connection.state else {
+            debug_assert!(false, "only moving connections are transferred");
+            return;
+        };
+        self.counters.connections_moved += 1;
+        let message = PeerMessage::Moved { file: remote, address: connection.address, bytes: rest };
+        self.peer_messages.push_back((target, message));
+    }
+
+    /// A connection arrives with what it has sent so far.
+    fn adopt(&mut self, file: FileId, address: Option<core::net::SocketAddr>, bytes: Vec<u8>) {
+        let key = self.connections.insert(Connection::new(file, address));
+        self.outputs.push_back(Output::Adopt { file, connection: key });
+        self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
+        self.receive_owned(key, bytes);
+    }
+
+    /// Asks for descriptions of the selected sockets of all shards: `Event::Fetched` with `waiter` follows.
+    pub fn fetch_sockets(&mut self, namespace: NamespaceId, target: &Target, waiter: u64) {
+        let id = self.next_fetch;
+        self.next_fetch += 1;
+        let timer = self.wheel.arm(self.now.after(FETCH_DEADLINE_MS), Deadline::Fetch(id));
+        self.fetches.insert(id, PendingFetch { waiter, missing: self.shard_count, sockets: Vec::new(), timer });
+        for peer in self.peers() {
+            self.peer_messages.push_back((peer, PeerMessage::Fetch { request: id, namespace, target: target.clone() }));
+        }
+        let sockets = self.local_sockets(namespace, target);
+        self.events.push_back(Event::FetchRequested { request: FetchRequest { from: None, id }, sockets });
+    }
+
+    /// The application's answer to `Event::FetchRequested`.
+    #[expect(clippy::needless_pass_by_value, reason = "a question is answered once")]
+    pub fn reply_fetch(&mut self, request: FetchRequest, sockets: Vec<SocketDescription>) {
+        match request.from {
+            None => self.take_answer(request.id, sockets),
+            Some(shard) => self.peer_messages.push_back((shard, PeerMessage::Fetched { request: request.id, sockets })),
+        }
+    }
+
+    fn take_answer(&mut self, id: u64, sockets: Vec<SocketDescription>) {
+        let Some(pending) = self.fetches.get_mut(&id) else { return };
+        pending.sockets.extend(sockets);
+        pending.missing -= 1;
+        if pending.missing == 0 {
+            self.finish_fetch(id);
+        }
+    }
+
+    /// Not all shards have answered: the asker gets what there is.
+    pub(super) fn fetch_is_late(&mut self, id: u64) {
+        self.finish_fetch(id);
+    }
+
+    fn finish_fetch(&mut self, id: u64) {
+        let Some(PendingFetch { waiter, missing, sockets, timer }) = self.fetches.remove(&id) else { return };
+        self.wheel.disarm(timer);
+        self.events.push_back(Event::Fetched { waiter, sockets, missing });
+    }
+}

@@ -1,0 +1,359 @@
+//! HTTP requests: which are answered at once, which open a session, which wait, which move to another shard.
+//!
+//! The answers (status, headers, body) are Node's, see the tests in `tests/conformance/bad-input`.
+
+use super::Shard;
+use super::closing::Farewell;
+use crate::base::frame::Frame;
+use crate::base::id::{ConnectionKey, SessionKey, ShardIndex};
+use crate::base::seed::Sid;
+use crate::connection::State;
+use crate::connection::body::Body;
+use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
+use crate::door::{DisconnectReason, HandshakeRequest, Output, Transport};
+use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
+use crate::session::{Link, State as SessionState};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use ringio_codec::http::request::{self, BodyLength, Request, RequestLimits};
+use ringio_codec::http::response::{self, EngineError};
+
+/// Headers of every polling answer.
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+
+const LIMITS: RequestLimits = RequestLimits { head_bytes_max: REQUEST_HEAD_BYTES_MAX };
+
+/// Adds bytes to a half-arrived head; whether it is worth reading again: its end has come, or it is too long.
+/// Without this test a head in single bytes would be parsed once per byte.
+pub(super) fn append_to_head(rest: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let from = rest.len().saturating_sub(3);
+    rest.extend_from_slice(bytes);
+    let tail = &rest[from..];
+    rest.len() > REQUEST_HEAD_BYTES_MAX
+        || tail.windows(2).any(|pair| pair == b"\n\n")
+        || tail.windows(3).any(|three| three == b"\n\r\n")
+}
+
+impl Shard {
+    /// Reads a request's head at the start of `bytes` and does what it asks. The number of bytes it took, or `None` if
+    /// all of `bytes` was kept for later.
+    pub(super) fn take_request(&mut self, key: ConnectionKey, bytes: &[u8]) -> Option<usize> {
+        match request::decode(bytes, &LIMITS) {
+            Ok(None) => {
+                let connection = self.connections.get_mut(key)?;
+                connection.state = State::Head { rest: bytes.to_vec() };
+                None
+            }
+            Err(error) => {
+                // Node's parser knows two answers.
+                let status = if error.status() == 431 { 431 } else { 400 };
+                self.answer_and_finish(key, status, &[], b"");
+                None
+            }
+            Ok(Some((request, len))) => {
+                if let Some(target) = self.foreign_shard(&request) {
+                    self.move_connection(key, target, bytes.to_vec());
+                    return None;
+                }
+                self.handle_request(key, &request, &bytes[..len]);
+                Some(len)
+            }
+        }
+    }
+
+    /// The shard that a request belongs to, if it is another one.
+    fn foreign_shard(&self, request: &Request<'_>) -> Option<ShardIndex> {
+        if self.shard_count == 1 || !request.target.starts_with(self.options.path.as_str()) {
+            return None;
+        }
+        let Ok(Route::Engine(Ask { sid: AskedSid::Some(sid), .. })) = route(request, &self.options, &self.assets)
+        else {
+            return None;
+        };
+        let shard = sid.shard();
+        (shard != self.index && shard.0 < self.shard_count && !self.session_ids.contains_key(&sid)).then_some(shard)
+    }
+
+    /// Hands a connection with what it has sent so far to the shard of its session.
+    fn move_connection(&mut self, key: ConnectionKey, target: ShardIndex, rest: Vec<u8>) {
+        self.disarm_connection(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.state = State::Moving { target, rest };
+        // An answer to an earlier request may still be on its way; the move waits for it.
+        self.begin_move(key);
+    }
+
+    /// Starts the transfer of a moving connection whose sends are done.
+    pub(super) fn begin_move(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if let State::Moving { target, .. } = connection.state
+            && connection.transmit.is_idle()
+        {
+            self.outputs.push_back(Output::Transfer { file: connection.file, target });
+        }
+    }
+
+    fn handle_request(&mut self, key: ConnectionKey, request: &Request<'_>, head: &[u8]) {
+        if self.is_stopping {
+            return self.answer_and_finish(key, 503, &[("Retry-After", "1")], b"");
+        }
+        match route(request, &self.options, &self.assets) {
+            Err(error) => self.refuse(key, request, error),
+            Ok(Route::NotFound) => self.answer(key, request, 404, &[], b""),
+            Ok(Route::Asset { index, is_head, is_known }) => self.answer_asset(key, request, index, is_head, is_known),
+            Ok(Route::Engine(ask)) => match ask.sid {
+                AskedSid::None => self.open_session(key, request, head, ask),
+                AskedSid::Malformed => self.refuse(key, request, EngineError::UnknownSid),
+                AskedSid::Some(sid) => match self.session_ids.get(&sid).copied() {
+                    None => self.refuse(key, request, EngineError::UnknownSid),
+                    Some(session) => self.handle_session_request(key, session, request, ask),
+                },
+            },
+        }
+    }
+
+    fn handle_session_request(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>, ask: Ask) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        if !ask.is_protocol_4 || (ask.method != AskMethod::Upgrade && ask.transport != session.transport()) {
+            return self.refuse(key, request, EngineError::BadRequest);
+        }
+        if session.state == SessionState::Closed && ask.method != AskMethod::Get {
+            return self.refuse(key, request, EngineError::UnknownSid);
+        }
+        match ask.method {
+            AskMethod::Upgrade if ask.transport == Transport::WebSocket => {
+                self.begin_upgrade(key, session_key, request);
+            }
+            AskMethod::Upgrade => self.refuse(key, request, EngineError::BadRequest),
+            AskMethod::Get => self.begin_poll(key, session_key, request),
+            AskMethod::Post => self.begin_post(key, session_key, request),
+            AskMethod::Other => self.answer(key, request, 500, &[], b""),
+        }
+    }
+
+    fn begin_poll(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Link::Polling { waiting, .. } = &mut session.link else { return };
+        if waiting.is_some() {
+            // Overlap: this request is refused and the session ends; the first GET hears the close packet.
+            self.answer_and_finish(key, 400, &[], b"");
+            return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
+        }
+        *waiting = Some(key);
+        let state = session.state;
+        self.disarm_connection(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let keep_alive = request.keep_alive && !has_body(request);
+        connection.state = State::Waiting { session: session_key, keep_alive, rest: Vec::new() };
+        match state {
+            SessionState::Open => self.mark_session(session_key),
+            SessionState::Closing => self.answer_last_poll(session_key),
+            SessionState::Closed => self.answer_closed_poll(session_key),
+        }
+    }
+
+    fn begin_post(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>) {
+        let bytes_max = self.options.max_http_buffer_size;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Link::Polling { posting, .. } = &mut session.link else { return };
+        // Node compares the whole header value, parameters defeat it: so does this.
+        let is_binary = request.headers.get("content-type") == Some(b"application/octet-stream".as_slice());
+        if posting.is_some() || is_binary {
+            self.answer_and_finish(key, 400, &[], b"");
+            return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
+        }
+        *posting = Some(key);
+        let keep_alive = request.keep_alive;
+        let body = match request.body {
+            BodyLength::Fixed(length) if length > bytes_max => {
+                *posting = None;
+                return self.answer_and_finish(key, 413, &[], b"");
+            }
+            BodyLength::None | BodyLength::Fixed(0) => {
+                *posting = None;
+                self.answer_post(key, keep_alive);
+                return self.end_session(session_key, DisconnectReason::ParseError, Farewell::Close);
+            }
+            BodyLength::Fixed(length) => Body::fixed(session_key, keep_alive, length, bytes_max),
+            BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
+        };
+        let expects_continue =
+            request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Body(Box::new(body));
+        }
+        self.arm_connection(key, REQUEST_BODY_DEADLINE_MS);
+        if expects_continue {
+            self.transmit(key, Frame::raw(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()));
+        }
+    }
+
+    /// The finished body of a connection, which reads its next request from here on.
+    pub(super) fn take_body(&mut self, key: ConnectionKey) -> Option<(SessionKey, bool, Vec<u8>)> {
+        let connection = self.connections.get_mut(key)?;
+        let State::Body(body) = core::mem::replace(&mut connection.state, State::Head { rest: Vec::new() }) else {
+            return None;
+        };
+        Some((body.session, body.keep_alive, body.into_bytes()))
+    }
+
+    /// The session may get its next POST.
+    pub(super) fn post_is_done(&mut self, session: SessionKey, key: ConnectionKey) {
+        if let Some(session) = self.sessions.get_mut(session)
+            && let Link::Polling { posting, .. } = &mut session.link
+            && *posting == Some(key)
+        {
+            *posting = None;
+        }
+    }
+
+    /// 413: the session lives on.
+    pub(super) fn refuse_large_post(&mut self, key: ConnectionKey) {
+        if let Some((session, ..)) = self.take_body(key) {
+            self.post_is_done(session, key);
+        }
+        self.answer_and_finish(key, 413, &[], b"");
+    }
+
+    /// A body that is not in chunks though it says so: the connection cannot be read any further.
+    pub(super) fn refuse_invalid_post(&mut self, key: ConnectionKey) {
+        if let Some((session, ..)) = self.take_body(key) {
+            self.post_is_done(session, key);
+            self.answer_and_finish(key, 400, &[], b"");
+            self.end_session(session, DisconnectReason::TransportError, Farewell::Close);
+        }
+    }
+
+    /// The handshake of a new session, as kept.
+    pub(super) fn handshake_of(&self, key: ConnectionKey, head: &[u8]) -> Arc<HandshakeRequest> {
+        let address = self.connections.get(key).and_then(|connection| connection.address);
+        Arc::new(HandshakeRequest { head: head.into(), address, issued_ms: self.unix_time_ms(), secure: false })
+    }
+
+    fn open_session(&mut self, key: ConnectionKey, request: &Request<'_>, head: &[u8], ask: Ask) {
+        if ask.transport == Transport::WebSocket {
+            return self.open_websocket(key, request, head, ask.is_protocol_4);
+        }
+        if !ask.is_protocol_4 {
+            return self.refuse(key, request, EngineError::UnsupportedProtocolVersion);
+        }
+        let handshake = self.handshake_of(key, head);
+        let session = self.insert_session(Link::Polling { waiting: Some(key), posting: None }, handshake);
+        self.disarm_connection(key);
+        let keep_alive = request.keep_alive && !has_body(request);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Waiting { session, keep_alive, rest: Vec::new() };
+        }
+        self.mark_session(session);
+    }
+
+    /// A sid that no session has; the stream of a shard never repeats in practice, but a check costs nothing.
+    pub(super) fn fresh_session_sid(&mut self) -> Sid {
+        loop {
+            let sid = self.seed.next_sid();
+            if !self.session_ids.contains_key(&sid) {
+                return sid;
+            }
+        }
+    }
+
+    /// Refuses a request with Engine.IO's error: JSON for polling, plain text for a WebSocket handshake.
+    pub(super) fn refuse(&mut self, key: ConnectionKey, request: &Request<'_>, error: EngineError) {
+        if request.is_websocket_upgrade() {
+            let mut bytes = Vec::new();
+            response::write_upgrade_refusal(&mut bytes, error.message());
+            self.transmit(key, Frame::raw(bytes));
+            return self.finish_connection(key);
+        }
+        let status = if error == EngineError::Forbidden { 403 } else { 400 };
+        let body = response::engine_error_json(error);
+        self.answer(key, request, status, &[("Content-Type", "application/json")], body.as_bytes());
+    }
+
+    fn answer_asset(&mut self, key: ConnectionKey, request: &Request<'_>, index: usize, is_head: bool, is_known: bool) {
+        let assets = Arc::clone(&self.assets);
+        let asset = &assets[index];
+        let headers = [
+            ("Content-Type", asset.content_type.as_str()),
+            ("Cache-Control", "public, max-age=0"),
+            ("ETag", asset.etag.as_str()),
+        ];
+        if is_known {
+            return self.answer(key, request, 304, &headers[1..], b"");
+        }
+        if !is_head {
+            return self.answer(key, request, 200, &headers, &asset.body);
+        }
+        let mut bytes = Vec::new();
+        response::write_head(&mut bytes, 200, &headers, asset.body.len() as u64, request.keep_alive);
+        self.send_answer(key, bytes, request.keep_alive);
+    }
+
+    /// `ok`, as Node answers every POST it could read.
+    pub(super) fn answer_post(&mut self, key: ConnectionKey, keep_alive: bool) {
+        let mut bytes = Vec::new();
+        response::write(&mut bytes, 200, &[("Content-Type", "text/html"), NO_STORE], b"ok", keep_alive);
+        self.send_answer(key, bytes, keep_alive);
+    }
+
+    /// Answers a request that is complete; a body that may follow is not read: the connection ends then.
+    fn answer(
+        &mut self,
+        key: ConnectionKey,
+        request: &Request<'_>,
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) {
+        let keep_alive = request.keep_alive && !has_body(request);
+        let mut bytes = Vec::new();
+        response::write(&mut bytes, status, headers, body, keep_alive);
+        self.send_answer(key, bytes, keep_alive);
+    }
+
+    /// Answers and ends the connection.
+    pub(super) fn answer_and_finish(&mut self, key: ConnectionKey, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let mut bytes = Vec::new();
+        response::write(&mut bytes, status, headers, body, false);
+        self.send_answer(key, bytes, false);
+    }
+
+    /// Sends an answer; the connection reads its next request, or ends.
+    fn send_answer(&mut self, key: ConnectionKey, bytes: Vec<u8>, keep_alive: bool) {
+        self.transmit(key, Frame::raw(bytes));
+        if !keep_alive {
+            return self.finish_connection(key);
+        }
+        self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
+    }
+
+    /// Answers the waiting GET of a session with a payload.
+    pub(super) fn answer_poll(&mut self, session_key: SessionKey, payload: &[u8]) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Link::Polling { waiting, .. } = &mut session.link else { return };
+        let Some(key) = waiting.take() else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let State::Waiting { keep_alive, rest, .. } = &mut connection.state else { return };
+        let (keep_alive, rest) = (*keep_alive, core::mem::take(rest));
+        let has_rest = !rest.is_empty();
+        connection.state = State::Head { rest };
+        let mut bytes = Vec::with_capacity(160 + payload.len());
+        response::write(
+            &mut bytes,
+            200,
+            &[("Content-Type", "text/plain; charset=UTF-8"), NO_STORE],
+            payload,
+            keep_alive,
+        );
+        self.send_answer(key, bytes, keep_alive);
+        if has_rest && keep_alive {
+            self.resume.push(key);
+        }
+    }
+
+    /// The same for a single packet.
+    pub(super) fn answer_poll_text(&mut self, session: SessionKey, packet: &[u8]) {
+        self.answer_poll(session, packet);
+    }
+}

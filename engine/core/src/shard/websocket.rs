@@ -1,0 +1,241 @@
+//! WebSocket connections: opened for a new session, or beside a polling one to upgrade it; their messages and their end.
+
+use super::Shard;
+use super::closing::Farewell;
+use crate::base::frame::Frame;
+use crate::base::id::{ConnectionKey, SessionKey};
+use crate::broadcast::encode;
+use crate::connection::State;
+use crate::door::DisconnectReason;
+use crate::namespace::event::Carrier;
+use crate::session::upgrade::{Probe, Upgrade, read_probe};
+use crate::session::{Link, State as SessionState};
+use alloc::vec::Vec;
+use ringio_codec::http::request::Request;
+use ringio_codec::http::response::{self, EngineError};
+use ringio_codec::websocket::Opcode;
+use ringio_codec::websocket::{MessageError, MessageLimits, Payload, Received, Receiver, Role};
+use ringio_codec::websocket::{validate, write_switching_protocols};
+
+use super::deadlines::Deadline;
+use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
+
+/// Control frames and answers that may wait for a peer that does not read; beyond it the connection is cut.
+const TRANSMIT_FRAMES_MAX: usize = 256;
+
+impl Shard {
+    /// A WebSocket handshake without a session: opens one.
+    pub(super) fn open_websocket(
+        &mut self,
+        key: ConnectionKey,
+        request: &Request<'_>,
+        head: &[u8],
+        is_protocol_4: bool,
+    ) {
+        let Some(mut answer) = self.accept_websocket(key, request) else { return };
+        if !is_protocol_4 {
+            // As Node does: found only after the handshake, and said in the wrong language.
+            response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message());
+            self.transmit(key, Frame::raw(answer));
+            return self.finish_connection(key);
+        }
+        let handshake = self.handshake_of(key, head);
+        let session = self.insert_session(Link::WebSocket(key), handshake);
+        self.become_websocket(key, session, answer);
+        self.mark_session(session);
+    }
+
+    /// A WebSocket handshake for a polling session: it begins to probe.
+    pub(super) fn begin_upgrade(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>) {
+        let Some(answer) = self.accept_websocket(key, request) else { return };
+        self.become_websocket(key, session_key, answer);
+        let allowed = self.options.allow_upgrades;
+        let timeout = self.now.after(self.options.upgrade_timeout_ms);
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let is_free = allowed
+            && session.upgrade.is_none()
+            && session.state == SessionState::Open
+            && matches!(session.link, Link::Polling { .. });
+        if !is_free {
+            // Accepted and closed at once, without a status: the session is not touched.
+            return self.finish_websocket(key, &[]);
+        }
+        let timeout = self.wheel.arm(timeout, Deadline::Upgrade(session_key));
+        session.upgrade = Some(Upgrade { connection: key, timeout, noop: None });
+    }
+
+    /// The 101 answer, or `None` if the handshake is refused.
+    fn accept_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) -> Option<Vec<u8>> {
+        match validate(request) {
+            Ok(accepted) => {
+                let mut answer = Vec::with_capacity(256);
+                write_switching_protocols(&mut answer, &accepted.accept(), &[]);
+                Some(answer)
+            }
+            Err(_) => {
+                self.refuse(key, request, EngineError::BadRequest);
+                None
+            }
+        }
+    }
+
+    fn become_websocket(&mut self, key: ConnectionKey, session: SessionKey, answer: Vec<u8>) {
+        self.disarm_connection(key);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::WebSocket { session, receiver: Receiver::new() };
+        }
+        self.transmit(key, Frame::raw(answer));
+    }
+
+    /// Takes the messages in `bytes` from `cursor` on.
+    pub(super) fn receive_websocket(&mut self, key: ConnectionKey, bytes: &mut [u8], cursor: &mut usize) {
+        let limits = MessageLimits {
+            message_bytes_max: self.options.max_http_buffer_size,
+            role: Role::Server,
+            allow_rsv1: false,
+        };
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            let State::WebSocket { session, receiver } = &mut connection.state else { return };
+            let session = *session;
+            match receiver.next(bytes, cursor, &limits) {
+                Ok(None) => return,
+                Ok(Some(received)) => self.handle_frame(key, session, received, bytes),
+                Err(error) => {
+                    *cursor = bytes.len();
+                    return self.websocket_failed(key, session, error);
+                }
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, key: ConnectionKey, session: SessionKey, received: Received, bytes: &[u8]) {
+        match received {
+            Received::Text(payload) if !self.is_transport(key, session) => {
+                self.handle_probe(key, session, payload.bytes(bytes));
+            }
+            Received::Binary(_) if !self.is_transport(key, session) => self.give_up_probe(key, session),
+            Received::Text(payload) => {
+                let carrier = match payload {
+                    Payload::InPlace(range) => Carrier::Received(range),
+                    Payload::Owned(owned) => Carrier::Owned(owned, 0),
+                };
+                self.handle_packet(session, carrier, bytes);
+            }
+            Received::Binary(payload) => {
+                let message = match payload {
+                    Payload::InPlace(range) => bytes[range].to_vec(),
+                    Payload::Owned(owned) => owned,
+                };
+                self.handle_binary(session, message);
+            }
+            Received::Ping(payload) => {
+                let is_flooding = self
+                    .connections
+                    .get(key)
+                    .is_some_and(|connection| connection.transmit.len() >= TRANSMIT_FRAMES_MAX);
+                if is_flooding {
+                    return self.connection_broke(key);
+                }
+                self.transmit(key, encode::control_frame(Opcode::Pong, payload.bytes(bytes)));
+            }
+            Received::Pong(_) => {}
+            Received::Close { code, .. } => {
+                let echo = code.map(u16::to_be_bytes);
+                let is_transport = self.is_transport(key, session);
+                self.finish_websocket(key, echo.as_ref().map_or(&[], <[u8; 2]>::as_slice));
+                self.websocket_ended(key, session, is_transport, DisconnectReason::TransportClose);
+            }
+        }
+    }
+
+    /// Whether the connection is its session's transport, not one that probes.
+    fn is_transport(&self, key: ConnectionKey, session: SessionKey) -> bool {
+        self.sessions.get(session).is_some_and(|session| session.link == Link::WebSocket(key))
+    }
+
+    /// A text on a WebSocket that is not the transport yet.
+    fn handle_probe(&mut self, key: ConnectionKey, session_key: SessionKey, text: &[u8]) {
+        match read_probe(text) {
+            Probe::Answer => {
+                self.transmit(key, encode::text_frame(b"3probe"));
+                let Some(session) = self.sessions.get_mut(session_key) else { return };
+                let Some(upgrade) = &mut session.upgrade else { return };
+                if upgrade.noop.is_none() {
+                    upgrade.noop = Some(
+                        self.wheel.arm(self.now.after(UPGRADE_NOOP_INTERVAL_MS), Deadline::UpgradeNoop(session_key)),
+                    );
+                }
+                self.answer_with_noop(session_key);
+            }
+            Probe::Switch => self.switch_transport(key, session_key),
+            Probe::Refuse => self.give_up_probe(key, session_key),
+        }
+    }
+
+    /// The WebSocket becomes the transport; what was queued follows on it.
+    fn switch_transport(&mut self, key: ConnectionKey, session_key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Some(upgrade) = session.upgrade.take_if(|upgrade| upgrade.connection == key) else { return };
+        self.wheel.disarm(upgrade.timeout);
+        self.disarm(upgrade.noop);
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        if session.state == SessionState::Closing {
+            return self.forget_closing_over(session_key, key);
+        }
+        // A client that did not wait for its GET to return hears on it that polling is over.
+        self.answer_poll_text(session_key, b"1");
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        session.link = Link::WebSocket(key);
+        self.mark_session(session_key);
+    }
+
+    /// A probe went wrong: only its WebSocket ends.
+    fn give_up_probe(&mut self, key: ConnectionKey, session_key: SessionKey) {
+        self.finish_websocket(key, &[]);
+        self.upgrade_ended(key, session_key);
+    }
+
+    /// The upgrade took too long.
+    pub(super) fn give_up_upgrade(&mut self, session_key: SessionKey) {
+        let Some(upgrade) = self.sessions.get(session_key).and_then(|session| session.upgrade) else { return };
+        self.give_up_probe(upgrade.connection, session_key);
+    }
+
+    /// The session goes on without the upgrade over this connection.
+    pub(super) fn upgrade_ended(&mut self, key: ConnectionKey, session_key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        if let Some(upgrade) = session.upgrade.take_if(|upgrade| upgrade.connection == key) {
+            self.wheel.disarm(upgrade.timeout);
+            self.disarm(upgrade.noop);
+        }
+    }
+
+    /// A WebSocket is over: the session with it, if it was the transport.
+    pub(super) fn websocket_ended(
+        &mut self,
+        key: ConnectionKey,
+        session: SessionKey,
+        is_transport: bool,
+        reason: DisconnectReason,
+    ) {
+        if is_transport {
+            self.end_session(session, reason, Farewell::Silent);
+        } else {
+            self.upgrade_ended(key, session);
+        }
+    }
+
+    /// The peer broke RFC 6455: it hears the close code.
+    fn websocket_failed(&mut self, key: ConnectionKey, session: SessionKey, error: MessageError) {
+        let is_transport = self.is_transport(key, session);
+        self.finish_websocket(key, &error.close_code().to_be_bytes());
+        self.websocket_ended(key, session, is_transport, DisconnectReason::TransportError);
+    }
+
+    /// Sends a close frame and ends the connection once it is out.
+    pub(super) fn finish_websocket(&mut self, key: ConnectionKey, payload: &[u8]) {
+        self.transmit(key, encode::control_frame(Opcode::Close, payload));
+        self.finish_connection(key);
+    }
+}

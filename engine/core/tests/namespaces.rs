@@ -1,0 +1,240 @@
+//! Namespaces, events, acknowledgements, and every way to break their rules.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use ringio_core::door::{DisconnectReason, EmitFlags, EventParts};
+use ringio_core::options::Options;
+use world::{Heard, World, binary, polling_url, text};
+
+fn event(json: &str) -> EventParts<'_> {
+    EventParts { json: json.as_bytes(), attachments: &[] }
+}
+
+fn disconnects(world: &World) -> Vec<DisconnectReason> {
+    world
+        .heard
+        .iter()
+        .filter_map(|heard| if let Heard::Disconnected(_, reason, _) = heard { Some(*reason) } else { None })
+        .collect()
+}
+
+#[test]
+fn connect_is_answered_with_a_fresh_sid() {
+    let mut world = World::new(1, Options::default());
+    let wire = world.websocket(0);
+    world.send(wire, &text("40/admin,{\"token\":\"x\"}"));
+    let socket = world.last_connected();
+    assert_eq!(world.shards[0].auth(socket), Some(b"{\"token\":\"x\"}".as_slice()));
+    let id = world.shards[0].socket_id(socket).unwrap();
+    assert_ne!(Some(id), world.shards[0].session_id(socket), "a socket's id is not its session's");
+    assert_eq!(world.take_messages(wire), [format!("40/admin,{{\"sid\":\"{id}\"}}")]);
+    world.send(wire, &text("40"));
+    assert_eq!(world.take_messages(wire).len(), 1, "one connection, two namespaces");
+}
+
+#[test]
+fn an_unknown_namespace_is_refused_and_the_connection_stays() {
+    let mut world = World::new(1, Options::default());
+    let wire = world.websocket(0);
+    world.send(wire, &text("40/nowhere"));
+    assert_eq!(world.take_messages(wire), ["44/nowhere,{\"message\":\"Invalid namespace\"}"]);
+    assert!(!world.is_over(wire));
+}
+
+#[test]
+fn the_connect_timeout_ends_a_client_that_joins_nothing() {
+    let mut world = World::new(1, Options { connect_timeout_ms: 1_000, ..Options::default() });
+    let idle = world.websocket(0);
+    let refused = world.websocket(0);
+    world.send(refused, &text("40/nowhere"));
+    let joined = world.websocket(0);
+    world.send(joined, &text("40"));
+    world.send(joined, &text("41"));
+    world.advance(999);
+    assert!(!world.is_over(idle));
+    world.advance(1);
+    assert!(world.is_over(idle));
+    assert!(world.is_over(refused), "a refusal does not count");
+    assert!(!world.is_over(joined), "having joined once does");
+}
+
+#[test]
+fn what_breaks_the_protocol_closes_the_connection() {
+    let cases = [
+        ("40", "a second CONNECT"),
+        ("42/admin,[\"x\"]", "a packet for a namespace not joined"),
+        ("44{\"message\":\"x\"}", "CONNECT_ERROR from a client"),
+        ("4abc", "an unknown type"),
+        ("42{}", "an event that is no array"),
+        ("42[]", "an event without a name"),
+        ("42[null]", "a name that is no string"),
+        ("42[\"connect\"]", "a reserved name"),
+        ("42[\"x\"", "JSON cut off"),
+        ("451", "attachments without a dash"),
+        ("4511-[\"x\"]", "too many attachments"),
+        ("450-[\"x\"]", "no attachments in a binary event"),
+        ("43{}", "an acknowledgement that is no array"),
+    ];
+    for (packet, why) in cases {
+        let mut world = World::new(1, Options::default());
+        let (neighbour, _) = world.joined(0);
+        let (wire, _) = world.joined(0);
+        world.send(wire, &text(packet));
+        assert!(world.is_over(wire), "{why}");
+        assert_eq!(disconnects(&world), [DisconnectReason::ForcedClose], "{why}");
+        world.send(neighbour, &text("42[\"fine\"]"));
+        assert!(
+            matches!(world.heard.last(), Some(Heard::Message(_, name, _)) if name == "fine"),
+            "{why}: a neighbour is not disturbed"
+        );
+    }
+}
+
+#[test]
+fn over_polling_a_violation_is_told_with_the_next_poll() {
+    let mut world = World::new(1, Options::default());
+    let sid = world.polling(0);
+    let url = polling_url(&sid);
+    world.post(0, &url, "40");
+    world.get(0, &url);
+    assert_eq!(world.post(0, &url, "42{}"), (200, "ok".into()));
+    assert_eq!(disconnects(&world), [DisconnectReason::ForcedServerClose]);
+    assert_eq!(world.get(0, &url), (200, "6\u{1e}1".into()));
+    assert_eq!(world.get(0, &url).0, 400);
+}
+
+#[test]
+fn a_second_connect_while_the_first_is_undecided_breaks_the_protocol() {
+    let mut world = World::new(1, Options::default());
+    world.decides = false;
+    let wire = world.websocket(0);
+    world.send(wire, &text("40"));
+    world.send(wire, &text("40"));
+    assert!(world.is_over(wire));
+    let undecided = *world.undecided.first().unwrap();
+    world.decide(0, undecided);
+    world.run();
+    assert!(world.heard.is_empty(), "the decision comes too late");
+}
+
+#[test]
+fn disconnecting_sees_the_rooms_and_disconnect_does_not() {
+    let mut world = World::new(1, Options::default());
+    let (wire, socket) = world.joined(0);
+    assert!(world.shards[0].join(socket, "a"));
+    assert!(!world.shards[0].join(socket, "a"), "joined already");
+    assert!(world.shards[0].join(socket, "b"));
+    let id = world.shards[0].socket_id(socket).unwrap().to_string();
+    world.send(wire, &text("41"));
+    let reason = DisconnectReason::ClientNamespaceDisconnect;
+    assert_eq!(
+        world.heard[1..],
+        [
+            Heard::Disconnecting(socket, reason, vec![id, "a".into(), "b".into()]),
+            Heard::Disconnected(socket, reason, vec![]),
+        ]
+    );
+    assert!(!world.is_over(wire), "the connection stays");
+}
+
+#[test]
+fn an_event_followed_by_the_leaving_in_one_payload_is_not_delivered() {
+    let mut world = World::new(1, Options::default());
+    let (wire, _) = world.joined(0);
+    world.send(wire, &[text("42[\"too late\"]"), text("41")].concat());
+    assert!(!world.heard.iter().any(|heard| matches!(heard, Heard::Message(..))));
+    assert_eq!(disconnects(&world), [DisconnectReason::ClientNamespaceDisconnect]);
+    let (wire, _) = world.joined(0);
+    world.send(wire, &[text("42[\"in time\"]"), world::frame(0x88, b"")].concat());
+    assert!(world.heard.iter().any(|heard| matches!(heard, Heard::Message(_, name, _) if name == "in time")));
+}
+
+#[test]
+fn the_server_disconnects_one_namespace_or_the_client() {
+    let mut world = World::new(1, Options::default());
+    let (wire, main) = world.joined(0);
+    world.send(wire, &text("40/admin"));
+    let admin = world.last_connected();
+    world.take(wire);
+    world.shards[0].disconnect(admin, false);
+    world.run();
+    assert_eq!(world.take_messages(wire), ["41/admin,"]);
+    assert!(!world.is_over(wire));
+    world.send(wire, &text("40/admin"));
+    world.take(wire);
+    world.shards[0].disconnect(main, true);
+    world.run();
+    assert_eq!(world.take_messages(wire), ["41", "41/admin,", "close 1005"]);
+    assert_eq!(disconnects(&world), [DisconnectReason::ServerNamespaceDisconnect; 3]);
+}
+
+#[test]
+fn acknowledgements_go_both_ways_once() {
+    let mut world = World::new(1, Options::default());
+    let (wire, socket) = world.joined(0);
+    world.send(wire, &text("4212[\"q\",1,\"two\"]"));
+    assert_eq!(world.take_messages(wire), ["4312[1,\"two\"]"]);
+    for waiter in [70, 71, 72] {
+        let timeout = (waiter == 72).then_some(100);
+        world.shards[0].emit_with_ack(socket, event("[\"a\"]"), EmitFlags::default(), timeout, waiter).unwrap();
+    }
+    world.run();
+    assert_eq!(world.take_messages(wire), ["420[\"a\"]", "421[\"a\"]", "422[\"a\"]"], "ids count from 0");
+    world.send(wire, &text("431[\"answer\"]"));
+    world.send(wire, &text("431[\"again\"]"));
+    world.send(wire, &text("4399[\"to nobody\"]"));
+    world.advance(100);
+    world.send(wire, &text("432[\"late\"]"));
+    world.end(wire, false);
+    let acks: Vec<_> = world
+        .heard
+        .iter()
+        .filter(|heard| matches!(heard, Heard::AckReceived(..) | Heard::AckFailed(_)))
+        .cloned()
+        .collect();
+    assert_eq!(acks, [Heard::AckReceived(71, "[\"answer\"]".into()), Heard::AckFailed(72), Heard::AckFailed(70)]);
+}
+
+#[test]
+fn attachments_arrive_in_order_or_not_at_all() {
+    let mut world = World::new(1, Options::default());
+    let (wire, socket) = world.joined(0);
+    world.send(wire, &text("452-7[\"b\",{\"_placeholder\":true,\"num\":0},[{\"num\":1,\"_placeholder\":true}]]"));
+    assert!(world.heard.len() == 1, "it waits for its attachments");
+    world.send(wire, &binary(&[1]));
+    world.send(wire, &binary(&[2, 3]));
+    assert!(world.heard.contains(&Heard::Binary(socket, "b".into(), vec![vec![1], vec![2, 3]])));
+    assert_eq!(world.take_messages(wire)[1..], ["b[01]", "b[02, 03]"], "the acknowledgement carries them back");
+
+    let (stray, _) = world.joined(0);
+    world.send(stray, &binary(&[1]));
+    assert!(world.heard.contains(&Heard::ProtocolError("got binary data when not reconstructing a packet")));
+    let (interrupted, _) = world.joined(0);
+    world.send(interrupted, &text("451-[\"b\",{\"_placeholder\":true,\"num\":0}]"));
+    world.send(interrupted, &text("42[\"x\"]"));
+    assert!(world.heard.contains(&Heard::ProtocolError("got plaintext data when reconstructing a packet")));
+    for num in ["1", "-1", "0.5", "\"0\"", "1e9"] {
+        let (wild, _) = world.joined(0);
+        world.send(wild, &text(&format!("451-[\"b\",{{\"_placeholder\":true,\"num\":{num}}}]")));
+        world.send(wild, &binary(&[1]));
+        assert!(world.is_over(wild), "{num}");
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let play = || {
+        let mut world = World::new(3, Options::default());
+        let mut said = Vec::new();
+        for number in 0..9 {
+            let (wire, socket) = world.joined(number % 3);
+            world.shards[number % 3].join(socket, "room");
+            world.send(wire, &text("421[\"x\",{\"y\":1}]"));
+            said.push(world.take(wire));
+        }
+        (said, format!("{:?}", world.heard))
+    };
+    assert_eq!(play(), play());
+}
