@@ -48,6 +48,8 @@ pub enum Event {
     AckReceived { waiter: u64, message: Message },
     /// An acknowledgement will not come.
     AckFailed { waiter: u64, failure: AckFailure },
+    /// What became of `broadcast_with_ack`: the answers that came, and whether all that were asked have answered.
+    BroadcastAcknowledged { waiter: u64, answers: Vec<Message>, is_complete: bool },
     /// The socket is leaving; its rooms are still there.
     Disconnecting { socket: SocketKey, reason: DisconnectReason },
     /// The socket has left its rooms.
@@ -85,6 +87,13 @@ pub enum Data {
 }
 
 impl Data {
+    /// Makes the data independent of the received bytes.
+    pub fn own(&mut self, received: &[u8]) {
+        if let Self::Received(range) = self {
+            *self = Self::Owned { bytes: received[range.start as usize..range.end as usize].to_vec(), start: 0 };
+        }
+    }
+
     /// The bytes, given those that the event came with.
     #[must_use]
     pub fn bytes<'a>(&'a self, received: &'a [u8]) -> &'a [u8] {
@@ -276,6 +285,12 @@ pub enum PeerMessage {
     Broadcast { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, flags: EmitFlags },
     /// Join, leave or disconnect the sockets that the target selects.
     Operate { namespace: NamespaceId, target: Target, operation: Operation },
+    /// An event that the selected sockets are to acknowledge under `id`.
+    Ask { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, id: u64, timeout_ms: u64, flags: EmitFlags },
+    /// So many were asked.
+    Asked { id: u64, count: usize },
+    /// One of them has answered, or never will.
+    Answered { id: u64, answer: Option<Message> },
     /// Which sockets does the target select?
     Fetch { request: u64, namespace: NamespaceId, target: Target },
     /// They are these.
@@ -291,6 +306,9 @@ impl core::fmt::Debug for PeerMessage {
         f.write_str(match self {
             Self::Broadcast { .. } => "Broadcast",
             Self::Operate { .. } => "Operate",
+            Self::Ask { .. } => "Ask",
+            Self::Asked { .. } => "Asked",
+            Self::Answered { .. } => "Answered",
             Self::Fetch { .. } => "Fetch",
             Self::Fetched { .. } => "Fetched",
             Self::Moved { .. } => "Moved",

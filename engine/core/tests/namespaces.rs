@@ -238,3 +238,102 @@ fn the_same_inputs_give_the_same_outputs() {
     };
     assert_eq!(play(), play());
 }
+
+#[test]
+fn middleware_may_join_rooms_and_emit_before_the_connect_and_a_refusal_undoes_it() {
+    use ringio_core::base::id::NamespaceId;
+    use std::sync::Arc;
+    let mut world = World::new(1, Options::default());
+    world.decides = false;
+    let (name, main) = (Arc::from("/"), NamespaceId(0));
+    for is_refused in [false, true] {
+        let wire = world.websocket(0);
+        world.send(wire, &text("40"));
+        let socket = world.undecided.pop_last().unwrap();
+        assert!(world.shards[0].enter_socket(socket, main, &name));
+        assert!(world.shards[0].join(socket, "early"));
+        world.emit(0, socket, "[\"session\"]").unwrap();
+        world.shards[0].broadcast(main, "/", &Default::default(), event("[\"to all\"]"), EmitFlags::default());
+        if is_refused {
+            world.shards[0].refuse_socket(socket, "no", Some("{\"why\":1}"));
+            world.run();
+            assert_eq!(world.take_messages(wire), ["42[\"session\"]", "44{\"message\":\"no\",\"data\":{\"why\":1}}"]);
+            assert!(!world.shards[0].join(socket, "late"));
+        } else {
+            assert!(world.shards[0].accept_socket(socket, main, &name));
+            world.run();
+            let messages = world.take_messages(wire);
+            assert_eq!(messages[0], "42[\"session\"]");
+            assert!(messages[1].starts_with("40{\"sid\""), "{messages:?}");
+            assert_eq!(messages.len(), 2, "broadcasts do not reach a socket that is not in yet");
+            world.end(wire, false);
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_gathers_acknowledgements_of_all_shards() {
+    use ringio_core::base::id::NamespaceId;
+    use std::sync::Arc;
+    let (name, main) = (Arc::from("/"), NamespaceId(0));
+    let mut world = World::new(3, Options::default());
+    let clients: Vec<_> = (0..6).map(|number| world.joined(number % 3)).collect();
+    let ask = |world: &mut World, waiter| {
+        world.shards[1].broadcast_with_ack(
+            main,
+            &name,
+            &Default::default(),
+            event("[\"q\"]"),
+            EmitFlags::default(),
+            1_000,
+            waiter,
+        );
+        world.run();
+    };
+    ask(&mut world, 1);
+    let asked = world.take_messages(clients[0].0).pop().unwrap();
+    let id = asked.trim_start_matches("42").trim_end_matches("[\"q\"]").to_owned();
+    for (number, (wire, _)) in clients.iter().enumerate() {
+        assert!(!world.heard.iter().any(|heard| matches!(heard, Heard::Gathered(..))), "before {number}");
+        world.send(*wire, &text(&format!("43{id}[{number}]")));
+        world.send(*wire, &text(&format!("43{id}[{number}]")));
+    }
+    let gathered = |world: &World| {
+        world.heard.iter().rev().find_map(|heard| {
+            if let Heard::Gathered(waiter, answers, whole) = heard {
+                Some((*waiter, answers.clone(), *whole))
+            } else {
+                None
+            }
+        })
+    };
+    assert_eq!(gathered(&world), Some((1, (0..6).map(|number| format!("[{number}]")).collect(), true)));
+    // One leaves, one stays silent: the rest is told when the time is over.
+    ask(&mut world, 2);
+    for (wire, _) in &clients {
+        world.take(*wire);
+    }
+    let id = id.parse::<u64>().unwrap() + 3;
+    for (number, (wire, _)) in clients.iter().enumerate().take(4) {
+        world.send(*wire, &text(&format!("43{id}[{number}]")));
+    }
+    world.end(clients[4].0, false);
+    world.advance(999);
+    assert_eq!(gathered(&world).unwrap().0, 1);
+    world.advance(1);
+    assert_eq!(gathered(&world), Some((2, (0..4).map(|number| format!("[{number}]")).collect(), false)));
+    // The silent one leaves too: nobody has to wait for the timeout.
+    ask(&mut world, 3);
+    let id = id + 3;
+    for (wire, _) in clients.iter().take(4) {
+        world.send(*wire, &text(&format!("43{id}[]")));
+    }
+    world.end(clients[5].0, false);
+    assert_eq!(gathered(&world).map(|(waiter, answers, whole)| (waiter, answers.len(), whole)), Some((3, 4, false)));
+    // Nobody to ask: answered at once.
+    let target =
+        ringio_core::room::select::Target { rooms: [Arc::from("nobody")].into_iter().collect(), ..Default::default() };
+    world.shards[0].broadcast_with_ack(main, &name, &target, event("[\"q\"]"), EmitFlags::default(), 1_000, 4);
+    world.run();
+    assert_eq!(gathered(&world), Some((4, vec![], true)));
+}

@@ -3,7 +3,7 @@
 //! Ids count up per namespace, as in Node. With several shards each takes every n-th number, so that an id names one
 //! question in the whole server: a broadcast that wants acknowledgements can carry the same bytes to all shards.
 
-use crate::base::id::TimerKey;
+use crate::base::id::{ShardIndex, TimerKey};
 use crate::limits::ACKS_PER_SOCKET_MAX;
 use alloc::vec::Vec;
 
@@ -34,13 +34,22 @@ impl AckIds {
 pub struct Owed {
     /// The packet's id.
     pub id: u64,
-    /// Who waits, in the application's words.
-    pub waiter: u64,
+    /// Who waits.
+    pub waiter: Waiter,
     /// When it gives up.
     pub timer: Option<TimerKey>,
 }
 
-/// What one socket owes, in the order of asking. No memory while it owes nothing.
+/// Who waits for an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// The application of this shard, in its own words.
+    Application(u64),
+    /// A broadcast that this shard sent out, under the packet's id.
+    Broadcast(ShardIndex),
+}
+
+/// What one socket owes, by id. No memory while it owes nothing.
 #[derive(Debug, Default)]
 pub struct Acks(Vec<Owed>);
 
@@ -51,8 +60,9 @@ impl Acks {
         if self.0.len() >= ACKS_PER_SOCKET_MAX {
             return false;
         }
-        debug_assert!(self.0.last().is_none_or(|last| last.id < owed.id), "ids count up, which the search relies on");
-        self.0.push(owed);
+        // Ids of this shard count up; those of other shards' broadcasts lie between them.
+        let at = self.0.partition_point(|other| other.id < owed.id);
+        self.0.insert(at, owed);
         true
     }
 
@@ -87,9 +97,11 @@ mod tests {
         let mut ids = AckIds::new(1, 3);
         let mut acks = Acks::default();
         for waiter in 0..3 {
-            assert!(acks.insert(Owed { id: ids.next_id(), waiter, timer: None }));
+            assert!(acks.insert(Owed { id: ids.next_id(), waiter: Waiter::Application(waiter), timer: None }));
         }
-        assert_eq!(acks.take(4).map(|owed| owed.waiter), Some(1));
+        assert!(acks.insert(Owed { id: 3, waiter: Waiter::Broadcast(ShardIndex(0)), timer: None }));
+        assert_eq!(acks.take(4).map(|owed| owed.waiter), Some(Waiter::Application(1)));
+        assert_eq!(acks.take(3).map(|owed| owed.waiter), Some(Waiter::Broadcast(ShardIndex(0))));
         assert_eq!(acks.take(4), None);
         assert_eq!(acks.take(0), None, "an id of another shard");
         assert_eq!(acks.take_all().len(), 2);

@@ -1,8 +1,8 @@
 //! One session's presence in a namespace.
 //!
 //! ```text
-//!   Requested --accept--> Joined --any close--> Leaving --disconnecting, disconnect--> released
-//!       +------refuse or the client leaves------------------------------------------> released
+//!   Requested --enter--> Entering --accept--> Joined --any close--> Leaving --disconnecting, disconnect--> released
+//!       +---------------------+----refuse, or the client leaves---------------------------------> released
 //! ```
 
 use super::ack::Acks;
@@ -41,6 +41,8 @@ pub struct Socket {
 pub enum Presence {
     /// The application has not yet decided; the namespace asked for.
     Requested(Box<str>),
+    /// The namespace exists; middleware decides. It may join rooms and be emitted to, broadcasts do not reach it.
+    Entering(NamespaceId),
     /// In the namespace.
     Joined(NamespaceId),
     /// Gone as far as the client is concerned; the application is being told.
@@ -48,13 +50,21 @@ pub enum Presence {
 }
 
 impl Socket {
-    /// The namespace it has joined, also while it leaves.
+    /// The namespace it is in, also while it enters or leaves.
     #[must_use]
     pub const fn namespace(&self) -> Option<NamespaceId> {
         match self.presence {
-            Presence::Joined(namespace) | Presence::Leaving(namespace, _) => Some(namespace),
+            Presence::Entering(namespace) | Presence::Joined(namespace) | Presence::Leaving(namespace, _) => {
+                Some(namespace)
+            }
             Presence::Requested(_) => None,
         }
+    }
+
+    /// Whether it may join rooms.
+    #[must_use]
+    pub const fn has_rooms(&self) -> bool {
+        matches!(self.presence, Presence::Entering(_) | Presence::Joined(_))
     }
 
     /// Whether it takes events.

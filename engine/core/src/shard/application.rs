@@ -15,7 +15,7 @@ impl Shard {
     pub fn requested_namespace(&self, socket: SocketKey) -> Option<&str> {
         match &self.sockets.get(socket)?.presence {
             Presence::Requested(name) => Some(name),
-            Presence::Joined(_) | Presence::Leaving(..) => None,
+            Presence::Entering(_) | Presence::Joined(_) | Presence::Leaving(..) => None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Shard {
     /// Calls `each` with every room of the socket, its own id first.
     pub fn for_each_room(&self, socket: SocketKey, each: &mut dyn FnMut(&str)) {
         let Some(socket) = self.sockets.get(socket) else { return };
-        if !socket.has_left_own_room && !matches!(socket.presence, Presence::Requested(_)) {
+        if !socket.has_left_own_room && matches!(socket.presence, Presence::Joined(_) | Presence::Leaving(..)) {
             each(socket.sid.as_str());
         }
         if let Some(namespace) = socket.namespace().and_then(|id| self.namespace(id)) {

@@ -4,7 +4,7 @@ use super::Shard;
 use crate::base::id::{ConnectionKey, SessionKey, SocketKey, TimerKey};
 use crate::base::time::Time;
 use crate::connection::State as ConnectionState;
-use crate::door::{AckFailure, DisconnectReason, Event, Output};
+use crate::door::{AckFailure, DisconnectReason, Output};
 use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
 use crate::session::heartbeat::Beat;
 use crate::session::{Link, State as SessionState};
@@ -24,6 +24,8 @@ pub enum Deadline {
     UpgradeNoop(SessionKey),
     /// A client has not acknowledged.
     Ack(SocketKey, u64),
+    /// Not everybody has acknowledged a broadcast.
+    Question(u64),
     /// Other shards have not said which sockets they have.
     Fetch(u64),
 }
@@ -42,6 +44,7 @@ impl Shard {
                 Deadline::Upgrade(session) => self.give_up_upgrade(session),
                 Deadline::UpgradeNoop(session) => self.upgrade_noop_is_due(session),
                 Deadline::Ack(socket, id) => self.ack_is_late(socket, id),
+                Deadline::Question(id) => self.question_is_late(id),
                 Deadline::Fetch(id) => self.fetch_is_late(id),
             }
         }
@@ -141,7 +144,7 @@ impl Shard {
     fn ack_is_late(&mut self, key: SocketKey, id: u64) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         if let Some(owed) = socket.acks.take(id) {
-            self.events.push_back(Event::AckFailed { waiter: owed.waiter, failure: AckFailure::Timeout });
+            self.acknowledgement_failed(&owed, AckFailure::Timeout);
         }
     }
 

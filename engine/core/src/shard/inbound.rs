@@ -90,13 +90,10 @@ impl Shard {
         let first = self.events.len();
         self.receive(key, &mut bytes);
         for event in self.events.range_mut(first..) {
-            let data = match event {
-                Event::Message { message, .. } | Event::AckReceived { message, .. } => &mut message.data,
-                Event::EngineMessage { data, .. } => data,
-                _ => continue,
-            };
-            if let Data::Received(range) = data {
-                *data = Data::Owned { bytes: bytes[range.start as usize..range.end as usize].to_vec(), start: 0 };
+            match event {
+                Event::Message { message, .. } | Event::AckReceived { message, .. } => message.data.own(&bytes),
+                Event::EngineMessage { data, .. } => data.own(&bytes),
+                _ => {}
             }
         }
     }
@@ -187,7 +184,7 @@ impl Shard {
                 let Some(bounds) = Bounds::of(text, &packet) else { return };
                 let is_ack = packet.kind == PacketKind::Ack;
                 let message = bounds.into_message(carrier);
-                self.deliver_message(socket, is_ack, message);
+                self.deliver_message(socket, is_ack, message, received);
             }
             PacketKind::BinaryEvent | PacketKind::BinaryAck => self.begin_assembly(key, socket, text, &packet),
             PacketKind::ConnectError | PacketKind::Connect => self.close_session(key),
@@ -231,11 +228,11 @@ impl Shard {
         if attachment::check(json, assembly.attachment_count).is_err() {
             return self.violate(key, "illegal attachments");
         }
-        self.deliver_message(assembly.socket, assembly.is_ack, assembly.message);
+        self.deliver_message(assembly.socket, assembly.is_ack, assembly.message, &[]);
     }
 
     /// A whole event or acknowledgement for the application.
-    fn deliver_message(&mut self, socket: SocketKey, is_ack: bool, message: crate::door::Message) {
+    fn deliver_message(&mut self, socket: SocketKey, is_ack: bool, message: crate::door::Message, received: &[u8]) {
         self.counters.events_received += 1;
         if !is_ack {
             return self.events.push_back(Event::Message { socket, message });
@@ -244,7 +241,7 @@ impl Shard {
         let owed = message.id.and_then(|id| self.sockets.get_mut(socket)?.acks.take(id));
         if let Some(owed) = owed {
             self.disarm(owed.timer);
-            self.events.push_back(Event::AckReceived { waiter: owed.waiter, message });
+            self.acknowledgement_came(&owed, message, received);
         }
     }
 

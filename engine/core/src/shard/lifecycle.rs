@@ -149,6 +149,11 @@ impl Shard {
                 debug_assert!(socket.is_some_and(|socket| socket.acks.is_empty()));
                 self.events.push_back(Event::Released { socket: key });
             }
+            Presence::Entering(_) => {
+                self.leave_everything(key);
+                self.sockets.remove(key);
+                self.events.push_back(Event::Released { socket: key });
+            }
             Presence::Joined(namespace) => {
                 socket.presence = Presence::Leaving(namespace, reason);
                 self.events.push_back(Event::Disconnecting { socket: key, reason });
@@ -207,7 +212,7 @@ impl Shard {
     fn takes_messages(&self, key: SocketKey) -> bool {
         self.sockets.get(key).is_some_and(|socket| match socket.presence {
             Presence::Joined(_) => true,
-            Presence::Requested(_) => false,
+            Presence::Requested(_) | Presence::Entering(_) => false,
             Presence::Leaving(_, reason) => !matches!(
                 reason,
                 DisconnectReason::ClientNamespaceDisconnect | DisconnectReason::ServerNamespaceDisconnect
@@ -234,7 +239,7 @@ impl Shard {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let owed = socket.acks.take_all();
         let sid = socket.sid;
-        if let Presence::Leaving(id, _) = socket.presence
+        if let Some(id) = socket.namespace()
             && let Some(Some(namespace)) = self.namespaces.get_mut(id.0 as usize)
         {
             namespace.rooms.leave_all(key.index(), &mut socket.memberships, |_, _| {});
@@ -248,7 +253,7 @@ impl Shard {
         }
         for owed in owed {
             self.disarm(owed.timer);
-            self.events.push_back(Event::AckFailed { waiter: owed.waiter, failure: AckFailure::Disconnected });
+            self.acknowledgement_failed(&owed, AckFailure::Disconnected);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod operations;
 pub mod outbound;
 pub mod peers;
+pub mod questions;
 pub mod requests;
 pub mod websocket;
 
@@ -24,7 +25,7 @@ use crate::broadcast::encode;
 use crate::connection::Connection;
 use crate::door::{Counters, Event, Output, PeerMessage};
 use crate::namespace::Namespace;
-use crate::namespace::socket::Socket;
+use crate::namespace::socket::{Presence, Socket};
 use crate::options::{Asset, Options, Setup};
 use crate::room::select::Selection;
 use crate::session::Session;
@@ -38,6 +39,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use lifecycle::Departure;
 use peers::PendingFetch;
+use questions::Question;
 
 /// Everything one core keeps.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Shard {
     outputs: VecDeque<Output>,
     peer_messages: VecDeque<(ShardIndex, PeerMessage)>,
     fetches: HashMap<u64, PendingFetch, FixedState>,
+    /// Broadcasts of this shard that wait for acknowledgements, by ack id.
+    questions: HashMap<u64, Question, FixedState>,
     next_fetch: u64,
 
     dirty_sessions: Vec<SessionKey>,
@@ -106,6 +110,7 @@ impl Shard {
             outputs: VecDeque::new(),
             peer_messages: VecDeque::new(),
             fetches: HashMap::with_hasher(hash.clone()),
+            questions: HashMap::with_hasher(hash.clone()),
             next_fetch: 0,
             dirty_sessions: Vec::new(),
             dirty_connections: Vec::new(),
@@ -144,16 +149,17 @@ impl Shard {
             assert!(self.wheel.contains(session.heartbeat.timer), "an open session is watched");
         }
         for namespace in self.namespaces.iter().flatten() {
-            let sockets = self
-                .sockets
-                .iter()
-                .filter(|(_, socket)| socket.namespace() == Some(namespace.id) && !socket.has_left_everything);
             let (mut count, mut members) = (0, Vec::new());
-            for (key, socket) in sockets {
-                assert!(namespace.everyone.contains(key.index()), "a joined socket is in `everyone`");
-                assert_eq!(self.socket_ids.get(&socket.sid), Some(&key));
+            for (key, socket) in self.sockets.iter() {
+                if socket.namespace() != Some(namespace.id) || socket.has_left_everything {
+                    continue;
+                }
                 members.push((key.index(), &socket.memberships));
-                count += 1;
+                if !matches!(socket.presence, Presence::Entering(_)) {
+                    assert!(namespace.everyone.contains(key.index()), "a joined socket is in `everyone`");
+                    assert_eq!(self.socket_ids.get(&socket.sid), Some(&key));
+                    count += 1;
+                }
             }
             assert_eq!(namespace.everyone.len(), count, "`everyone` holds nobody else");
             namespace.rooms.invariants(members);
@@ -170,6 +176,7 @@ impl Shard {
             && self.socket_ids.is_empty()
             && self.wheel.is_empty()
             && self.fetches.is_empty()
+            && self.questions.is_empty()
             && self
                 .namespaces
                 .iter()

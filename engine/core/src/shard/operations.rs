@@ -9,7 +9,7 @@ use crate::base::seed::Sid;
 use crate::broadcast::encode;
 use crate::door::{DisconnectReason, EmitError, EmitFlags, EventParts, Operation, PeerMessage};
 use crate::namespace::Namespace;
-use crate::namespace::ack::{AckIds, Owed};
+use crate::namespace::ack::{AckIds, Owed, Waiter};
 use crate::namespace::socket::Presence;
 use crate::room::select::{Target, select};
 use alloc::boxed::Box;
@@ -20,11 +20,24 @@ use ringio_codec::socketio::encode as socketio;
 use super::deadlines::Deadline;
 
 impl Shard {
-    /// Lets a requested socket into `namespace`: it joins the room of its own id and the client is told. False if
-    /// the client has left meanwhile.
-    pub fn accept_socket(&mut self, key: SocketKey, namespace: NamespaceId, name: &Arc<str>) -> bool {
+    /// Takes a requested socket into `namespace`, whose middleware decides from here on: it may join rooms and be emitted
+    /// to. False if the client has left meanwhile.
+    pub fn enter_socket(&mut self, key: SocketKey, namespace: NamespaceId, name: &Arc<str>) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
         if !matches!(socket.presence, Presence::Requested(_)) {
+            return false;
+        }
+        socket.presence = Presence::Entering(namespace);
+        self.namespace_or_new(namespace, name);
+        true
+    }
+
+    /// Lets a requested or entering socket into `namespace`: it joins the room of its own id and the client is told.
+    /// False if the client has left meanwhile.
+    pub fn accept_socket(&mut self, key: SocketKey, namespace: NamespaceId, name: &Arc<str>) -> bool {
+        self.enter_socket(key, namespace, name);
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        if !matches!(socket.presence, Presence::Entering(entered) if entered == namespace) {
             return false;
         }
         socket.presence = Presence::Joined(namespace);
@@ -39,7 +52,7 @@ impl Shard {
         true
     }
 
-    fn namespace_or_new(&mut self, id: NamespaceId, name: &Arc<str>) -> &mut Namespace {
+    pub(super) fn namespace_or_new(&mut self, id: NamespaceId, name: &Arc<str>) -> &mut Namespace {
         let at = id.0 as usize;
         if self.namespaces.len() <= at {
             self.namespaces.resize_with(at + 1, || None);
@@ -49,10 +62,15 @@ impl Shard {
         self.namespaces[at].get_or_insert_with(|| Box::new(Namespace::new(id, Arc::clone(name), hash_seed, ack_ids)))
     }
 
-    /// Refuses a requested socket: CONNECT_ERROR `{"message":..,"data":..}`; `data` is raw JSON. The connection stays.
+    /// Refuses a requested or entering socket: CONNECT_ERROR `{"message":..,"data":..}`; `data` is raw JSON. It leaves the
+    /// rooms it may have joined; the connection stays.
     pub fn refuse_socket(&mut self, key: SocketKey, message: &str, data: Option<&str>) {
         let Some(socket) = self.sockets.get(key) else { return };
-        let Presence::Requested(name) = &socket.presence else { return };
+        let name = match &socket.presence {
+            Presence::Requested(name) => &**name,
+            Presence::Entering(namespace) => self.namespace_name(*namespace),
+            Presence::Joined(_) | Presence::Leaving(..) => return,
+        };
         let session = socket.session;
         let mut text = alloc::vec![b'4'];
         socketio::connect_error(&mut text, name, message, data);
@@ -63,7 +81,7 @@ impl Shard {
     /// Joins a room; true if the socket was not a member. Nothing happens after disconnection.
     pub fn join(&mut self, key: SocketKey, room: &str) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Presence::Joined(namespace) = socket.presence else { return false };
+        let Some(namespace) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
         if is_own_room(&socket.sid, room) {
             return core::mem::replace(&mut socket.has_left_own_room, false);
         }
@@ -74,7 +92,7 @@ impl Shard {
     /// Leaves a room; true if the socket was a member.
     pub fn leave(&mut self, key: SocketKey, room: &str) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Presence::Joined(namespace) = socket.presence else { return false };
+        let Some(namespace) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
         if is_own_room(&socket.sid, room) {
             return !core::mem::replace(&mut socket.has_left_own_room, true);
         }
@@ -120,7 +138,7 @@ impl Shard {
             return Err(EmitError::Disconnected);
         };
         let timer = timeout_ms.map(|millis| self.wheel.arm(now.after(millis), Deadline::Ack(key, id)));
-        let is_taken = socket.acks.insert(Owed { id, waiter, timer });
+        let is_taken = socket.acks.insert(Owed { id, waiter: Waiter::Application(waiter), timer });
         let sent =
             if is_taken { self.send_encoded(session, encoded, flags.volatile) } else { Err(EmitError::OutboxFull) };
         if sent.is_err() {
@@ -147,7 +165,7 @@ impl Shard {
         self.queue(session, Frame::new(encoded), volatile)
     }
 
-    fn namespace_name(&self, id: NamespaceId) -> &str {
+    pub(super) fn namespace_name(&self, id: NamespaceId) -> &str {
         self.namespace(id).map_or("/", |namespace| &namespace.name)
     }
 
@@ -211,7 +229,7 @@ impl Shard {
     }
 
     /// Selects into `self.selection`; whether anybody was.
-    fn select(&mut self, namespace: NamespaceId, target: &Target) -> bool {
+    pub(super) fn select(&mut self, namespace: NamespaceId, target: &Target) -> bool {
         let mut selection = core::mem::take(&mut self.selection);
         let is_any = match self.namespace(namespace) {
             Some(found) => {

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::deadlines::Deadline;
+use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, TimerKey};
 use crate::base::time::Time;
 use crate::connection::{Connection, State};
@@ -39,6 +40,11 @@ impl Shard {
             }
             PeerMessage::Fetched { request, sockets } => self.take_answer(request, sockets),
             PeerMessage::Moved { file, address, bytes } => self.adopt(file, address, bytes),
+            PeerMessage::Ask { namespace, target, packet, id, timeout_ms, flags } => {
+                self.ask_selected(from, namespace, &target, &Frame::shared(packet), id, timeout_ms, flags);
+            }
+            PeerMessage::Asked { id, count } => self.note_asked(id, count),
+            PeerMessage::Answered { id, answer } => self.take_ack(id, answer),
             PeerMessage::Application(message) => self.events.push_back(Event::FromPeer { from, message }),
         }
     }

@@ -30,6 +30,7 @@ pub enum Heard {
     AckFailed(u64),
     ProtocolError(&'static str),
     Fetched(u64, Vec<String>),
+    Gathered(u64, Vec<String>, bool),
 }
 
 /// A client's end of a connection.
@@ -294,6 +295,13 @@ impl World {
             Event::AckReceived { waiter, message } => {
                 let data = String::from_utf8(message.data.bytes(received).to_vec()).unwrap();
                 self.heard.push(Heard::AckReceived(waiter, data));
+            }
+            Event::BroadcastAcknowledged { waiter, answers, is_complete } => {
+                let text =
+                    |message: &ringio_core::door::Message| String::from_utf8(message.data.bytes(&[]).to_vec()).unwrap();
+                let mut answers: Vec<String> = answers.iter().map(text).collect();
+                answers.sort();
+                self.heard.push(Heard::Gathered(waiter, answers, is_complete));
             }
             Event::AckFailed { waiter, .. } => self.heard.push(Heard::AckFailed(waiter)),
             Event::ProtocolError { error, .. } => self.heard.push(Heard::ProtocolError(error)),

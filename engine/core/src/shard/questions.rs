@@ -1,0 +1,167 @@
+//! Acknowledgements: one socket's to the application, and those of a broadcast, gathered from all shards.
+//!
+//! ```text
+//!   asking shard --Ask--> other shards --Asked (how many)--> asking shard
+//!                           each client's acknowledgement --Answered--> counted there
+//! ```
+//! A broadcast is complete when every shard has said how many it asked and as many have answered. A client that
+//! leaves without answering ends the wait for it at once (Node waits for the timeout): the outcome is then known to be
+//! incomplete. The packet is encoded once: ack ids are unique across the shards of a server.
+
+use super::Shard;
+use super::deadlines::Deadline;
+use crate::base::frame::Frame;
+use crate::base::id::{NamespaceId, ShardIndex, TimerKey};
+use crate::broadcast::encode;
+use crate::door::{AckFailure, EmitFlags, Event, EventParts, Message, PeerMessage};
+use crate::namespace::ack::{Owed, Waiter};
+use crate::room::select::Target;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A broadcast of this shard that waits for acknowledgements.
+#[derive(Debug)]
+pub(super) struct Question {
+    waiter: u64,
+    /// Shards that have not said how many they asked.
+    silent_shards: u16,
+    asked: usize,
+    gone: usize,
+    answers: Vec<Message>,
+    timer: TimerKey,
+}
+
+impl Shard {
+    /// Sends an event to the selected sockets of all shards and gathers their acknowledgements: one
+    /// `Event::BroadcastAcknowledged` with `waiter` follows, at the latest after `timeout_ms`.
+    #[expect(clippy::too_many_arguments, reason = "a broadcast's arguments and what it waits for")]
+    pub fn broadcast_with_ack(
+        &mut self,
+        namespace: NamespaceId,
+        name: &Arc<str>,
+        target: &Target,
+        event: EventParts<'_>,
+        flags: EmitFlags,
+        timeout_ms: u64,
+        waiter: u64,
+    ) {
+        let id = self.namespace_or_new(namespace, name).next_ack_id();
+        self.counters.packets_encoded += 1;
+        let packet = Arc::new(encode::event(name, Some(id), event));
+        let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Question(id));
+        let question =
+            Question { waiter, silent_shards: self.shard_count, asked: 0, gone: 0, answers: Vec::new(), timer };
+        self.questions.insert(id, question);
+        for peer in self.peers() {
+            let (target, packet) = (target.clone(), Arc::clone(&packet));
+            self.peer_messages.push_back((peer, PeerMessage::Ask { namespace, target, packet, id, timeout_ms, flags }));
+        }
+        self.ask_selected(self.index, namespace, target, &Frame::shared(packet), id, timeout_ms, flags);
+    }
+
+    /// Asks the sockets of this shard on behalf of `asker`.
+    #[expect(clippy::too_many_arguments, reason = "the fields of PeerMessage::Ask and who sent it")]
+    pub(super) fn ask_selected(
+        &mut self,
+        asker: ShardIndex,
+        namespace: NamespaceId,
+        target: &Target,
+        frame: &Frame,
+        id: u64,
+        timeout_ms: u64,
+        flags: EmitFlags,
+    ) {
+        let mut count = 0;
+        for key in self.local_sockets(namespace, target) {
+            let Some(session) = self.session_of(key) else { continue };
+            match self.queue(session, frame.clone(), flags.volatile) {
+                Ok(()) => {}
+                Err(crate::door::EmitError::OutboxFull) => {
+                    self.overflowed.push(session);
+                    continue;
+                }
+                Err(_) => continue,
+            }
+            let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Ack(key, id));
+            let owed = Owed { id, waiter: Waiter::Broadcast(asker), timer: Some(timer) };
+            let is_taken = self.sockets.get_mut(key).is_some_and(|socket| socket.acks.insert(owed));
+            if is_taken {
+                count += 1;
+            } else {
+                self.disarm(Some(timer));
+            }
+        }
+        if asker == self.index {
+            self.note_asked(id, count);
+        } else {
+            self.peer_messages.push_back((asker, PeerMessage::Asked { id, count }));
+        }
+    }
+
+    /// A client has acknowledged.
+    pub(super) fn acknowledgement_came(&mut self, owed: &Owed, mut message: Message, received: &[u8]) {
+        match owed.waiter {
+            Waiter::Application(waiter) => self.events.push_back(Event::AckReceived { waiter, message }),
+            Waiter::Broadcast(asker) => {
+                message.data.own(received);
+                self.report_ack(asker, owed.id, Some(message));
+            }
+        }
+    }
+
+    /// A client will not acknowledge.
+    pub(super) fn acknowledgement_failed(&mut self, owed: &Owed, failure: AckFailure) {
+        match owed.waiter {
+            Waiter::Application(waiter) => self.events.push_back(Event::AckFailed { waiter, failure }),
+            Waiter::Broadcast(asker) => self.report_ack(asker, owed.id, None),
+        }
+    }
+
+    fn report_ack(&mut self, asker: ShardIndex, id: u64, answer: Option<Message>) {
+        if asker == self.index {
+            self.take_ack(id, answer);
+        } else {
+            self.peer_messages.push_back((asker, PeerMessage::Answered { id, answer }));
+        }
+    }
+
+    /// A shard says how many it has asked.
+    pub(super) fn note_asked(&mut self, id: u64, count: usize) {
+        let Some(question) = self.questions.get_mut(&id) else { return };
+        question.silent_shards -= 1;
+        question.asked += count;
+        self.finish_if_complete(id);
+    }
+
+    /// One of the asked has answered, or never will.
+    pub(super) fn take_ack(&mut self, id: u64, answer: Option<Message>) {
+        let Some(question) = self.questions.get_mut(&id) else { return };
+        match answer {
+            Some(message) => question.answers.push(message),
+            None => question.gone += 1,
+        }
+        self.finish_if_complete(id);
+    }
+
+    fn finish_if_complete(&mut self, id: u64) {
+        let is_over = self.questions.get(&id).is_some_and(|question| {
+            question.silent_shards == 0 && question.answers.len() + question.gone >= question.asked
+        });
+        if is_over {
+            self.finish_question(id);
+        }
+    }
+
+    /// The time is over: the asker gets what there is.
+    pub(super) fn question_is_late(&mut self, id: u64) {
+        self.finish_question(id);
+    }
+
+    fn finish_question(&mut self, id: u64) {
+        let Some(question) = self.questions.remove(&id) else { return };
+        self.wheel.disarm(question.timer);
+        let is_complete = question.silent_shards == 0 && question.answers.len() == question.asked;
+        let Question { waiter, answers, .. } = question;
+        self.events.push_back(Event::BroadcastAcknowledged { waiter, answers, is_complete });
+    }
+}
