@@ -10,6 +10,7 @@
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
+use crate::broadcast::recovery::{Offset, Return};
 use crate::room::select::Target;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -42,6 +43,9 @@ pub enum Output {
 pub enum Event {
     /// A client asks to join a namespace: answer with `accept_socket` or `refuse_socket`.
     ConnectRequested { socket: SocketKey },
+    /// The answer to `recover_socket`: whether the socket has its former state again, and what was kept for it with
+    /// `keep_data`. The application goes on with middlewares or `accept_socket`.
+    RecoveryDecided { socket: SocketKey, is_recovered: bool, data: Option<Box<dyn Any + Send>> },
     /// A client sent an event.
     Message { socket: SocketKey, message: Message },
     /// A client acknowledged; `waiter` is what `emit_with_ack` was given.
@@ -282,7 +286,13 @@ pub enum Operation {
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum PeerMessage {
     /// An event for the sockets that the target selects, encoded once.
-    Broadcast { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, flags: EmitFlags },
+    Broadcast { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, flags: EmitFlags, offset: Option<Offset> },
+    /// A client of `asker` says that it was the socket with this private id, of which the receiver knows more.
+    ComesBack { asker: ShardIndex, socket: SocketKey, namespace: NamespaceId, pid: Sid, offset: Offset },
+    /// The socket with this private id will not come back.
+    Forgotten { pid: Sid },
+    /// What is known of it.
+    CameBack { socket: SocketKey, found: Option<Box<Return>> },
     /// Join, leave or disconnect the sockets that the target selects.
     Operate { namespace: NamespaceId, target: Target, operation: Operation },
     /// An event that the selected sockets are to acknowledge under `id`.
@@ -305,6 +315,9 @@ impl core::fmt::Debug for PeerMessage {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Broadcast { .. } => "Broadcast",
+            Self::ComesBack { .. } => "ComesBack",
+            Self::CameBack { .. } => "CameBack",
+            Self::Forgotten { .. } => "Forgotten",
             Self::Operate { .. } => "Operate",
             Self::Ask { .. } => "Ask",
             Self::Asked { .. } => "Asked",

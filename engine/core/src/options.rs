@@ -32,6 +32,8 @@ pub struct Options {
     pub attachments_max: u32,
     /// Bytes that may wait for one client. Default 4_194_304. One message alone may be larger.
     pub outbox_bytes_max: usize,
+    /// Let clients that were cut off come back to their socket. Default off.
+    pub recovery: Option<RecoveryOptions>,
     /// Speak Engine.IO only: every message goes to the application as it came, nothing of Socket.IO. Default false.
     pub engine_only: bool,
 }
@@ -50,7 +52,35 @@ impl Default for Options {
             allow_upgrades: true,
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,
+            recovery: None,
             engine_only: false,
+        }
+    }
+}
+
+/// Connection state recovery. Each shard keeps a log of what it delivered, and what it needs of sockets that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryOptions {
+    /// Longest absence. Milliseconds, default 120_000.
+    pub max_disconnection_ms: u64,
+    /// Whether middlewares are skipped for a socket that has come back. Default true.
+    pub skip_middlewares: bool,
+    /// Packets that the log of a shard holds at most. Default 100_000. Node's log has no bound but age.
+    pub packets_max: usize,
+    /// Bytes that they may have together. Default 67_108_864.
+    pub bytes_max: usize,
+    /// Sockets that may be absent at a time, per shard; beyond it the oldest cannot come back. Default 100_000.
+    pub absent_max: usize,
+}
+
+impl Default for RecoveryOptions {
+    fn default() -> Self {
+        Self {
+            max_disconnection_ms: 120_000,
+            skip_middlewares: true,
+            packets_max: 100_000,
+            bytes_max: 64 << 20,
+            absent_max: 100_000,
         }
     }
 }

@@ -19,22 +19,39 @@ const PACKET_HEADER_BYTES_MAX: usize = 48;
 /// An event, with the id under which it is to be acknowledged.
 #[must_use]
 pub fn event(namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
-    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, id, parts)
+    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, id, parts, None)
+}
+
+/// An event that can be recovered: its offset is one more argument, the last.
+#[must_use]
+pub fn recoverable_event(namespace: &str, parts: EventParts<'_>, offset: u64) -> Encoded {
+    let suffix = alloc::format!(",\"{offset}\"]");
+    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, None, parts, Some(&suffix))
 }
 
 /// The acknowledgement of the client's event `id`.
 #[must_use]
 pub fn acknowledgement(namespace: &str, id: u64, parts: EventParts<'_>) -> Encoded {
-    packet(PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts)
+    packet(PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts, None)
 }
 
-fn packet(plain: PacketKind, binary: PacketKind, namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
+fn packet(
+    plain: PacketKind,
+    binary: PacketKind,
+    namespace: &str,
+    id: Option<u64>,
+    parts: EventParts<'_>,
+    suffix: Option<&str>,
+) -> Encoded {
+    // A suffix takes the place of the closing bracket.
+    let json = if suffix.is_some() { parts.json.strip_suffix(b"]").unwrap_or(parts.json) } else { parts.json };
+    let suffix = suffix.unwrap_or_default().as_bytes();
     let count = u32::try_from(parts.attachments.len()).unwrap_or(u32::MAX);
     let kind = if count == 0 { plain } else { binary };
     let mut header = Vec::with_capacity(PACKET_HEADER_BYTES_MAX + namespace.len());
     header.push(b'4');
     socketio::encode_header(&mut header, kind, count, namespace, id);
-    let text_len = header.len() + parts.json.len();
+    let text_len = header.len() + json.len() + suffix.len();
     let attachments_len: usize =
         parts.attachments.iter().map(|bytes| websocket::header_len(bytes.len() as u64) + bytes.len()).sum();
     let mut encoded = Encoded::default();
@@ -42,7 +59,8 @@ fn packet(plain: PacketKind, binary: PacketKind, namespace: &str, id: Option<u64
     websocket::encode_header(&mut encoded.bytes, Opcode::Text, text_len as u64);
     let start = encoded.bytes.len();
     encoded.bytes.extend_from_slice(&header);
-    encoded.bytes.extend_from_slice(parts.json);
+    encoded.bytes.extend_from_slice(json);
+    encoded.bytes.extend_from_slice(suffix);
     push_bounds(&mut encoded, start, false);
     for attachment in parts.attachments {
         websocket::encode_header(&mut encoded.bytes, Opcode::Binary, attachment.len() as u64);

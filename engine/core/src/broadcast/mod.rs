@@ -1,3 +1,4 @@
 //! Floor 5: one packet for many receivers, encoded once.
 
 pub mod encode;
+pub mod recovery;

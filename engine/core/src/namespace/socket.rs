@@ -8,6 +8,7 @@
 use super::ack::Acks;
 use crate::base::id::{NamespaceId, SessionKey};
 use crate::base::seed::Sid;
+use crate::broadcast::recovery::Recoverable;
 use crate::door::{DisconnectReason, HandshakeRequest};
 use crate::room::Memberships;
 use alloc::boxed::Box;
@@ -28,6 +29,8 @@ pub struct Socket {
     pub has_left_own_room: bool,
     /// It is out of its namespace and rooms; only the application is still being told.
     pub has_left_everything: bool,
+    /// How its client may come back, if recovery is on.
+    pub recovery: Option<Box<Recoverable>>,
     /// The auth payload of its CONNECT, raw JSON.
     pub auth: Option<Box<str>>,
     /// The first request of its session; outlives the session for the disconnect handlers.

@@ -26,6 +26,8 @@ pub enum Deadline {
     Ack(SocketKey, u64),
     /// Not everybody has acknowledged a broadcast.
     Question(u64),
+    /// Absent sockets and logged packets may have become too old.
+    Recovery,
     /// Other shards have not said which sockets they have.
     Fetch(u64),
 }
@@ -45,6 +47,7 @@ impl Shard {
                 Deadline::UpgradeNoop(session) => self.upgrade_noop_is_due(session),
                 Deadline::Ack(socket, id) => self.ack_is_late(socket, id),
                 Deadline::Question(id) => self.question_is_late(id),
+                Deadline::Recovery => self.forget_absent(),
                 Deadline::Fetch(id) => self.fetch_is_late(id),
             }
         }

@@ -119,6 +119,7 @@ impl Shard {
             memberships: Memberships::default(),
             has_left_own_room: false,
             has_left_everything: false,
+            recovery: None,
             auth,
             handshake,
             acks: Acks::default(),
@@ -236,6 +237,7 @@ impl Shard {
 
     /// A socket leaves its rooms, its namespace and whoever waits for its acknowledgements.
     fn leave_everything(&mut self, key: SocketKey) {
+        self.keep_absent(key);
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let owed = socket.acks.take_all();
         let sid = socket.sid;

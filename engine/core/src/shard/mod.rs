@@ -12,6 +12,7 @@ pub mod operations;
 pub mod outbound;
 pub mod peers;
 pub mod questions;
+pub mod recovery;
 pub mod requests;
 pub mod websocket;
 
@@ -67,6 +68,7 @@ pub struct Shard {
     outputs: VecDeque<Output>,
     peer_messages: VecDeque<(ShardIndex, PeerMessage)>,
     fetches: HashMap<u64, PendingFetch, FixedState>,
+    recovery: Option<Box<recovery::Recovery>>,
     /// Broadcasts of this shard that wait for acknowledgements, by ack id.
     questions: HashMap<u64, Question, FixedState>,
     next_fetch: u64,
@@ -88,6 +90,7 @@ impl Shard {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let mut seed = Seed::new(setup.seed, setup.shard);
+        let setup_recovery = setup.options.recovery;
         let hash = FixedState::with_seed(seed.next_u64());
         Self {
             options: setup.options,
@@ -110,6 +113,7 @@ impl Shard {
             outputs: VecDeque::new(),
             peer_messages: VecDeque::new(),
             fetches: HashMap::with_hasher(hash.clone()),
+            recovery: recovery::Recovery::new(&setup_recovery, setup.shard_count, hash.clone()),
             questions: HashMap::with_hasher(hash.clone()),
             next_fetch: 0,
             dirty_sessions: Vec::new(),
@@ -177,6 +181,7 @@ impl Shard {
             && self.wheel.is_empty()
             && self.fetches.is_empty()
             && self.questions.is_empty()
+            && self.recovery.as_ref().is_none_or(|recovery| recovery.is_idle())
             && self
                 .namespaces
                 .iter()

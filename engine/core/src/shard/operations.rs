@@ -7,6 +7,7 @@ use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
 use crate::broadcast::encode;
+use crate::broadcast::recovery::Offset;
 use crate::door::{DisconnectReason, EmitError, EmitFlags, EventParts, Operation, PeerMessage};
 use crate::namespace::Namespace;
 use crate::namespace::ack::{AckIds, Owed, Waiter};
@@ -15,7 +16,7 @@ use crate::room::select::{Target, select};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ringio_codec::socketio::encode as socketio;
+use ringio_codec::socketio::{PacketKind, encode as socketio};
 
 use super::deadlines::Deadline;
 
@@ -47,7 +48,13 @@ impl Shard {
         let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
         self.disarm(timer);
         let mut text = alloc::vec![b'4'];
-        socketio::connect_ok(&mut text, name, sid.as_str());
+        match self.pid_of(key) {
+            None => socketio::connect_ok(&mut text, name, sid.as_str()),
+            Some(pid) => {
+                socketio::encode_header(&mut text, PacketKind::Connect, 0, name, None);
+                text.extend_from_slice(alloc::format!("{{\"sid\":\"{sid}\",\"pid\":\"{pid}\"}}").as_bytes());
+            }
+        }
         self.queue_control(session_key, encode::text_frame(&text));
         true
     }
@@ -113,6 +120,9 @@ impl Shard {
     /// The client is gone, its outbox is full, or the emit was volatile and the client could not take it.
     pub fn emit(&mut self, key: SocketKey, event: EventParts<'_>, flags: EmitFlags) -> Result<(), EmitError> {
         let (session, namespace) = self.addressee(key)?;
+        if self.recovery.is_some() && !flags.volatile {
+            return self.emit_recoverable(key, namespace, event);
+        }
         let encoded = encode::event(self.namespace_name(namespace), None, event);
         self.send_encoded(session, encoded, flags.volatile)
     }
@@ -179,22 +189,30 @@ impl Shard {
         event: EventParts<'_>,
         flags: EmitFlags,
     ) -> usize {
+        if self.recovery.is_some() && !flags.volatile {
+            return self.broadcast_recoverable(namespace, name, target, event);
+        }
         if self.shard_count == 1 {
             if !self.select(namespace, target) {
                 return 0;
             }
             self.counters.packets_encoded += 1;
             let frame = Frame::new(encode::event(name, None, event));
-            return self.deliver_selected(&frame, flags);
+            return self.deliver_selected(&frame, flags, None);
         }
         self.counters.packets_encoded += 1;
         let packet = Arc::new(encode::event(name, None, event));
         for peer in self.peers() {
-            let message =
-                PeerMessage::Broadcast { namespace, target: target.clone(), packet: Arc::clone(&packet), flags };
+            let message = PeerMessage::Broadcast {
+                namespace,
+                target: target.clone(),
+                packet: Arc::clone(&packet),
+                flags,
+                offset: None,
+            };
             self.peer_messages.push_back((peer, message));
         }
-        self.deliver(namespace, target, packet, flags)
+        self.deliver(namespace, target, packet, flags, None)
     }
 
     /// Delivers a packet of another shard, or this one's share of its own.
@@ -204,19 +222,28 @@ impl Shard {
         target: &Target,
         packet: Arc<Encoded>,
         flags: EmitFlags,
+        offset: Option<Offset>,
     ) -> usize {
+        if let Some(offset) = offset {
+            self.log_packet(offset, namespace, target, &packet);
+        }
         if !self.select(namespace, target) {
             return 0;
         }
-        self.deliver_selected(&Frame::shared(packet), flags)
+        self.deliver_selected(&Frame::shared(packet), flags, offset)
     }
 
     /// Puts a frame into the outbox of every selected socket; those whose outbox is full are closed.
-    fn deliver_selected(&mut self, frame: &Frame, flags: EmitFlags) -> usize {
+    fn deliver_selected(&mut self, frame: &Frame, flags: EmitFlags, offset: Option<Offset>) -> usize {
         let selection = core::mem::take(&mut self.selection);
         let mut count = 0;
         for slot in selection.iter() {
             let Some((_, socket)) = self.sockets.at(slot).filter(|(_, socket)| socket.is_joined()) else { continue };
+            if let (Some(offset), Some(recovery)) = (offset, &socket.recovery)
+                && recovery.has_seen(offset)
+            {
+                continue;
+            }
             let session = socket.session;
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,

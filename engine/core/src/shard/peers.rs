@@ -27,8 +27,8 @@ impl Shard {
     pub fn handle_peer(&mut self, now: Time, from: ShardIndex, message: PeerMessage) {
         self.advance(now);
         match message {
-            PeerMessage::Broadcast { namespace, target, packet, flags } => {
-                self.deliver(namespace, &target, packet, flags);
+            PeerMessage::Broadcast { namespace, target, packet, flags, offset } => {
+                self.deliver(namespace, &target, packet, flags, offset);
             }
             PeerMessage::Operate { namespace, target, operation } => {
                 self.operate_locally(namespace, &target, &operation);
@@ -40,6 +40,11 @@ impl Shard {
             }
             PeerMessage::Fetched { request, sockets } => self.take_answer(request, sockets),
             PeerMessage::Moved { file, address, bytes } => self.adopt(file, address, bytes),
+            PeerMessage::ComesBack { asker, socket, namespace, pid, offset } => {
+                self.answer_return(asker, socket, namespace, pid, offset);
+            }
+            PeerMessage::Forgotten { pid } => self.forget_forward(pid),
+            PeerMessage::CameBack { socket, found } => self.restore(socket, found),
             PeerMessage::Ask { namespace, target, packet, id, timeout_ms, flags } => {
                 self.ask_selected(from, namespace, &target, &Frame::shared(packet), id, timeout_ms, flags);
             }

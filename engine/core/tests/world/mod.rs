@@ -15,7 +15,7 @@ use ringio_core::base::time::Time;
 use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts, Output, PeerMessage};
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::shard::Shard;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What the application heard, in words.
@@ -31,6 +31,7 @@ pub enum Heard {
     ProtocolError(&'static str),
     Fetched(u64, Vec<String>),
     Gathered(u64, Vec<String>, bool),
+    Recovered(bool, Option<String>),
 }
 
 /// A client's end of a connection.
@@ -62,6 +63,9 @@ pub struct World {
     /// Sockets whose CONNECT is not decided.
     pub undecided: BTreeSet<SocketKey>,
     pub decides: bool,
+    /// Connections between shards that are slow: their messages wait for `release`.
+    pub slow: BTreeSet<(usize, usize)>,
+    held: VecDeque<(usize, usize, PeerMessage)>,
 }
 
 impl World {
@@ -94,6 +98,8 @@ impl World {
             namespaces: vec!["/", "/admin"],
             undecided: BTreeSet::new(),
             decides: true,
+            slow: BTreeSet::new(),
+            held: VecDeque::new(),
         }
     }
 
@@ -198,14 +204,11 @@ impl World {
                 while let Some((target, message)) = self.shards[shard].poll_peer_message() {
                     is_busy = true;
                     let target = usize::from(target.0);
-                    if let PeerMessage::Moved { file, .. } = &message {
-                        let end = self.moving.remove(&(target, *file)).unwrap();
-                        self.by_file.insert((target, *file), end);
-                        self.ends[end].shard = target;
-                        self.ends[end].file = *file;
+                    if self.slow.contains(&(shard, target)) {
+                        self.held.push_back((shard, target, message));
+                    } else {
+                        self.deliver(shard, target, message);
                     }
-                    self.shards[target].handle_peer(self.now, ShardIndex(shard as u16), message);
-                    self.dispatch(target, &[]);
                 }
                 self.shards[shard].invariants();
             }
@@ -213,6 +216,26 @@ impl World {
                 return;
             }
         }
+    }
+
+    fn deliver(&mut self, shard: usize, target: usize, message: PeerMessage) {
+        if let PeerMessage::Moved { file, .. } = &message {
+            let end = self.moving.remove(&(target, *file)).unwrap();
+            self.by_file.insert((target, *file), end);
+            self.ends[end].shard = target;
+            self.ends[end].file = *file;
+        }
+        self.shards[target].handle_peer(self.now, ShardIndex(shard as u16), message);
+        self.dispatch(target, &[]);
+    }
+
+    /// The slow connections between shards catch up.
+    pub fn release(&mut self) {
+        self.slow.clear();
+        while let Some((shard, target, message)) = self.held.pop_front() {
+            self.deliver(shard, target, message);
+        }
+        self.run();
     }
 
     fn perform(&mut self, shard: usize, output: Output) {
@@ -290,6 +313,7 @@ impl World {
                 let rooms = self.rooms(shard, socket);
                 assert!(!self.shards[shard].is_connected(socket));
                 assert!(!self.shards[shard].join(socket, "too late"), "joining is over");
+                self.shards[shard].keep_data(socket, Box::new("kept".to_owned()));
                 self.heard.push(Heard::Disconnected(socket, reason, rooms));
             }
             Event::AckReceived { waiter, message } => {
@@ -304,6 +328,12 @@ impl World {
                 self.heard.push(Heard::Gathered(waiter, answers, is_complete));
             }
             Event::AckFailed { waiter, .. } => self.heard.push(Heard::AckFailed(waiter)),
+            Event::RecoveryDecided { socket, is_recovered, data } => {
+                let data = data.map(|data| *data.downcast::<String>().unwrap());
+                self.heard.push(Heard::Recovered(is_recovered, data));
+                assert!(self.shards[shard].accept_socket(socket, NamespaceId(0), &Arc::from("/")));
+                self.heard.push(Heard::Connected(socket));
+            }
             Event::ProtocolError { error, .. } => self.heard.push(Heard::ProtocolError(error)),
             Event::FetchRequested { request, sockets } => {
                 let described = sockets.iter().filter_map(|socket| self.shards[shard].describe(*socket)).collect();
@@ -319,6 +349,11 @@ impl World {
 
     pub fn decide(&mut self, shard: usize, socket: SocketKey) {
         let Some(name) = self.shards[shard].requested_namespace(socket).map(str::to_owned) else { return };
+        let auth = String::from_utf8(self.shards[shard].auth(socket).unwrap_or_default().to_vec()).unwrap();
+        if let Some((pid, offset)) = comes_back(&auth) {
+            self.shards[shard].enter_socket(socket, NamespaceId(0), &Arc::from(name));
+            return self.shards[shard].recover_socket(socket, &pid, &offset);
+        }
         match self.namespaces.iter().position(|known| *known == name) {
             Some(at) => {
                 assert!(self.shards[shard].accept_socket(socket, NamespaceId(at as u32), &Arc::from(name)));
@@ -454,4 +489,10 @@ pub fn messages(mut bytes: &[u8]) -> Vec<String> {
     }
     assert!(bytes.is_empty(), "a frame was cut off");
     messages
+}
+
+/// `pid` and `offset` of an auth payload `{"pid":"..","offset":".."}`.
+fn comes_back(auth: &str) -> Option<(String, String)> {
+    let value = |key: &str| Some(auth.split_once(&format!("\"{key}\":\""))?.1.split_once('"')?.0.to_owned());
+    Some((value("pid")?, value("offset")?))
 }

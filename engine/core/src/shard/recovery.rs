@@ -1,0 +1,337 @@
+//! Sockets that were cut off come back, to whatever shard.
+//!
+//! ```text
+//!   application: recover_socket(pid, offset) --ComesBack--> home shard (the pid names it)
+//!                                            <--CameBack--- what it was, what it missed
+//!   restore: its id, its rooms, the missed packets into its outbox --> Event::RecoveryDecided --> accept_socket
+//! ```
+//! Missed packets are queued before the CONNECT answer, as in Node. A socket that came back is absent no more. The private
+//! id always names the first home; one that came back to another shard is kept there when it is cut off again, and the
+//! first home forwards the question, until it is told that the socket will not come back.
+
+use super::Shard;
+use super::deadlines::Deadline;
+use crate::base::frame::{Encoded, Frame};
+use crate::base::id::{NamespaceId, ShardIndex, SocketKey, TimerKey};
+use crate::base::seed::Sid;
+use crate::broadcast::encode;
+use crate::broadcast::recovery::{Absent, Log, Offset, Recoverable, Return};
+use crate::door::{DisconnectReason, EmitError, EmitFlags, Event, EventParts, PeerMessage};
+use crate::namespace::socket::Presence;
+use crate::options::RecoveryOptions;
+use crate::room::select::Target;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// How often the old is forgotten. Milliseconds; Node sweeps every 60 s.
+const SWEEP_INTERVAL_MS: u64 = 10_000;
+
+/// What a shard keeps for recovery.
+pub(super) struct Recovery {
+    options: RecoveryOptions,
+    log: Log,
+    next_number: u64,
+    absent: HashMap<Sid, Absent, FixedState>,
+    /// Sockets of this home that came back to another shard.
+    forwards: HashMap<Sid, ShardIndex, FixedState>,
+    /// In the order of leaving; ids that came back stay until their turn.
+    leaving_order: VecDeque<Sid>,
+    timer: Option<TimerKey>,
+}
+
+impl core::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Recovery").field("log", &self.log).field("absent", &self.absent.len()).finish_non_exhaustive()
+    }
+}
+
+impl Recovery {
+    pub(super) fn new(options: &Option<RecoveryOptions>, shard_count: u16, hash: FixedState) -> Option<Box<Self>> {
+        let options = (*options)?;
+        Some(Box::new(Self {
+            options,
+            log: Log::new(options, shard_count),
+            next_number: 1,
+            absent: HashMap::with_hasher(hash.clone()),
+            forwards: HashMap::with_hasher(hash),
+            leaving_order: VecDeque::new(),
+            timer: None,
+        }))
+    }
+
+    /// Whether nobody is absent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.absent.is_empty() && self.forwards.is_empty() && self.timer.is_none()
+    }
+}
+
+impl Shard {
+    /// Gives an entering socket its former state, if `pid` and `offset` (both as the client sent them) are known:
+    /// `Event::RecoveryDecided` follows in any case.
+    pub fn recover_socket(&mut self, key: SocketKey, pid: &str, offset: &str) {
+        let namespace = self.namespace_of(key);
+        let known = Sid::parse(pid).zip(Offset::from_wire(offset, self.shard_count)).zip(namespace);
+        let Some(((pid, offset), namespace)) = known.filter(|_| self.recovery.is_some()) else {
+            return self.restore(key, None);
+        };
+        let home = pid.shard();
+        let is_here = self.recovery.as_ref().is_some_and(|recovery| recovery.absent.contains_key(&pid));
+        if is_here || home == self.index {
+            self.answer_return(self.index, key, namespace, pid, offset);
+        } else if home.0 < self.shard_count {
+            let message = PeerMessage::ComesBack { asker: self.index, socket: key, namespace, pid, offset };
+            self.peer_messages.push_back((home, message));
+        } else {
+            self.restore(key, None);
+        }
+    }
+
+    /// Tells the asking shard what is known here of a socket that comes back, or passes the question on.
+    pub(super) fn answer_return(
+        &mut self,
+        asker: ShardIndex,
+        socket: SocketKey,
+        namespace: NamespaceId,
+        pid: Sid,
+        offset: Offset,
+    ) {
+        let found = self.find_absent(namespace, pid, offset).map(Box::new);
+        if pid.shard() == self.index
+            && let Some(recovery) = self.recovery.as_mut()
+        {
+            let is_elsewhere = found.is_none().then(|| recovery.forwards.get(&pid).copied()).flatten();
+            if let Some(next) = is_elsewhere.filter(|next| *next != self.index && *next != asker) {
+                recovery.forwards.insert(pid, asker);
+                let message = PeerMessage::ComesBack { asker, socket, namespace, pid, offset };
+                return self.peer_messages.push_back((next, message));
+            }
+            if found.is_some() && asker != self.index {
+                recovery.forwards.insert(pid, asker);
+            } else if found.is_some() {
+                recovery.forwards.remove(&pid);
+            }
+        }
+        if asker == self.index {
+            self.restore(socket, found);
+        } else {
+            self.peer_messages.push_back((asker, PeerMessage::CameBack { socket, found }));
+        }
+    }
+
+    /// A socket that had come back to another shard is gone for good.
+    pub(super) fn forget_forward(&mut self, pid: Sid) {
+        if let Some(recovery) = self.recovery.as_mut() {
+            recovery.forwards.remove(&pid);
+        }
+    }
+
+    /// Tells the home of a private id that its socket will not come back.
+    fn tell_forgotten(&mut self, pid: Sid) {
+        if pid.shard() == self.index {
+            self.forget_forward(pid);
+        } else {
+            self.peer_messages.push_back((pid.shard(), PeerMessage::Forgotten { pid }));
+        }
+    }
+
+    /// What is kept of a socket and what it missed. It is absent no more.
+    pub(super) fn find_absent(&mut self, namespace: NamespaceId, pid: Sid, offset: Offset) -> Option<Return> {
+        let now = self.now;
+        let recovery = self.recovery.as_mut()?;
+        let absent = recovery.absent.get(&pid)?;
+        if absent.namespace != namespace || now.since(absent.since) > recovery.options.max_disconnection_ms {
+            return None;
+        }
+        let missed = recovery.log.missed(offset, namespace, &absent.rooms)?;
+        let absent = recovery.absent.remove(&pid)?;
+        Some(Return { absent, missed, horizon: recovery.log.horizon() })
+    }
+
+    /// The home shard has answered.
+    pub(super) fn restore(&mut self, key: SocketKey, found: Option<Box<Return>>) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let namespace = socket.namespace().filter(|_| matches!(socket.presence, Presence::Entering(_)));
+        let (Some(found), Some(namespace)) = (found, namespace) else {
+            return self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: false, data: None });
+        };
+        let Return { absent, missed, horizon } = *found;
+        socket.sid = absent.sid;
+        let session = socket.session;
+        let Some(recovery) = self.recovery.as_ref() else { return };
+        let beyond = recovery.log.beyond(&horizon, namespace, &absent.rooms);
+        let horizon = (!recovery.log.has_reached(&horizon)).then_some(horizon);
+        socket.recovery = Some(Box::new(Recoverable { pid: absent.pid, is_recovered: true, horizon }));
+        for room in &absent.rooms {
+            if **room != *absent.sid.as_str() {
+                self.join(key, room);
+            }
+        }
+        for packet in missed.into_iter().chain(beyond) {
+            self.queue_control(session, Frame::shared(packet));
+        }
+        self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: true, data: absent.data });
+    }
+
+    /// The private id that a socket is told at its CONNECT; made at this moment unless it has come back.
+    pub(super) fn pid_of(&mut self, key: SocketKey) -> Option<Sid> {
+        self.recovery.as_ref()?;
+        let fresh = self.seed.next_sid();
+        let socket = self.sockets.get_mut(key)?;
+        let recovery = socket
+            .recovery
+            .get_or_insert_with(|| Box::new(Recoverable { pid: fresh, is_recovered: false, horizon: None }));
+        Some(recovery.pid)
+    }
+
+    /// Whether the socket has its former state.
+    #[must_use]
+    pub fn is_recovered(&self, key: SocketKey) -> bool {
+        self.sockets.get(key).and_then(|socket| socket.recovery.as_ref()).is_some_and(|recovery| recovery.is_recovered)
+    }
+
+    /// Keeps what is needed to restore a socket that leaves, if it may come back. Called while it has its rooms.
+    pub(super) fn keep_absent(&mut self, key: SocketKey) {
+        let Some(socket) = self.sockets.get(key) else { return };
+        let Presence::Leaving(namespace, reason) = socket.presence else { return };
+        let Some(pid) = socket.recovery.as_ref().map(|recovery| recovery.pid) else { return };
+        if !is_recoverable(reason) {
+            return self.tell_forgotten(pid);
+        }
+        let sid = socket.sid;
+        let mut rooms: Vec<Box<str>> = Vec::new();
+        self.for_each_room(key, &mut |room| rooms.push(Box::from(room)));
+        let absent = Absent { pid, sid, namespace, rooms, data: None, since: self.now };
+        self.insert_absent(absent);
+    }
+
+    /// What the application wants to have back when the socket comes back; to be given in its `Disconnected`.
+    pub fn keep_data(&mut self, key: SocketKey, data: Box<dyn Any + Send>) {
+        let pid = self.sockets.get(key).and_then(|socket| socket.recovery.as_ref()).map(|recovery| recovery.pid);
+        let kept = pid.and_then(|pid| self.recovery.as_mut()?.absent.get_mut(&pid));
+        if let Some(absent) = kept {
+            absent.data = Some(data);
+        }
+    }
+
+    fn insert_absent(&mut self, absent: Absent) {
+        let at = self.now.after(SWEEP_INTERVAL_MS);
+        let mut forgotten = Vec::new();
+        let Some(recovery) = self.recovery.as_mut() else { return };
+        recovery.leaving_order.push_back(absent.pid);
+        recovery.absent.insert(absent.pid, absent);
+        while recovery.absent.len() > recovery.options.absent_max {
+            let Some(oldest) = recovery.leaving_order.pop_front() else { break };
+            if recovery.absent.remove(&oldest).is_some() {
+                forgotten.push(oldest);
+            }
+        }
+        if recovery.timer.is_none() {
+            recovery.timer = Some(self.wheel.arm(at, Deadline::Recovery));
+        }
+        for pid in forgotten {
+            self.tell_forgotten(pid);
+        }
+    }
+
+    /// Forgets who has been absent for too long, and old packets.
+    pub(super) fn forget_absent(&mut self) {
+        let now = self.now;
+        let mut forgotten = Vec::new();
+        let Some(recovery) = self.recovery.as_mut() else { return };
+        recovery.log.forget_old(now);
+        while let Some(pid) = recovery.leaving_order.front() {
+            let is_old = recovery
+                .absent
+                .get(pid)
+                .is_none_or(|absent| now.since(absent.since) > recovery.options.max_disconnection_ms);
+            if !is_old {
+                break;
+            }
+            if let Some(pid) = recovery.leaving_order.pop_front()
+                && recovery.absent.remove(&pid).is_some()
+            {
+                forgotten.push(pid);
+            }
+        }
+        let is_needed = !recovery.absent.is_empty();
+        recovery.timer = is_needed.then(|| self.wheel.arm(now.after(SWEEP_INTERVAL_MS), Deadline::Recovery));
+        for pid in forgotten {
+            self.tell_forgotten(pid);
+        }
+    }
+
+    fn next_offset(&mut self) -> Option<Offset> {
+        let origin = self.index;
+        let recovery = self.recovery.as_mut()?;
+        let number = recovery.next_number;
+        recovery.next_number += 1;
+        Some(Offset { origin, number })
+    }
+
+    /// Logs a packet of any shard at the moment of its delivery here.
+    pub(super) fn log_packet(
+        &mut self,
+        offset: Offset,
+        namespace: NamespaceId,
+        target: &Target,
+        packet: &Arc<Encoded>,
+    ) {
+        let now = self.now;
+        if let Some(recovery) = self.recovery.as_mut() {
+            recovery.log.push(now, offset, namespace, target.clone(), Arc::clone(packet));
+        }
+    }
+
+    /// An event for one socket, logged for it.
+    pub(super) fn emit_recoverable(
+        &mut self,
+        key: SocketKey,
+        namespace: NamespaceId,
+        event: EventParts<'_>,
+    ) -> Result<(), EmitError> {
+        let socket = self.sockets.get(key).ok_or(EmitError::Disconnected)?;
+        let (session, sid) = (socket.session, socket.sid);
+        let offset = self.next_offset().ok_or(EmitError::Disconnected)?;
+        let wire = offset.to_wire(self.shard_count);
+        let packet = Arc::new(encode::recoverable_event(self.namespace_name(namespace), event, wire));
+        self.counters.packets_encoded += 1;
+        let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
+        self.log_packet(offset, namespace, &target, &packet);
+        self.queue(session, Frame::shared(packet), false)
+    }
+
+    /// An event for many, with an offset, logged by every shard that delivers it.
+    pub(super) fn broadcast_recoverable(
+        &mut self,
+        namespace: NamespaceId,
+        name: &str,
+        target: &Target,
+        event: EventParts<'_>,
+    ) -> usize {
+        let Some(offset) = self.next_offset() else { return 0 };
+        self.counters.packets_encoded += 1;
+        let packet = Arc::new(encode::recoverable_event(name, event, offset.to_wire(self.shard_count)));
+        let flags = EmitFlags::default();
+        for peer in self.peers() {
+            let (target, packet) = (target.clone(), Arc::clone(&packet));
+            let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset: Some(offset) };
+            self.peer_messages.push_back((peer, message));
+        }
+        self.deliver(namespace, target, packet, flags, Some(offset))
+    }
+}
+
+/// Whether a socket that left for this reason may come back: not if one side wanted it to leave.
+const fn is_recoverable(reason: DisconnectReason) -> bool {
+    !matches!(
+        reason,
+        DisconnectReason::ClientNamespaceDisconnect
+            | DisconnectReason::ServerNamespaceDisconnect
+            | DisconnectReason::ParseError
+    )
+}
