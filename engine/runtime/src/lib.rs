@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The runtime of Ringio: does what the core decides. Threads, clock, chance, drivers, and the mesh between shards.
+//!
+//! | question | file |
+//! |---|---|
+//! | the order of work in one iteration | [`turn`] |
+//! | what the core may ask of the system | [`kernel`] |
+//! | one thread per shard, start and stop | [`shard_thread`] |
+//! | what the kernel may still write to | [`uring`]: `in_flight`, `buffers` |
+//! | receive buffers exhausted | [`uring`]: `buffers` |
+//! | kernel too old, ring refused | [`uring::probe`] |
+//! | the same by readiness | [`epoll`] |
+//! | memory ordering between cores | [`mesh`]: `ring`, `doorbell` |
+//! | async handlers | [`executor`] |
+//! | calls from other threads | [`injector`] |
+//! | one port, many listeners | [`listener`] |
+//!
+//! Unsafe code lives in `uring`, `epoll` and `mesh` (with `listener`'s system calls); everything else denies it.
+
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod entropy;
+pub mod epoll;
+pub mod executor;
+pub mod injector;
+pub mod kernel;
+pub mod listener;
+pub mod mesh;
+pub mod shard_thread;
+pub mod turn;
+pub mod uring;
+
+#[cfg(test)]
+mod driver_tests;

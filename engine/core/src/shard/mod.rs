@@ -80,6 +80,8 @@ pub struct Shard {
     /// Connections with a request that arrived behind an answered one.
     resume: Vec<ConnectionKey>,
     joiner: Joiner,
+    /// Something stands behind a send that was handed out: its end is to be told soon.
+    awaits_sent: bool,
     selection: Selection,
     ping_frame: Frame,
     counters: Counters,
@@ -121,6 +123,7 @@ impl Shard {
             overflowed: Vec::new(),
             resume: Vec::new(),
             joiner: Joiner::default(),
+            awaits_sent: false,
             selection: Selection::default(),
             ping_frame: encode::text_frame(b"2"),
             counters: Counters::default(),

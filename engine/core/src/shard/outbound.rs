@@ -101,6 +101,12 @@ impl Shard {
         self.outputs.pop_front()
     }
 
+    /// Whether the end of a send is to be told soon, because something stands behind it; asked once per flush. If not, the
+    /// kernel may tell it with whatever happens next.
+    pub fn take_awaits_sent(&mut self) -> bool {
+        core::mem::take(&mut self.awaits_sent)
+    }
+
     fn flush(&mut self) {
         while let Some(key) = self.overflowed.pop() {
             self.end_session(key, DisconnectReason::OutboxFull, super::closing::Farewell::Close);
@@ -153,6 +159,7 @@ impl Shard {
         };
         let Some(frame) = frame else { return };
         connection.transmit.is_sending = true;
+        self.awaits_sent |= !session.outbox.is_empty();
         self.counters.sends += 1;
         self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
     }
@@ -171,6 +178,7 @@ impl Shard {
         if !connection.transmit.is_empty() {
             let frame = concatenate(connection.transmit.take());
             connection.transmit.is_sending = true;
+            self.awaits_sent |= connection.transmit.finish || matches!(connection.state, State::Moving { .. });
             self.counters.sends += 1;
             return self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
         }

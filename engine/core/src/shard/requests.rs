@@ -87,10 +87,11 @@ impl Shard {
     /// Starts the transfer of a moving connection whose sends are done.
     pub(super) fn begin_move(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get(key) else { return };
-        if let State::Moving { target, .. } = connection.state
-            && connection.transmit.is_idle()
-        {
+        let State::Moving { target, .. } = connection.state else { return };
+        if connection.transmit.is_idle() {
             self.outputs.push_back(Output::Transfer { file: connection.file, target });
+        } else {
+            self.awaits_sent = true;
         }
     }
 

@@ -1,0 +1,39 @@
+//! The only reader of the clock.
+
+use ringio_core::base::time::Time;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Time of one shard: monotonic, from its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Begins now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Time since the beginning.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time::from_millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How long it is until `at`, to the clock's own precision: a wait rounded to milliseconds would be late by up to one,
+    /// and clients measure the heartbeat.
+    #[must_use]
+    pub fn until(&self, at: Time) -> Duration {
+        Duration::from_millis(at.as_millis()).saturating_sub(self.start.elapsed())
+    }
+}
+
+/// Milliseconds of Unix time; 0 for a clock before 1970.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
+pub fn unix_time_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,229 @@
+//! One turn of a shard: the only loop.
+//!
+//! ```text
+//! kernel.turn: submit, wait, take completions --> core.handle_* --> dispatch events, the bytes still lent
+//!   peers (mesh) --> core.handle_peer --> dispatch        injected jobs --> application
+//!   deadlines --> dispatch        async handlers --> dispatch
+//!   flush every dirty outbox once --> kernel.send ..      peer messages --> mesh, one bell per peer
+//! ```
+//! Events are dispatched completion by completion, not after all of them, because they point into the received
+//! buffer: that is what makes an event reach its handler without a copy. The core is never borrowed while a
+//! handler runs, so handlers may call anything. One system call per turn: the submission of the last turn's sends
+//! and the wait for the next completions are the same call.
+
+use crate::clock::Clock;
+use crate::executor::Executor;
+use crate::injector::{Injector, Job};
+use crate::kernel::{End, Kernel, SendOutcome, Sink, Token};
+use crate::mesh::Port;
+use crate::shard_thread::Application;
+use ringio_core::base::id::{ConnectionKey, FileId};
+use ringio_core::base::time::Time;
+use ringio_core::door::{Output, PeerMessage};
+use ringio_core::shard::Shard;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Messages taken from peers in one turn, so that a busy peer cannot keep a shard from its own clients.
+const PEER_MESSAGES_PER_TURN: usize = 1_024;
+
+/// Everything that takes part in a turn.
+pub struct Turn<K, A> {
+    /// The system's side.
+    pub kernel: K,
+    core: Rc<RefCell<Shard>>,
+    application: A,
+    port: Port<PeerMessage>,
+    injector: Injector<A>,
+    executor: Executor,
+    clock: Clock,
+    jobs: VecDeque<Job<A>>,
+}
+
+/// Takes completions to the core and its events to the application.
+struct Hub<'a, A> {
+    core: &'a RefCell<Shard>,
+    application: &'a A,
+    clock: Clock,
+    /// Read once per turn, at the first completion.
+    now: Option<Time>,
+}
+
+impl<A: Application> Hub<'_, A> {
+    fn now(&mut self) -> Time {
+        *self.now.get_or_insert_with(|| self.clock.now())
+    }
+
+    fn dispatch(&self, received: &mut [u8]) {
+        dispatch(self.core, self.application, received);
+    }
+}
+
+/// Hands the application every event the core has; `received` are the bytes that the events may point into.
+fn dispatch<A: Application>(core: &RefCell<Shard>, application: &A, received: &mut [u8]) {
+    loop {
+        let event = core.borrow_mut().poll_event();
+        match event {
+            Some(event) => application.handle_event(event, received),
+            None => return,
+        }
+    }
+}
+
+fn key_of(token: Token) -> ConnectionKey {
+    ConnectionKey::from_bits(token)
+}
+
+impl<K: Kernel, A: Application> Sink<K> for Hub<'_, A> {
+    fn accepted(&mut self, kernel: &mut K, file: FileId, peer: Option<SocketAddr>) {
+        let now = self.now();
+        let key = self.core.borrow_mut().handle_accepted(now, file, peer);
+        kernel.start(file, key.to_bits());
+    }
+
+    fn received(&mut self, _: &mut K, token: Token, bytes: &mut [u8]) {
+        let now = self.now();
+        self.core.borrow_mut().handle_received(now, key_of(token), bytes);
+        self.dispatch(bytes);
+    }
+
+    fn ended(&mut self, _: &mut K, token: Token, end: End) {
+        let now = self.now();
+        self.core.borrow_mut().handle_ended(now, key_of(token), matches!(end, End::Broken(_)));
+        self.dispatch(&mut []);
+    }
+
+    fn sent(&mut self, _: &mut K, token: Token, outcome: SendOutcome) {
+        let now = self.now();
+        let is_broken = matches!(outcome, SendOutcome::Broken(_));
+        self.core.borrow_mut().handle_sent(now, key_of(token), is_broken);
+        if is_broken {
+            self.dispatch(&mut []);
+        }
+    }
+
+    fn send_waits(&mut self, _: &mut K, _: Token) {
+        // The send stays in flight: the outbox fills, volatile packets are dropped, and the heartbeat watches.
+    }
+
+    fn transferred(&mut self, _: &mut K, token: Token, remote: Result<FileId, i32>) {
+        let now = self.now();
+        self.core.borrow_mut().handle_transferred(now, key_of(token), remote.ok());
+    }
+}
+
+impl<K: Kernel, A: Application> Turn<K, A> {
+    /// A loop over these parts.
+    #[must_use]
+    pub fn new(
+        kernel: K,
+        core: Rc<RefCell<Shard>>,
+        application: A,
+        port: Port<PeerMessage>,
+        injector: Injector<A>,
+        executor: Executor,
+        clock: Clock,
+    ) -> Self {
+        Self { kernel, core, application, port, injector, executor, clock, jobs: VecDeque::new() }
+    }
+
+    /// One turn; waits at most `wait_max` for something to do.
+    pub fn run(&mut self, wait_max: Option<Duration>) {
+        let wait = self.wait(wait_max);
+        let mut hub = Hub { core: &self.core, application: &self.application, clock: self.clock, now: None };
+        self.kernel.turn(wait, &mut hub);
+        self.port.woke();
+        let now = self.clock.now();
+        for _ in 0..PEER_MESSAGES_PER_TURN {
+            let Some((from, message)) = self.port.receive() else { break };
+            self.core.borrow_mut().handle_peer(now, from, message);
+            dispatch(&self.core, &self.application, &mut []);
+        }
+        self.injector.take(&mut self.jobs);
+        for job in self.jobs.drain(..) {
+            job(&self.application);
+        }
+        self.core.borrow_mut().handle_deadlines(now);
+        dispatch(&self.core, &self.application, &mut []);
+        self.executor.run_ready();
+        dispatch(&self.core, &self.application, &mut []);
+        self.flush();
+    }
+
+    /// How long the kernel may wait: not at all while work is left, until the next deadline otherwise.
+    fn wait(&mut self, wait_max: Option<Duration>) -> Option<Duration> {
+        let deadline = {
+            let core = self.core.borrow();
+            if core.has_work() {
+                return Some(Duration::ZERO);
+            }
+            core.next_deadline()
+        };
+        let until = deadline.map(|at| self.clock.until(at));
+        let wait = match (until, wait_max) {
+            (Some(until), Some(most)) => Some(until.min(most)),
+            (one, other) => one.or(other),
+        };
+        if wait == Some(Duration::ZERO)
+            || !self.port.about_to_sleep()
+            || self.executor.is_ready()
+            || self.injector.has_jobs()
+        {
+            return Some(Duration::ZERO);
+        }
+        wait
+    }
+
+    /// Everything the core wants done goes to the kernel and to the peers.
+    fn flush(&mut self) {
+        {
+            let mut core = self.core.borrow_mut();
+            while let Some(output) = core.poll_output() {
+                match output {
+                    Output::Send { file, frame, offset } => self.kernel.send(file, frame, offset),
+                    Output::ShutdownWrite { file } => self.kernel.shutdown_write(file),
+                    Output::Close { file } => self.kernel.close(file),
+                    Output::Transfer { file, target } => self.kernel.transfer(file, target),
+                    Output::Adopt { file, connection } => {
+                        self.kernel.adopt(file);
+                        self.kernel.start(file, connection.to_bits());
+                    }
+                }
+            }
+            if !core.take_awaits_sent() {
+                self.kernel.defer_sent();
+            }
+            while let Some((target, message)) = core.poll_peer_message() {
+                self.port.send(target, message);
+            }
+        }
+        self.port.flush();
+    }
+
+    /// Ends: accepts no more, tells all clients, sends what is queued for at most `drain_ms`, closes.
+    pub fn stop(&mut self, drain_ms: u64) {
+        self.kernel.stop_listening();
+        let end = self.clock.now().after(drain_ms);
+        self.core.borrow_mut().close_all();
+        dispatch(&self.core, &self.application, &mut []);
+        self.flush();
+        while !self.core.borrow().is_drained() && self.clock.now() < end {
+            self.run(Some(Duration::from_millis(end.since(self.clock.now()).min(50))));
+        }
+        self.injector.stop();
+        self.core.borrow_mut().abandon_connections();
+        self.flush();
+        let mut hub = Hub { core: &self.core, application: &self.application, clock: self.clock, now: None };
+        self.kernel.turn(Some(Duration::ZERO), &mut hub);
+        self.application.handle_stop();
+    }
+}
+
+impl<K, A> std::fmt::Debug for Turn<K, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("executor", &self.executor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! The pool that received bytes land in: one for all connections of a shard, so that an idle one owns nothing.
+//!
+//! ```text
+//!   ring of entries (shared with the kernel)      memory
+//!   [ addr len id | addr len id | ... ]           [ buffer 0 | buffer 1 | ... | buffer n-1 ]
+//!        ^ the kernel takes here     ^ tail: given back here
+//! ```
+//! A buffer is the kernel's, or lent to a sink while [`Lent`] lives; `is_lent` says which, so that a number from the kernel that
+//! names a buffer twice is refused instead of believed. Source: io_uring_register(2), IORING_REGISTER_PBUF_RING (5.19).
+//!
+//! When the pool is empty a receive ends with ENOBUFS; everything that arrived is then in the completion queue, so asking again right
+//! after it has been delivered finds buffers. A pool smaller than a burst costs half as much again per message.
+
+use io_uring::IoUring;
+use std::alloc::Layout;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// The pool's number within its ring.
+pub(super) const GROUP: u16 = 0;
+
+/// `struct io_uring_buf`. The `tail` of the whole ring lies in the last field of its first entry.
+#[repr(C)]
+struct Entry {
+    address: u64,
+    size: u32,
+    id: u16,
+    tail: AtomicU16,
+}
+
+const ENTRIES_PER_PAGE: usize = 4096 / size_of::<Entry>();
+const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Page>() == 4096);
+
+#[repr(C, align(4096))]
+struct Page([Entry; ENTRIES_PER_PAGE]);
+
+impl Page {
+    fn empty() -> Self {
+        Self(std::array::from_fn(|_| Entry { address: 0, size: 0, id: 0, tail: AtomicU16::new(0) }))
+    }
+}
+
+/// The buffers' bytes. Shared with what is lent, so that even a sink that drops the driver cannot free what it holds.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Drop for Memory {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `Buffers::new`, freed only here. The kernel has let go: `Uring` unregisters the pool and closes
+        // the ring first.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+/// The pool.
+pub(super) struct Buffers {
+    memory: Rc<Memory>,
+    pages: Vec<Page>,
+    is_lent: Vec<bool>,
+    size: usize,
+    tail: u16,
+}
+
+/// Received bytes, while a sink looks at them.
+pub(super) struct Lent {
+    memory: Rc<Memory>,
+    id: u16,
+    offset: usize,
+    size: usize,
+}
+
+impl Lent {
+    #[allow(unsafe_code)]
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        let start = self.memory.start.as_ptr().wrapping_add(self.offset);
+        // SAFETY: `lend` checked that offset and size lie in the allocation (which this value keeps alive), that the kernel gave this buffer
+        // away and that it is lent once; it goes back to the kernel only by `give_back`, which takes this value. The memory was zeroed.
+        unsafe { std::slice::from_raw_parts_mut(start, self.size) }
+    }
+}
+
+impl Buffers {
+    /// Makes a pool of `count` (a power of two, at most 32768) buffers of `size` bytes. Its memory is touched as it is used.
+    #[allow(unsafe_code)]
+    pub(super) fn new(count: u16, size: u32) -> io::Result<Self> {
+        let valid = count.is_power_of_two() && count <= 1 << 15 && (64..=1 << 24).contains(&size);
+        if !valid {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "receive buffers: a power of two up to 32768, of 64 bytes to 16 MiB",
+            ));
+        }
+        let bytes = usize::from(count) * size as usize;
+        let layout = Layout::from_size_align(bytes, 4096).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the size is not zero.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        start.as_ptr().expose_provenance();
+        let pages = (0..usize::from(count).div_ceil(ENTRIES_PER_PAGE)).map(|_| Page::empty()).collect();
+        let mut buffers = Self {
+            memory: Rc::new(Memory { start, layout }),
+            pages,
+            is_lent: vec![false; usize::from(count)],
+            size: size as usize,
+            tail: 0,
+        };
+        for id in 0..count {
+            buffers.add(id);
+        }
+        Ok(buffers)
+    }
+
+    /// Tells the kernel of the pool.
+    #[allow(unsafe_code)]
+    pub(super) fn register(&self, ring: &IoUring) -> io::Result<()> {
+        let address = self.pages.as_ptr().expose_provenance() as u64;
+        // SAFETY: the pages are aligned, hold `count` entries, do not move (the vector never grows), and outlive the ring or the registration:
+        // `Uring` drops them last.
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, self.is_lent.len() as u16, GROUP, 0) }
+    }
+
+    /// Bytes reserved.
+    pub(super) fn size(&self) -> u64 {
+        self.memory.layout.size() as u64
+    }
+
+    /// The bytes of a completion: the first `size` of buffer `id`; None when the kernel cannot have meant this.
+    pub(super) fn lend(&mut self, id: u16, size: usize) -> Option<Lent> {
+        let is_lent = self.is_lent.get_mut(usize::from(id))?;
+        if *is_lent || size > self.size {
+            return None;
+        }
+        *is_lent = true;
+        Some(Lent { memory: Rc::clone(&self.memory), id, offset: usize::from(id) * self.size, size })
+    }
+
+    /// Gives a buffer back to the kernel.
+    #[allow(clippy::needless_pass_by_value)] // The point is that nobody looks at the bytes any more.
+    pub(super) fn give_back(&mut self, lent: Lent) {
+        if !Rc::ptr_eq(&lent.memory, &self.memory) {
+            return; // Of a driver that the sink replaced.
+        }
+        self.is_lent[usize::from(lent.id)] = false;
+        self.add(lent.id);
+    }
+
+    fn add(&mut self, id: u16) {
+        let position = usize::from(self.tail) & (self.is_lent.len() - 1);
+        let start = self.memory.start.as_ptr().addr();
+        let entry = &mut self.pages[position / ENTRIES_PER_PAGE].0[position % ENTRIES_PER_PAGE];
+        entry.address = (start + usize::from(id) * self.size) as u64;
+        entry.size = self.size as u32;
+        entry.id = id;
+        self.tail = self.tail.wrapping_add(1);
+        // Release: the kernel reads the tail before the entry. Field by field above, because the first entry's last field *is* the tail.
+        self.pages[0].0[0].tail.store(self.tail, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(ringio_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_lent_once_and_only_if_it_exists() {
+        let mut buffers = Buffers::new(4, 64).unwrap();
+        let mut lent = buffers.lend(3, 64).unwrap();
+        lent.bytes().fill(7);
+        assert!(buffers.lend(3, 1).is_none(), "already lent");
+        assert!(buffers.lend(4, 1).is_none(), "no such buffer");
+        assert!(buffers.lend(2, 65).is_none(), "larger than a buffer");
+        buffers.give_back(lent);
+        assert_eq!(buffers.lend(3, 64).unwrap().bytes(), [7; 64]);
+    }
+
+    #[test]
+    fn given_back_buffers_go_round_the_ring() {
+        let mut buffers = Buffers::new(4, 64).unwrap();
+        assert_eq!(buffers.tail, 4);
+        for round in 0..70_000_u32 {
+            let lent = buffers.lend((round % 4) as u16, 1).unwrap();
+            buffers.give_back(lent);
+        }
+        assert_eq!(buffers.pages[0].0[0].tail.load(Ordering::Relaxed), (70_004_u32 & 0xffff) as u16);
+        let entry = &buffers.pages[0].0[(70_003 % 4) as usize];
+        assert_eq!(usize::from(entry.id), 69_999 % 4);
+    }
+
+    #[test]
+    fn what_is_lent_outlives_the_pool() {
+        let mut buffers = Buffers::new(2, 64).unwrap();
+        let mut lent = buffers.lend(0, 10).unwrap();
+        let mut other = Buffers::new(2, 64).unwrap();
+        drop(buffers);
+        lent.bytes()[9] = 1;
+        other.give_back(lent);
+        assert_eq!(other.tail, 2, "a foreign buffer is not taken");
+    }
+}

@@ -1,0 +1,149 @@
+//! What the kernel may still read or write: nothing in here is freed before its terminal completion.
+//!
+//! - frames being sent: from [`InFlight::hold_send`] until the send's completion, or until the enter that submitted it has shown none;
+//! - places for peers' names: from [`InFlight::hold_name`] until the completion;
+//! - receives: they write into the pool of `buffers`, which is counted here and freed after the ring.
+//!
+//! Cancelling is only an attempt: a cancelled operation is held until it completes like any other. When the driver is dropped it waits until
+//! [`InFlight::is_empty`]; if the kernel does not let go in time, the memory is leaked rather than freed under it.
+
+use crate::epoll::system;
+use ringio_core::base::frame::Frame;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::ptr::NonNull;
+
+/// Largest piece of one send; the kernel's own bound is just below 2 GiB.
+const SEND_SIZE_MAX: usize = 1 << 30;
+
+/// Bytes for the kernel to read: made only here, of a frame that is held.
+pub(super) struct SendBytes {
+    pub(super) pointer: *const u8,
+    pub(super) size: u32,
+}
+
+/// Where the kernel puts a peer's name: made only here, of a place that is held.
+pub(super) struct NamePlace {
+    pub(super) pointer: *mut libc::sockaddr_storage,
+    pub(super) size: u32,
+}
+
+struct HeldSend {
+    frame: Frame,
+    offset: usize,
+}
+
+/// All of it, by slot.
+#[derive(Default)]
+pub(super) struct InFlight {
+    sends: Vec<Option<HeldSend>>,
+    names: Vec<Option<NonNull<libc::sockaddr_storage>>>,
+    send_count: usize,
+    name_count: usize,
+    /// Multishot receives that have not ended.
+    pub(super) receive_count: usize,
+}
+
+impl InFlight {
+    /// Whether the kernel holds nothing of ours.
+    pub(super) fn is_empty(&self) -> bool {
+        self.send_count == 0 && self.name_count == 0 && self.receive_count == 0
+    }
+
+    /// Holds `frame` for a send from `offset` on.
+    pub(super) fn hold_send(&mut self, slot: u32, frame: Frame, offset: usize) {
+        let index = slot as usize;
+        if self.sends.len() <= index {
+            self.sends.resize_with(index + 1, || None);
+        }
+        assert!(self.sends[index].is_none(), "one send per file is in flight");
+        assert!(offset <= frame.len(), "offset {offset} of {} bytes", frame.len());
+        self.sends[index] = Some(HeldSend { frame, offset });
+        self.send_count += 1;
+    }
+
+    /// What is left to send, and whether it fits one operation.
+    pub(super) fn send_bytes(&self, slot: u32) -> Option<(SendBytes, bool)> {
+        let held = self.sends.get(slot as usize)?.as_ref()?;
+        // The bytes of a frame do not move while any clone lives, and this clone lives in `sends`.
+        let rest = &held.frame.bytes()[held.offset..];
+        let size = rest.len().min(SEND_SIZE_MAX);
+        Some((SendBytes { pointer: rest.as_ptr(), size: size as u32 }, size == rest.len()))
+    }
+
+    /// `count` bytes more have gone out. Returns whether that was the last, or None when the kernel says it sent more than there was.
+    pub(super) fn advance_send(&mut self, slot: u32, count: usize) -> Option<bool> {
+        let held = self.sends.get_mut(slot as usize)?.as_mut()?;
+        let offset = held.offset.checked_add(count).filter(|offset| *offset <= held.frame.len())?;
+        held.offset = offset;
+        Some(offset == held.frame.len())
+    }
+
+    /// The send has completed: its frame is nobody's any more.
+    pub(super) fn release_send(&mut self, slot: u32) {
+        if let Some(held) = self.sends.get_mut(slot as usize)
+            && held.take().is_some()
+        {
+            self.send_count -= 1;
+        }
+    }
+
+    /// Holds a place for the name of the peer at `slot`. The kernel refuses a size other than the family's own.
+    pub(super) fn hold_name(&mut self, slot: u32, is_ipv6: bool) -> NamePlace {
+        let index = slot as usize;
+        if self.names.len() <= index {
+            self.names.resize(index + 1, None);
+        }
+        assert!(self.names[index].is_none(), "a slot has one tenant, whose name is asked once");
+        let place = Box::new(MaybeUninit::<libc::sockaddr_storage>::zeroed());
+        let place = NonNull::from(Box::leak(place)).cast::<libc::sockaddr_storage>();
+        self.names[index] = Some(place);
+        self.name_count += 1;
+        let size = if is_ipv6 { size_of::<libc::sockaddr_in6>() } else { size_of::<libc::sockaddr_in>() };
+        NamePlace { pointer: place.as_ptr(), size: size as u32 }
+    }
+
+    /// The request for a name has completed; `is_known` when it succeeded.
+    #[allow(unsafe_code)]
+    pub(super) fn release_name(&mut self, slot: u32, is_known: bool) -> Option<SocketAddr> {
+        let place = self.names.get_mut(slot as usize)?.take()?;
+        self.name_count -= 1;
+        // SAFETY: leaked of a box of this layout in `hold_name`, taken back once; zeroed then, so valid; its operation has completed.
+        let name = unsafe { Box::from_raw(place.as_ptr()) };
+        if is_known { system::address_from(&name) } else { None }
+    }
+}
+
+#[cfg(all(test, not(ringio_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_frame_is_held_until_released_whatever_happens_to_its_clones() {
+        let mut in_flight = InFlight::default();
+        let frame = Frame::raw(vec![1, 2, 3, 4]);
+        in_flight.hold_send(5, frame.clone(), 1);
+        let (bytes, is_whole) = in_flight.send_bytes(5).unwrap();
+        assert_eq!((bytes.pointer, bytes.size, is_whole), (frame.bytes()[1..].as_ptr(), 3, true));
+        assert_eq!(in_flight.advance_send(5, 2), Some(false));
+        assert_eq!(in_flight.advance_send(5, 2), None, "more than there was");
+        assert_eq!(in_flight.advance_send(5, 1), Some(true));
+        assert!(!in_flight.is_empty());
+        in_flight.release_send(5);
+        assert!(in_flight.is_empty());
+        assert!(frame.into_buffer().is_some(), "nobody else holds it");
+    }
+
+    #[test]
+    fn an_unasked_completion_releases_nothing() {
+        let mut in_flight = InFlight::default();
+        in_flight.release_send(9);
+        assert_eq!(in_flight.release_name(9, true), None);
+        assert!(in_flight.is_empty());
+        in_flight.hold_name(1, false);
+        assert!(!in_flight.is_empty());
+        assert_eq!(in_flight.release_name(1, true), None, "zeroes are no address");
+        assert!(in_flight.is_empty());
+    }
+}
