@@ -1,1 +1,117 @@
-//! Placeholder.
+//! A Socket.IO server engine for Linux: thread-per-core on io_uring, a peer for every official Socket.IO client, with
+//! the API of the Node.js server in Rust.
+//!
+//! ```no_run
+//! use ringio::{Data, Server, Socket};
+//!
+//! fn main() -> ringio::Result<()> {
+//!     let io = Server::new();
+//!     io.on_connection(|socket: Socket| {
+//!         socket.on("chat message", |socket: Socket, Data(text): Data<String>| {
+//!             socket.broadcast().emit("chat message", &text)
+//!         });
+//!     });
+//!     io.listen(3000) // one shard per core; blocks until stopped
+//! }
+//! ```
+//!
+//! # Handlers
+//! Closures with up to eight [extractors](extract) in any order, sync or async, for one socket ([`Socket::on`]) or for
+//! all sockets of a namespace ([`Namespace::sockets_on`]). Sync ones run inline on the shard: they must not block.
+//! Async ones run on the shard too, with a Tokio runtime around them, so that `tokio::time`, database and HTTP clients
+//! work while the shard goes on.
+//!
+//! ```no_run
+//! # use ringio::{Ack, Data, DisconnectReason, Server, Socket};
+//! # async fn load_profile(id: u64) -> String { String::new() }
+//! # let io = Server::new();
+//! io.on_connection(|socket: Socket| {
+//!     socket.on("join", |socket: Socket, Data(room): Data<String>, ack: Ack| {
+//!         socket.join(&room); // visible at once
+//!         ack.send(&socket.rooms().len())
+//!     });
+//!     socket.on("profile", async |Data(id): Data<u64>, ack: Ack| {
+//!         ack.send(&load_profile(id).await)
+//!     });
+//!     socket.on_disconnect(|socket: Socket, reason: DisconnectReason| {
+//!         println!("{} left: {reason}", socket.id());
+//!     });
+//! });
+//! ```
+//!
+//! # Handles
+//! | handle | where | what it does |
+//! |---|---|---|
+//! | [`Socket`] | its shard (not `Send`) | takes effect at once, reads are current |
+//! | [`RemoteSocket`] | everywhere | a message to the socket's shard, reads are a snapshot |
+//! | [`Server`], [`Namespace`], [`BroadcastOperator`] | everywhere | at once on a shard, by a message elsewhere |
+//!
+//! ```no_run
+//! # async fn elsewhere(io: ringio::Server) -> Result<(), Box<dyn std::error::Error>> {
+//! io.to("room1").except("room2").emit("news", &("two", "arguments")).await?;
+//! for s in io.of("/admin").within("room1").fetch_sockets().await? {
+//!     s.emit("hello", s.id()).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Values
+//! Whatever serde writes and reads as JSON. A tuple is several arguments, everything else is one; [`Bytes`] anywhere in a
+//! value is sent as a binary attachment and comes back as one.
+//!
+//! # Where is ...?
+//! events to handlers: `application`; handlers' types: `handler`, [`extract`]; JSON: `encode`, `decode`; options:
+//! `options`; what each operation does on the wire: the crate `ringio-core`.
+
+#![forbid(unsafe_code)]
+
+mod ack;
+mod address;
+mod application;
+mod attachments;
+mod broadcast_operator;
+mod client_files;
+mod data;
+mod decode;
+mod emitted;
+mod encode;
+pub mod engine;
+mod error;
+pub mod extract;
+mod handler;
+mod handshake;
+mod namespace;
+mod options;
+mod raw_args;
+mod registry;
+mod remote_socket;
+mod rooms;
+mod server;
+mod shared;
+mod socket;
+mod socket_table;
+mod tokio_context;
+mod waiter;
+
+pub use ack::{Ack, AckReply, FromReply, RemoteAckReply, Reply};
+pub use address::IntoAddresses;
+pub use broadcast_operator::{BroadcastOperator, FetchSockets};
+pub use bytes::Bytes;
+pub use data::{Extensions, SocketData};
+pub use emitted::Emitted;
+pub use encode::{ArgumentWriter, EmitArgs};
+pub use error::{AckError, ArgumentError, EmitError, Error, FetchError, HandlerError, Result};
+pub use extract::{Args, Attachments, Data, EventContext, EventName, Extension, FromEvent, State, TryData};
+pub use handler::{Handler, HandlerOutput};
+pub use handshake::Handshake;
+pub use namespace::Namespace;
+pub use options::Builder;
+pub use raw_args::RawArgs;
+pub use remote_socket::{DataSnapshot, RemoteSocket, RemoteSocketOperator};
+pub use ringio_core::door::{Counters, DisconnectReason, Transport};
+pub use ringio_runtime::shard_thread::DriverChoice as Driver;
+pub use rooms::IntoRooms;
+pub use server::{Server, ServerHandle, stop_on_signals};
+pub use shared::HandlerCounters;
+pub use socket::{Connection, Socket, SocketOperator};

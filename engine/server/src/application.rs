@@ -1,0 +1,376 @@
+//! What runs on top of the core, one per shard: events to handlers.
+//!
+//! ```text
+//! core --Event--> handle_event --> whose? --> handlers of the socket, then of its namespace --> core (join, emit, ..)
+//! ```
+//! The core is borrowed for the length of one call and never while code of the user runs, so a handler may call
+//! anything. Handlers are taken out (counted references) before they run, so that one may register and remove others.
+//! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
+
+use crate::Namespace;
+use crate::decode::Arguments;
+use crate::error::{AckError, ArgumentError, HandlerError};
+use crate::extract::EventContext;
+use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
+use crate::registry::{Occasion, View};
+use crate::shared::Shared;
+use crate::socket::Socket;
+use crate::socket_table::SocketTable;
+use crate::waiter::{Waiter, Waiters};
+use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
+use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message};
+use ringio_core::shard::Shard;
+use ringio_runtime::executor::Executor;
+use ringio_runtime::shard_thread::{Application, ShardContext};
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What the runtime runs.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardApplication(pub(crate) Rc<App>);
+
+type Job = Box<dyn FnOnce(&Rc<App>) + Send>;
+
+/// A job for the application of another shard, sent over the mesh.
+pub(crate) struct PeerJob(pub(crate) Job);
+
+/// The application of one shard.
+pub(crate) struct App {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: ShardIndex,
+    core: Rc<RefCell<Shard>>,
+    /// Whether the core is at work: a panic then is the core's own.
+    is_in_core: Cell<bool>,
+    /// None once the shard is about to end.
+    executor: RefCell<Option<Executor>>,
+    snapshot: RefCell<Rc<Snapshot>>,
+    pub(crate) sockets: SocketTable,
+    pub(crate) waiters: Waiters,
+}
+
+/// The namespaces as this shard last saw them.
+struct Snapshot {
+    version: u64,
+    view: Arc<View>,
+    /// Handles of this shard's own, so that counting their references does not bounce between cores.
+    namespaces: Vec<Namespace>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<App>>> = const { RefCell::new(None) };
+}
+
+/// The application of the shard that this thread is, if it is one of that server.
+pub(crate) fn current(shared: &Arc<Shared>) -> Option<Rc<App>> {
+    CURRENT.with_borrow(|app| app.as_ref().filter(|app| Arc::ptr_eq(&app.shared, shared)).cloned())
+}
+
+impl ShardApplication {
+    /// On the shard's own thread.
+    pub(crate) fn new(shared: Arc<Shared>, context: ShardContext) -> Self {
+        let snapshot = Snapshot { version: 0, view: Arc::default(), namespaces: Vec::new() };
+        let app = Rc::new(App {
+            shared,
+            index: context.index,
+            core: context.core,
+            is_in_core: Cell::new(false),
+            executor: RefCell::new(Some(context.executor)),
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            sockets: SocketTable::default(),
+            waiters: Waiters::default(),
+        });
+        CURRENT.set(Some(Rc::clone(&app)));
+        Self(app)
+    }
+}
+
+impl Application for ShardApplication {
+    fn handle_event(&self, event: Event, received: &mut [u8]) {
+        let app = &self.0;
+        match event {
+            Event::ConnectRequested { socket } => app.handle_connect(socket),
+            Event::Message { socket, message } => app.handle_message(socket, &message, received),
+            Event::AckReceived { waiter, message } => {
+                let data = message.data.bytes(received);
+                app.resolve_ack(waiter, Ok(arguments(&message, data)));
+            }
+            Event::AckFailed { waiter, failure } => app.resolve_ack(
+                waiter,
+                Err(match failure {
+                    AckFailure::Timeout => AckError::Timeout,
+                    AckFailure::Disconnected => AckError::Disconnected,
+                }),
+            ),
+            Event::Disconnecting { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnecting, reason),
+            Event::Disconnected { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnect, reason),
+            Event::Released { socket } => drop(app.sockets.remove(socket)),
+            Event::ProtocolError { socket, error } => tracing::debug!(?socket, error, "a client broke the protocol"),
+            Event::FetchRequested { request, sockets } => app.describe_sockets(request, &sockets),
+            Event::Fetched { waiter, sockets, missing } => {
+                if let Some(Waiter::Fetch(resolve)) = app.waiters.take(waiter) {
+                    resolve(sockets, missing);
+                }
+            }
+            Event::FromPeer { from, message } => match message.downcast::<PeerJob>() {
+                Ok(job) => (job.0)(app),
+                Err(_) => tracing::error!(?from, "a message of unknown type from another shard"),
+            },
+            // Only an engine-only server hears these, and it has another application.
+            Event::EngineOpened { .. } | Event::EngineMessage { .. } | Event::EngineClosed { .. } => {}
+            Event::BroadcastAcknowledged { .. } | Event::RecoveryDecided { .. } => {}
+        }
+    }
+
+    fn handle_stop(&self) {
+        let app = &self.0;
+        // Each of these may own handles of this shard; what is dropped may still call the core.
+        let waiters = app.waiters.take_all();
+        drop(waiters);
+        let sockets = app.sockets.take_all();
+        drop(sockets);
+        let executor = app.executor.borrow_mut().take();
+        drop(executor);
+        drop(CURRENT.take());
+    }
+}
+
+impl App {
+    /// One call of the core. `call` must not run code of the user.
+    pub(crate) fn with_core<R>(&self, call: impl FnOnce(&mut Shard) -> R) -> R {
+        self.is_in_core.set(true);
+        let result = call(&mut self.core.borrow_mut());
+        self.is_in_core.set(false);
+        result
+    }
+
+    /// The namespaces as they are now.
+    fn snapshot(self: &Rc<Self>) -> Rc<Snapshot> {
+        if self.snapshot.borrow().version != self.shared.registry.version() {
+            let (version, view) = self.shared.registry.view();
+            let namespaces = view.tables().iter().enumerate().map(|(id, table)| {
+                let id = NamespaceId(u32::try_from(id).expect("the registry numbers namespaces by u32"));
+                Namespace::new(Arc::clone(&self.shared), id, Arc::clone(&table.name))
+            });
+            let snapshot = Rc::new(Snapshot { version, namespaces: namespaces.collect(), view });
+            let before = self.snapshot.replace(snapshot);
+            drop(before);
+        }
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// This shard's own handle of a namespace.
+    pub(crate) fn namespace(self: &Rc<Self>, id: NamespaceId) -> Namespace {
+        let snapshot = self.snapshot();
+        snapshot.namespaces.get(id.0 as usize).cloned().expect("namespaces are never removed")
+    }
+
+    fn socket(self: &Rc<Self>, key: SocketKey) -> Option<Socket> {
+        let (namespace, id) = self.sockets.find(key)?;
+        Some(Socket::new(Rc::clone(self), key, namespace, id))
+    }
+
+    /// A client wants to join a namespace. Middleware would stand between the look-up and `accept_socket`.
+    fn handle_connect(self: &Rc<Self>, key: SocketKey) {
+        let snapshot = self.snapshot();
+        let requested = self.with_core(|core| {
+            let name = core.requested_namespace(key)?;
+            let id = core.socket_id(key)?;
+            Some((snapshot.view.find(name), id))
+        });
+        let Some((namespace, id)) = requested else { return };
+        let Some(namespace) = namespace else {
+            self.with_core(|core| core.refuse_socket(key, "Invalid namespace", None));
+            return;
+        };
+        let Some(table) = snapshot.view.table(namespace) else { return };
+        // The client is told before the handlers run: what they emit comes after its CONNECT.
+        if !self.with_core(|core| core.accept_socket(key, namespace, &table.name)) {
+            return;
+        }
+        self.sockets.insert(key, namespace, id);
+        let socket = Socket::new(Rc::clone(self), key, namespace, id);
+        let context = EventContext::new(&socket, "connection", Arguments::NONE);
+        for handler in table.handlers(&Occasion::Connection) {
+            self.run(&**handler, &context);
+        }
+    }
+
+    fn handle_message(self: &Rc<Self>, key: SocketKey, message: &Message, received: &[u8]) {
+        let Some(socket) = self.socket(key) else { return };
+        // An event that arrived with others, before one of which the server disconnected its socket.
+        if !self.with_core(|core| core.is_connected(key)) {
+            return;
+        }
+        let data = message.data.bytes(received);
+        let name = event_name(message, data);
+        let local = self.sockets.look(key, |local| local.take_matching(&name)).unwrap_or_default();
+        let snapshot = self.snapshot();
+        let table = snapshot.view.table(socket.namespace_id());
+        let shared = table.map_or(&[][..], |table| table.handlers(&Occasion::Event(&name)));
+        let mut context = EventContext::new(&socket, &name, arguments(message, data));
+        context.set_ack(message.id, local.len() + shared.len() > 1);
+        for handler in &local {
+            self.run(&**handler, &context);
+        }
+        for handler in shared {
+            self.run(&**handler, &context);
+        }
+    }
+
+    fn handle_leaving(self: &Rc<Self>, key: SocketKey, occasion: &Occasion<'_>, reason: DisconnectReason) {
+        let Some(socket) = self.socket(key) else { return };
+        let name = if matches!(occasion, Occasion::Disconnecting) { "disconnecting" } else { "disconnect" };
+        let local = self.sockets.look(key, |local| local.take_matching(name)).unwrap_or_default();
+        let snapshot = self.snapshot();
+        let table = snapshot.view.table(socket.namespace_id());
+        let shared = table.map_or(&[][..], |table| table.handlers(occasion));
+        let mut context = EventContext::new(&socket, name, Arguments::NONE);
+        context.set_reason(reason);
+        for handler in &local {
+            self.run(&**handler, &context);
+        }
+        for handler in shared {
+            self.run(&**handler, &context);
+        }
+    }
+
+    /// Runs one handler for one event.
+    fn run(self: &Rc<Self>, handler: &dyn ErasedHandler, context: &EventContext<'_>) {
+        let called = catch_unwind(AssertUnwindSafe(|| handler.call(context)));
+        match self.settle(called) {
+            Ok(Outcome::Done) => {}
+            Ok(Outcome::Pending(future)) => self.start(HandlerTask {
+                app: Rc::clone(self),
+                socket: context.socket().clone(),
+                event: Box::from(context.name()),
+                future,
+            }),
+            Err(error) => self.report(context.socket(), context.name(), &error),
+        }
+    }
+
+    /// Polls an async handler once, as in Node, so that what stands before its first `await` happens at once and in
+    /// order; what is not finished then goes to the executor, which polls it again and so takes over its wake-up.
+    fn start(&self, mut task: HandlerTask) {
+        if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.spawn(task);
+        }
+    }
+
+    /// Runs a future on this shard, unless the shard is about to end.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let executor = self.executor.borrow().clone();
+        if let Some(executor) = executor {
+            executor.spawn(future);
+        }
+    }
+
+    /// A caught panic as the error of one event; stops the process if it was the core's.
+    fn settle<T>(&self, caught: Result<Result<T, HandlerError>, Box<dyn Any + Send>>) -> Result<T, HandlerError> {
+        caught.unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            if self.is_in_core.get() {
+                tracing::error!(panic = %text, "the engine's own state is broken: stopping the process");
+                std::process::abort();
+            }
+            Err(HandlerError::Panicked(text.into_owned()))
+        })
+    }
+
+    fn report(&self, socket: &Socket, event: &str, error: &HandlerError) {
+        match error {
+            // The client's fault, and it could send such events by the million: counted, not logged aloud.
+            HandlerError::Argument(ArgumentError::Mismatch { .. }) => {
+                tracing::debug!(socket = socket.id(), event, %error, "an event does not fit its handler");
+            }
+            _ => tracing::error!(socket = socket.id(), event, %error, "an event was not handled"),
+        }
+        let hook = catch_unwind(AssertUnwindSafe(|| self.shared.report(socket, event, error)));
+        if let Err(error) = self.settle(hook.map(Ok)) {
+            tracing::error!(%error, "the hook for handler errors panicked");
+        }
+    }
+
+    fn resolve_ack(&self, waiter: u64, answer: Result<Arguments<'_>, AckError>) {
+        let Some(Waiter::Ack(resolve)) = self.waiters.take(waiter) else { return };
+        // Decoding runs code of the user's types.
+        let resolved = catch_unwind(AssertUnwindSafe(|| resolve(answer)));
+        if let Err(error) = self.settle(resolved.map(Ok)) {
+            tracing::error!(%error, "an acknowledgement could not be decoded");
+        }
+    }
+
+    fn describe_sockets(&self, request: FetchRequest, sockets: &[SocketKey]) {
+        let mut descriptions = Vec::with_capacity(sockets.len());
+        for key in sockets {
+            let Some(mut description) = self.with_core(|core| core.describe(*key)) else { continue };
+            description.data = crate::data::to_json(self, *key);
+            descriptions.push(description);
+        }
+        self.with_core(|core| core.reply_fetch(request, descriptions));
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// An async handler at work.
+struct HandlerTask {
+    app: Rc<App>,
+    socket: Socket,
+    event: Box<str>,
+    future: HandlerFuture,
+}
+
+impl Future for HandlerTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let app = Rc::clone(&self.app);
+        let polled = {
+            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
+            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
+        };
+        let finished = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => Ok(result),
+            Err(panic) => Err(panic),
+        };
+        if let Err(error) = app.settle(finished) {
+            app.report(&self.socket, &self.event, &error);
+        }
+        Poll::Ready(())
+    }
+}
+
+fn arguments<'a>(message: &'a Message, data: &'a [u8]) -> Arguments<'a> {
+    let bounds = message.arguments.start as usize..message.arguments.end as usize;
+    Arguments { json: &data[bounds], count: message.argument_count, attachments: &message.attachments }
+}
+
+fn event_name<'a>(message: &Message, data: &'a [u8]) -> Cow<'a, str> {
+    let (start, end) = (message.name.start as usize, message.name.end as usize);
+    if message.name_has_escapes {
+        // With its quotes. Lone surrogates are valid JSON and no text: such a name has no handler.
+        return serde_json::from_slice(&data[start - 1..end + 1]).map_or(Cow::Borrowed(""), Cow::Owned);
+    }
+    Cow::Borrowed(std::str::from_utf8(&data[start..end]).expect("the core hands on text only"))
+}
+
+fn panic_text<'a>(panic: &'a (dyn Any + Send)) -> Cow<'a, str> {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => Cow::Borrowed(text),
+        (_, Some(text)) => Cow::Borrowed(text),
+        _ => Cow::Borrowed("without a message"),
+    }
+}

@@ -1,0 +1,190 @@
+//! Whom a broadcast is meant for, and what is to happen to them.
+//!
+//! `union(to) - union(except)`, each socket once; no room means everyone. An operator is immutable: each step gives
+//! another one, so that one may be kept and used again. It works on shards and everywhere else, and reaches the
+//! sockets of all shards.
+
+use crate::application::{App, current};
+use crate::emitted::Emitted;
+use crate::encode::{self, EmitArgs, OwnedEvent};
+use crate::error::{EmitError, FetchError};
+use crate::rooms::IntoRooms;
+use crate::waiter::Waiter;
+use crate::{Namespace, RemoteSocket};
+use ringio_core::door::{EmitFlags, Operation, SocketDescription};
+use ringio_core::room::select::Target;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// Some sockets of a namespace.
+///
+/// ```no_run
+/// # let io = ringio::Server::new();
+/// io.to("news").to("sports").except("muted").emit("headline", "Rust wins");
+/// let others = io.of("/admin").within("lobby");
+/// others.sockets_join("archive");
+/// others.disconnect_sockets(false);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before emit or another operation"]
+pub struct BroadcastOperator {
+    namespace: Namespace,
+    target: Target,
+    flags: EmitFlags,
+}
+
+impl BroadcastOperator {
+    /// Everyone in the namespace.
+    pub(crate) fn new(namespace: &Namespace) -> Self {
+        // A shard counts references to a handle of its own, so that the count does not bounce between cores.
+        let namespace = match current(namespace.shared()) {
+            Some(app) => app.namespace(namespace.id()),
+            None => namespace.clone(),
+        };
+        Self { namespace, target: Target::default(), flags: EmitFlags::default() }
+    }
+
+    pub(crate) fn with_flags(mut self, flags: EmitFlags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// And the sockets in any of these rooms. A socket in several of them is reached once.
+    pub fn to(mut self, rooms: impl IntoRooms) -> Self {
+        rooms.for_each_room(&mut |room| self.target.rooms.push(Arc::from(room)));
+        self
+    }
+
+    /// The same as [`BroadcastOperator::to`]; Node calls it `in`.
+    pub fn within(self, rooms: impl IntoRooms) -> Self {
+        self.to(rooms)
+    }
+
+    /// But not the sockets in any of these rooms (or with these ids).
+    pub fn except(mut self, rooms: impl IntoRooms) -> Self {
+        rooms.for_each_room(&mut |room| self.target.except.push(Arc::from(room)));
+        self
+    }
+
+    /// Only sockets of this server.
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
+        self
+    }
+
+    /// Dropped for every client that cannot take it at this instant.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Sends an event to them: a tuple is several arguments, `()` none, everything else one.
+    ///
+    /// Cost: encoded once, however many receive it.
+    pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
+        broadcast(&self.namespace, &self.target, self.flags, event, args)
+    }
+
+    /// Who they are, on all shards.
+    ///
+    /// The future may be awaited anywhere, or dropped.
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        let (sender, receiver) = oneshot::channel();
+        let (namespace, target) = (self.namespace.clone(), self.target.clone());
+        let asked = self.namespace.run(move |app| ask(app, namespace, &target, sender));
+        FetchSockets(match asked {
+            Ok(()) => Fetch::Waiting(receiver),
+            Err(EmitError::Overloaded) => Fetch::Failed(FetchError::Overloaded),
+            Err(_) => Fetch::Failed(FetchError::NotRunning),
+        })
+    }
+
+    /// Makes them join rooms.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) -> Emitted {
+        self.operate(Operation::Join(names(rooms)))
+    }
+
+    /// Makes them leave rooms.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Emitted {
+        self.operate(Operation::Leave(names(rooms)))
+    }
+
+    /// Makes them leave the namespace; with `close` all their namespaces, and ends their connections.
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        self.operate(Operation::Disconnect { close })
+    }
+
+    fn operate(&self, operation: Operation) -> Emitted {
+        let (id, target) = (self.namespace.id(), self.target.clone());
+        Emitted::new(self.namespace.run(move |app| app.with_core(|core| core.operate(id, &target, &operation))))
+    }
+}
+
+fn names(rooms: impl IntoRooms) -> Arc<[Arc<str>]> {
+    let mut names = Vec::new();
+    rooms.for_each_room(&mut |room| names.push(Arc::from(room)));
+    names.into()
+}
+
+/// An event for the sockets of `namespace` that `target` selects.
+pub(crate) fn broadcast<A: EmitArgs + ?Sized>(
+    namespace: &Namespace,
+    target: &Target,
+    flags: EmitFlags,
+    event: &str,
+    args: &A,
+) -> Emitted {
+    let id = namespace.id();
+    Emitted::new(match current(namespace.shared()) {
+        Some(app) => encode::event(event, args, |parts| {
+            app.with_core(|core| core.broadcast(id, namespace.name(), target, parts, flags));
+        }),
+        None => encode::event(event, args, OwnedEvent::new).and_then(|event| {
+            let (name, target) = (namespace.clone(), target.clone());
+            namespace.run(move |app| {
+                app.with_core(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
+            })
+        }),
+    })
+}
+
+type Fetched = Result<Vec<RemoteSocket>, FetchError>;
+
+fn ask(app: &Rc<App>, namespace: Namespace, target: &Target, sender: oneshot::Sender<Fetched>) {
+    let id = namespace.id();
+    let waiter = app.waiters.add(Waiter::Fetch(Box::new(move |sockets: Vec<SocketDescription>, missing| {
+        let sockets = sockets.into_iter().map(|socket| RemoteSocket::new(namespace.clone(), socket)).collect();
+        // Nobody waits any more: the future was dropped.
+        let _ = sender.send(if missing == 0 { Ok(sockets) } else { Err(FetchError::Timeout { sockets, missing }) });
+    })));
+    app.with_core(|core| core.fetch_sockets(id, target, waiter));
+}
+
+/// The sockets asked for with `fetch_sockets`: a future for everywhere.
+#[derive(Debug)]
+#[must_use = "the sockets are the future's output"]
+pub struct FetchSockets(Fetch);
+
+#[derive(Debug)]
+enum Fetch {
+    Failed(FetchError),
+    Waiting(oneshot::Receiver<Fetched>),
+}
+
+impl Future for FetchSockets {
+    type Output = Fetched;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fetched> {
+        match &mut self.0 {
+            Fetch::Failed(error) => Poll::Ready(Err(error.clone())),
+            // A sender is dropped by a shard that stops.
+            Fetch::Waiting(receiver) => {
+                Pin::new(receiver).poll(context).map(|fetched| fetched.unwrap_or(Err(FetchError::NotRunning)))
+            }
+        }
+    }
+}

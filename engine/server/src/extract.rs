@@ -1,0 +1,246 @@
+//! What a handler may ask for: its parameters, in any order.
+//!
+//! | extractor | gives |
+//! |---|---|
+//! | [`Socket`], [`Namespace`], [`Server`] | who it happened to, and where |
+//! | [`Data<T>`](Data) | the first argument; all of them if `T` is a tuple |
+//! | [`TryData<T>`](TryData) | the same, or why it does not fit |
+//! | [`Args<T>`](Args) | all arguments, as a tuple or a list |
+//! | [`RawArgs`](crate::RawArgs) | all arguments as they came, to be sent on |
+//! | [`Attachments`] | the binary parts alone |
+//! | [`Ack`](crate::Ack) | the means to acknowledge |
+//! | [`State<S>`](State), [`Extension<T>`](Extension) | what the application attached to the server or the socket |
+//! | [`EventName`], [`Handshake`], [`Transport`], [`DisconnectReason`] | the circumstances |
+//!
+//! Arguments that do not fit never reach the handler. Implement [`FromEvent`] for extractors of your own.
+
+use crate::decode::Arguments;
+use crate::error::ArgumentError;
+use crate::{DisconnectReason, Handshake, Namespace, Server, Socket, Transport};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use std::cell::Cell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Taken from an event before its handler runs.
+///
+/// ```
+/// use ringio::{ArgumentError, EventContext, FromEvent};
+///
+/// /// The tenant a client belongs to, from its query.
+/// struct Tenant(String);
+///
+/// impl FromEvent for Tenant {
+///     fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+///         let handshake = context.socket().handshake();
+///         let tenant = handshake.query("tenant").map(|tenant| Tenant(tenant.into_owned()));
+///         tenant.ok_or(ArgumentError::Refused("no tenant".to_owned()))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "{Self} cannot be taken from an event",
+    note = "to take arguments write Data<..>, for example |Data(text): Data<String>|"
+)]
+pub trait FromEvent: Sized {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// Why the handler cannot run for this event: counted, and told to `Server::on_handler_error`.
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError>;
+}
+
+/// One event on its way to its handlers.
+#[derive(Debug)]
+pub struct EventContext<'a> {
+    socket: &'a Socket,
+    name: &'a str,
+    arguments: Arguments<'a>,
+    ack_id: Option<u64>,
+    is_answered: Option<Rc<Cell<bool>>>,
+    reason: Option<DisconnectReason>,
+}
+
+impl<'a> EventContext<'a> {
+    pub(crate) const fn new(socket: &'a Socket, name: &'a str, arguments: Arguments<'a>) -> Self {
+        Self { socket, name, arguments, ack_id: None, is_answered: None, reason: None }
+    }
+
+    /// The client wants an acknowledgement; `is_shared` if several handlers may give it.
+    pub(crate) fn set_ack(&mut self, id: Option<u64>, is_shared: bool) {
+        self.ack_id = id;
+        self.is_answered = (id.is_some() && is_shared).then(Rc::default);
+    }
+
+    pub(crate) fn set_reason(&mut self, reason: DisconnectReason) {
+        self.reason = Some(reason);
+    }
+
+    pub(crate) fn ack(&self) -> (Option<u64>, Option<Rc<Cell<bool>>>) {
+        (self.ack_id, self.is_answered.clone())
+    }
+
+    pub(crate) const fn arguments(&self) -> &Arguments<'a> {
+        &self.arguments
+    }
+
+    /// The socket it happened to.
+    #[must_use]
+    pub const fn socket(&self) -> &Socket {
+        self.socket
+    }
+
+    /// The event's name; `connection`, `disconnecting` and `disconnect` for those.
+    #[must_use]
+    pub const fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Number of arguments.
+    #[must_use]
+    pub const fn argument_count(&self) -> usize {
+        self.arguments.count as usize
+    }
+
+    /// The argument at `index`, counted from 0, as a `T`; `null` if there is none.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn argument<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
+        crate::decode::value(self.arguments.nth(index), self.arguments.attachments)
+    }
+
+    /// The binary parts, in the order of their placeholders.
+    #[must_use]
+    pub const fn attachments(&self) -> &[Bytes] {
+        self.arguments.attachments
+    }
+}
+
+/// The first argument, or all of them if `T` is a tuple. Missing arguments count as `null`, surplus ones are ignored.
+///
+/// Cost: deserialized from the received bytes; nothing is kept of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data<T>(pub T);
+
+impl<T: DeserializeOwned> FromEvent for Data<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        context.arguments.data().map(Self)
+    }
+}
+
+/// Like [`Data`], but the handler runs in any case and gets the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TryData<T>(pub Result<T, ArgumentError>);
+
+impl<T: DeserializeOwned> FromEvent for TryData<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(Self(context.arguments.data()))
+    }
+}
+
+/// All arguments: `Args<(String, u64)>`, or `Args<Vec<T>>` if there may be any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Args<T>(pub T);
+
+impl<T: DeserializeOwned> FromEvent for Args<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        context.arguments.all().map(Self)
+    }
+}
+
+/// The binary parts of an event, in the order of their placeholders. They share the received memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachments(pub Vec<Bytes>);
+
+impl FromEvent for Attachments {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(Self(context.arguments.attachments.to_vec()))
+    }
+}
+
+/// What was given to `Builder::state`, the same for the whole server.
+#[derive(Debug)]
+pub struct State<S>(pub Arc<S>);
+
+impl<S> Clone for State<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Deref for State<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync + 'static> FromEvent for State<S> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        let state = context.socket.app().shared.state();
+        state.map(Self).ok_or(ArgumentError::MissingState(std::any::type_name::<S>()))
+    }
+}
+
+/// A clone of what `socket.extensions().insert` was given. Without it the handler does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extension<T>(pub T);
+
+impl<T: Clone + 'static> FromEvent for Extension<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        let extension = context.socket.extensions().get();
+        extension.map(Self).ok_or(ArgumentError::MissingExtension(std::any::type_name::<T>()))
+    }
+}
+
+/// The event's name, for a handler of several events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName(pub String);
+
+impl FromEvent for EventName {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(Self(context.name.to_owned()))
+    }
+}
+
+impl FromEvent for Socket {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(context.socket.clone())
+    }
+}
+
+impl FromEvent for Namespace {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(context.socket.namespace())
+    }
+}
+
+impl FromEvent for Server {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(context.socket.server())
+    }
+}
+
+impl FromEvent for Handshake {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(context.socket.handshake())
+    }
+}
+
+/// In handlers of `disconnecting` and `disconnect` only.
+impl FromEvent for DisconnectReason {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        context.reason.ok_or(ArgumentError::NotDisconnecting)
+    }
+}
+
+/// How the session talks at this moment.
+impl FromEvent for Transport {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        Ok(context.socket.conn().transport())
+    }
+}

@@ -1,0 +1,227 @@
+//! A namespace of the server: its handlers and its sockets on all shards.
+//!
+//! A [`Namespace`] is a handle for everywhere (`Send + Sync`, cheap to clone). On a shard of its server it acts at
+//! once; elsewhere what it does goes to one fixed shard, so that it happens in the order in which one thread asked.
+
+use crate::Server;
+use crate::application::{App, PeerJob, ShardApplication, current};
+use crate::broadcast_operator::{BroadcastOperator, FetchSockets, broadcast};
+use crate::emitted::Emitted;
+use crate::encode::EmitArgs;
+use crate::error::EmitError;
+use crate::handler::Handler;
+use crate::registry::Occasion;
+use crate::rooms::IntoRooms;
+use crate::shared::Shared;
+use ringio_core::base::id::{NamespaceId, SocketKey};
+use ringio_core::base::seed::Sid;
+use ringio_core::door::EmitFlags;
+use ringio_core::room::select::Target;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The shard that acts for other threads.
+const SHARD_FOR_OTHERS: u16 = 0;
+
+/// A namespace of a server.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    id: NamespaceId,
+    name: Arc<str>,
+}
+
+/// Where a socket is, seen from this thread.
+pub(crate) enum Place {
+    /// On the shard that this thread is.
+    Here(Rc<App>, SocketKey),
+    /// It was on this shard and has left.
+    Gone,
+    /// Elsewhere.
+    Elsewhere,
+}
+
+impl Namespace {
+    pub(crate) fn new(shared: Arc<Shared>, id: NamespaceId, name: Arc<str>) -> Self {
+        Self(Arc::new(Inner { shared, id, name }))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(crate) fn id(&self) -> NamespaceId {
+        self.0.id
+    }
+
+    /// Its name, with the leading slash.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The server it belongs to.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        Server::of_shared(Arc::clone(self.shared()))
+    }
+
+    // Handlers ------------------------------------------------------------------------------------------------------
+
+    /// Calls `handler` for every client that joins this namespace.
+    ///
+    /// The client has been told before, so that what the handler emits comes after its CONNECT.
+    pub fn on_connection<M>(&self, handler: impl Handler<M> + Send + Sync) {
+        self.add(&Occasion::Connection, handler);
+    }
+
+    /// Calls `handler` for every event of this name from any socket of this namespace, after the socket's own handlers.
+    ///
+    /// Shared by all shards: no memory per socket. It may be added at any time.
+    pub fn sockets_on<M>(&self, event: &str, handler: impl Handler<M> + Send + Sync) {
+        self.add(&Self::occasion(event), handler);
+    }
+
+    /// Forgets the handlers of an event that were added with [`Namespace::sockets_on`].
+    pub fn sockets_off(&self, event: &str) {
+        self.shared().registry.remove(self.id(), &Self::occasion(event));
+    }
+
+    /// Calls `handler` when a socket is leaving: its rooms are still there.
+    pub fn on_disconnecting<M>(&self, handler: impl Handler<M> + Send + Sync) {
+        self.add(&Occasion::Disconnecting, handler);
+    }
+
+    /// Calls `handler` when a socket has left.
+    pub fn on_disconnect<M>(&self, handler: impl Handler<M> + Send + Sync) {
+        self.add(&Occasion::Disconnect, handler);
+    }
+
+    /// The names that mean no event of a client, for those who know them from Node.
+    fn occasion(event: &str) -> Occasion<'_> {
+        match event {
+            "disconnecting" => Occasion::Disconnecting,
+            "disconnect" => Occasion::Disconnect,
+            event => Occasion::Event(event),
+        }
+    }
+
+    fn add<M>(&self, occasion: &Occasion<'_>, handler: impl Handler<M> + Send + Sync) {
+        self.shared().registry.add(self.id(), occasion, handler.into_shared());
+    }
+
+    // Sockets -------------------------------------------------------------------------------------------------------
+
+    /// Sends an event to every socket of the namespace, on all shards: a tuple is several arguments, `()` none,
+    /// everything else one.
+    pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
+        broadcast(self, &Target::default(), EmitFlags::default(), event, args)
+    }
+
+    /// The sockets in any of these rooms.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        BroadcastOperator::new(self).to(rooms)
+    }
+
+    /// The same as [`Namespace::to`]; Node calls it `in`.
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// Everyone but the sockets in any of these rooms (or with these ids).
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        BroadcastOperator::new(self).except(rooms)
+    }
+
+    /// Everyone on this server, whatever other servers there are.
+    pub fn local(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self).local()
+    }
+
+    /// Everyone, but the event is dropped for those who cannot take it at this instant.
+    pub fn volatile(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self).volatile()
+    }
+
+    /// All sockets of the namespace, on all shards.
+    pub fn fetch_sockets(&self) -> FetchSockets {
+        BroadcastOperator::new(self).fetch_sockets()
+    }
+
+    /// Makes all sockets of the namespace join rooms.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) -> Emitted {
+        BroadcastOperator::new(self).sockets_join(rooms)
+    }
+
+    /// Makes all sockets of the namespace leave rooms.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Emitted {
+        BroadcastOperator::new(self).sockets_leave(rooms)
+    }
+
+    /// Makes all sockets leave the namespace; with `close` ends their connections.
+    pub fn disconnect_sockets(&self, close: bool) -> Emitted {
+        BroadcastOperator::new(self).disconnect_sockets(close)
+    }
+
+    // Where things are done -----------------------------------------------------------------------------------------
+
+    /// Runs `job` at once if this thread is a shard of this server, else on the shard that acts for other threads.
+    pub(crate) fn run(&self, job: impl FnOnce(&Rc<App>) + Send + 'static) -> Result<(), EmitError> {
+        match current(self.shared()) {
+            Some(app) => {
+                job(&app);
+                Ok(())
+            }
+            None => self.shared().inject(SHARD_FOR_OTHERS, move |ShardApplication(app)| job(app)),
+        }
+    }
+
+    /// Where the socket with this id is.
+    pub(crate) fn locate(&self, socket: Sid) -> Place {
+        match current(self.shared()) {
+            Some(app) if app.index == socket.shard() => {
+                let id = self.id();
+                match app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
+                    Some(key) => Place::Here(app, key),
+                    None => Place::Gone,
+                }
+            }
+            _ => Place::Elsewhere,
+        }
+    }
+
+    /// Runs `job` on the shard of the socket, if it is still there; in order with what this thread asked before.
+    pub(crate) fn run_at(
+        &self,
+        socket: Sid,
+        job: impl FnOnce(&Rc<App>, SocketKey) + Send + 'static,
+    ) -> Result<(), EmitError> {
+        let id = self.id();
+        self.run(move |app| {
+            let at_owner = move |app: &Rc<App>| {
+                if let Some(key) = app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
+                    job(app, key);
+                }
+            };
+            let owner = socket.shard();
+            if owner == app.index {
+                at_owner(app);
+            } else {
+                let job = Box::new(PeerJob(Box::new(at_owner)));
+                app.with_core(|core| {
+                    if owner.0 < core.shard_count() {
+                        core.send_to_peer(owner, job);
+                    }
+                });
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Namespace").field(&self.0.name).finish()
+    }
+}

@@ -1,0 +1,343 @@
+//! Building a server: Node's options in snake case, with Node's defaults.
+//!
+//! Values are checked when the server is built; an error names the option and what would be right.
+
+use crate::client_files;
+use crate::engine::EngineServer;
+use crate::error::{Error, Result, millis_of};
+use crate::shared::{Settings, Shared, States};
+use crate::tokio_context::TokioContext;
+use crate::{Driver, Server, Transport};
+use ringio_core::base::seed::SHARD_COUNT_MAX;
+use ringio_core::options::{Asset, Options};
+use std::any::TypeId;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest interval or timeout. Milliseconds: a day.
+const MILLIS_MAX: u64 = 86_400_000;
+
+/// What is to become a server. Made by [`Server::builder`].
+///
+/// ```
+/// use ringio::{Driver, Server};
+/// use std::time::Duration;
+///
+/// # fn main() -> ringio::Result<()> {
+/// let io = Server::builder()
+///     .ping_interval(Duration::from_secs(10))
+///     .max_http_buffer_size(5_000_000)
+///     .shards(2)
+///     .driver(Driver::Epoll)
+///     .page("/", "text/html; charset=utf-8", "<h1>hello</h1>")
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "call build"]
+pub struct Builder {
+    options: Options,
+    has_trailing_slash: bool,
+    shard_count: Option<usize>,
+    driver: Driver,
+    pin_threads: bool,
+    drain: Duration,
+    client_directory: Option<PathBuf>,
+    pages: Vec<Asset>,
+    states: States,
+    tokio: Option<tokio::runtime::Handle>,
+}
+
+impl Builder {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            options,
+            has_trailing_slash: true,
+            shard_count: None,
+            driver: Driver::Auto,
+            pin_threads: true,
+            drain: Duration::from_secs(1),
+            client_directory: None,
+            pages: Vec::new(),
+            states: States::new(),
+            tokio: None,
+        }
+    }
+
+    // Node's options ------------------------------------------------------------------------------------------------
+
+    /// Where Socket.IO is reached. Default `/socket.io`; slashes at the end do not matter.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.options.path = path.into();
+        self
+    }
+
+    /// Whether the path is followed by a slash in requests. Default true, as clients do.
+    pub fn add_trailing_slash(mut self, has_trailing_slash: bool) -> Self {
+        self.has_trailing_slash = has_trailing_slash;
+        self
+    }
+
+    /// Silence after which a ping is sent. Default 25 s, 1 ms to a day.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.options.ping_interval_ms = millis_of(interval);
+        self
+    }
+
+    /// How long a pong may take. Default 20 s, 1 ms to a day.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.options.ping_timeout_ms = millis_of(timeout);
+        self
+    }
+
+    /// How long an upgrade to WebSocket may take. Default 10 s, 1 ms to a day.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.options.upgrade_timeout_ms = millis_of(timeout);
+        self
+    }
+
+    /// How long a client may stay without joining a namespace. Default 45 s, 1 ms to a day.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout_ms = millis_of(timeout);
+        self
+    }
+
+    /// Largest message or polling body taken from a client. Bytes, default 1,000,000, 1 to 2^31.
+    pub fn max_http_buffer_size(mut self, bytes: u64) -> Self {
+        self.options.max_http_buffer_size = bytes;
+        self
+    }
+
+    /// The transports that clients may use. Default both; at least one.
+    pub fn transports(mut self, transports: &[Transport]) -> Self {
+        self.options.allow_polling = transports.contains(&Transport::Polling);
+        self.options.allow_websocket = transports.contains(&Transport::WebSocket);
+        self
+    }
+
+    /// Whether a polling session may become a WebSocket. Default true.
+    pub fn allow_upgrades(mut self, is_allowed: bool) -> Self {
+        self.options.allow_upgrades = is_allowed;
+        self
+    }
+
+    /// Serves the official client's bundles from a directory: `node_modules/socket.io-client/dist` of an installed npm
+    /// package. Default: none are served. Node has them built in.
+    ///
+    /// `socket.io.js`, `.min.js`, `.esm.min.js`, `.msgpack.min.js` and their maps, as far as they are there, are read
+    /// once and served below the path: `/socket.io/socket.io.js`.
+    pub fn serve_client(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.client_directory = Some(directory.into());
+        self
+    }
+
+    // Ringio's own --------------------------------------------------------------------------------------------------
+
+    /// Most attachments of one event from a client. Default 10, as in Node's parser.
+    pub fn attachments_max(mut self, count: u32) -> Self {
+        self.options.attachments_max = count;
+        self
+    }
+
+    /// Bytes that may wait for one client; at the bound it is disconnected with `outbox full`. Default 4 MiB, at least
+    /// 1 KiB. Node queues without bound.
+    pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
+        self.options.outbox_bytes_max = bytes;
+        self
+    }
+
+    /// Number of shards: threads that share nothing, one per core. Default: as many as cores, 1 to 4096.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shard_count = Some(count);
+        self
+    }
+
+    /// How bytes are moved. Default [`Driver::Auto`]: io_uring, or epoll where the system denies it.
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// Whether each shard's thread keeps to a core of its own. Default true.
+    pub fn pin_threads(mut self, is_pinned: bool) -> Self {
+        self.pin_threads = is_pinned;
+        self
+    }
+
+    /// When the server stops, how long sends that have begun may take. Default 1 s.
+    pub fn drain(mut self, timeout: Duration) -> Self {
+        self.drain = timeout;
+        self
+    }
+
+    /// Serves a page from memory at exactly `path`. A second one at the same path replaces the first.
+    pub fn page(mut self, path: impl Into<String>, content_type: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
+        let page = client_files::asset(path.into(), content_type.into(), body.as_ref(), None);
+        self.pages.retain(|other| other.path != page.path);
+        self.pages.push(page);
+        self
+    }
+
+    /// A value for handlers, by its type: the [`State`](crate::State) extractor. A second one of the type replaces the
+    /// first.
+    pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
+        self.states.insert(TypeId::of::<S>(), Arc::new(state));
+        self
+    }
+
+    /// The Tokio runtime that async handlers use. Default: one worker thread, made when the first async handler runs.
+    ///
+    /// It must have its time and I/O drivers enabled, and must not be a current-thread runtime that waits in `listen`.
+    pub fn tokio(mut self, handle: tokio::runtime::Handle) -> Self {
+        self.tokio = Some(handle);
+        self
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// [`Error::Option`], [`Error::ClientFiles`].
+    pub fn build(self) -> Result<Server> {
+        let (settings, states, tokio) = self.settings()?;
+        Ok(Server::of_shared(Arc::new(Shared::new(settings, states, tokio))))
+    }
+
+    /// A server that speaks Engine.IO alone: every message goes to the application as it came.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn build_engine(mut self) -> Result<EngineServer> {
+        self.options.engine_only = true;
+        let (settings, ..) = self.settings()?;
+        Ok(EngineServer::new(settings))
+    }
+
+    fn settings(mut self) -> Result<(Settings, States, TokioContext)> {
+        self.options.path = path_of(&self.options.path, self.has_trailing_slash)?;
+        check(&self.options)?;
+        let shard_count = shard_count(self.shard_count)?;
+        let mut assets = match &self.client_directory {
+            Some(directory) => client_files::read(directory, &self.options.path)?,
+            None => Vec::new(),
+        };
+        assets.append(&mut self.pages);
+        let settings = Settings {
+            options: Arc::new(self.options),
+            assets: Arc::new(assets),
+            shard_count,
+            driver: self.driver,
+            pin_threads: self.pin_threads,
+            drain_ms: millis_of(self.drain),
+        };
+        Ok((settings, self.states, TokioContext::new(self.tokio)))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn refused(option: &'static str, problem: impl Into<String>) -> Error {
+    Error::Option { option, problem: problem.into() }
+}
+
+/// The path as requests have it.
+fn path_of(path: &str, has_trailing_slash: bool) -> Result<String> {
+    let trimmed = path.trim_end_matches('/');
+    if !path.starts_with('/') || path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
+        let problem =
+            format!("{path:?} must begin with a slash and hold neither spaces nor ? nor #, such as /socket.io");
+        return Err(refused("path", problem));
+    }
+    Ok(if has_trailing_slash { format!("{trimmed}/") } else { trimmed.to_owned() })
+}
+
+fn check(options: &Options) -> Result<()> {
+    let durations = [
+        ("ping_interval", options.ping_interval_ms),
+        ("ping_timeout", options.ping_timeout_ms),
+        ("upgrade_timeout", options.upgrade_timeout_ms),
+        ("connect_timeout", options.connect_timeout_ms),
+    ];
+    for (option, millis) in durations {
+        if !(1..=MILLIS_MAX).contains(&millis) {
+            return Err(refused(option, format!("{millis} ms is not between 1 ms and {MILLIS_MAX} ms (a day)")));
+        }
+    }
+    let size = options.max_http_buffer_size;
+    if !(1..=1 << 31).contains(&size) {
+        return Err(refused("max_http_buffer_size", format!("{size} bytes is not between 1 and {}", 1_u64 << 31)));
+    }
+    if !options.allow_polling && !options.allow_websocket {
+        return Err(refused("transports", "at least one of Transport::Polling and Transport::WebSocket is needed"));
+    }
+    if options.outbox_bytes_max < 1024 {
+        return Err(refused("outbox_bytes_max", format!("{} bytes is less than 1024", options.outbox_bytes_max)));
+    }
+    Ok(())
+}
+
+fn shard_count(wanted: Option<usize>) -> Result<u16> {
+    let count = wanted.unwrap_or_else(|| {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        cores.min(usize::from(SHARD_COUNT_MAX))
+    });
+    match u16::try_from(count) {
+        Ok(count @ 1..=SHARD_COUNT_MAX) => Ok(count),
+        _ => Err(refused("shards", format!("{count} is not between 1 and {SHARD_COUNT_MAX}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn problem_of(builder: Builder) -> &'static str {
+        match builder.build().unwrap_err() {
+            Error::Option { option, problem } => {
+                assert!(!problem.is_empty());
+                option
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let builder = Server::builder;
+        assert_eq!(problem_of(builder().ping_interval(Duration::ZERO)), "ping_interval");
+        assert_eq!(problem_of(builder().ping_timeout(Duration::from_millis(MILLIS_MAX + 1))), "ping_timeout");
+        assert_eq!(problem_of(builder().upgrade_timeout(Duration::ZERO)), "upgrade_timeout");
+        assert_eq!(problem_of(builder().connect_timeout(Duration::MAX)), "connect_timeout");
+        assert_eq!(problem_of(builder().max_http_buffer_size(0)), "max_http_buffer_size");
+        assert_eq!(problem_of(builder().transports(&[])), "transports");
+        assert_eq!(problem_of(builder().outbox_bytes_max(10)), "outbox_bytes_max");
+        assert_eq!(problem_of(builder().shards(0)), "shards");
+        assert_eq!(problem_of(builder().shards(5000)), "shards");
+        for path in ["", "socket.io", "/a b", "/a?b", "/ä"] {
+            assert_eq!(problem_of(builder().path(path)), "path");
+        }
+    }
+
+    #[test]
+    fn the_path_ends_as_requests_do() {
+        let path = |builder: Builder| builder.settings().unwrap().0.options.path.clone();
+        assert_eq!(path(Server::builder()), "/socket.io/");
+        assert_eq!(path(Server::builder().path("/chat")), "/chat/");
+        assert_eq!(path(Server::builder().path("/chat/")), "/chat/");
+        assert_eq!(path(Server::builder().path("/chat/").add_trailing_slash(false)), "/chat");
+    }
+
+    #[test]
+    fn a_page_replaces_the_one_before() {
+        let builder = Server::builder().page("/", "text/plain", "one").page("/", "text/html", "two");
+        let (settings, ..) = builder.settings().unwrap();
+        assert_eq!(settings.assets.len(), 1);
+        assert_eq!(&*settings.assets[0].body, b"two");
+    }
+}

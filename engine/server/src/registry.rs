@@ -1,0 +1,219 @@
+//! The namespaces of a server and the handlers that all their sockets share.
+//!
+//! ```text
+//! writers (rare)   lock -> copy -> change -> publish, version + 1
+//! shards           version unchanged? the snapshot of before : take a new one
+//! ```
+//! Read-mostly: a shard looks at one atomic number per event and takes the lock only after a change. A namespace keeps
+//! its number for ever; numbers are never used again.
+
+use crate::handler::SharedHandler;
+use parking_lot::RwLock;
+use ringio_core::base::id::NamespaceId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The main namespace, which exists from the beginning.
+pub(crate) const MAIN: NamespaceId = NamespaceId(0);
+
+/// What handlers of connections are filed under; clients cannot reach it by an event of that name.
+pub(crate) enum Occasion<'a> {
+    /// A socket has joined.
+    Connection,
+    /// A socket is leaving, its rooms are still there.
+    Disconnecting,
+    /// A socket has left its rooms.
+    Disconnect,
+    /// A client sent this event.
+    Event(&'a str),
+}
+
+/// One namespace and its handlers.
+#[derive(Clone)]
+pub(crate) struct Table {
+    pub(crate) name: Arc<str>,
+    connection: Vec<SharedHandler>,
+    disconnecting: Vec<SharedHandler>,
+    disconnect: Vec<SharedHandler>,
+    /// Sorted by name.
+    events: Vec<(Box<str>, Vec<SharedHandler>)>,
+}
+
+impl Table {
+    fn new(name: Arc<str>) -> Self {
+        Self { name, connection: Vec::new(), disconnecting: Vec::new(), disconnect: Vec::new(), events: Vec::new() }
+    }
+
+    /// The handlers for `occasion` in the order in which they were added.
+    pub(crate) fn handlers(&self, occasion: &Occasion<'_>) -> &[SharedHandler] {
+        match occasion {
+            Occasion::Connection => &self.connection,
+            Occasion::Disconnecting => &self.disconnecting,
+            Occasion::Disconnect => &self.disconnect,
+            Occasion::Event(name) => match self.events.binary_search_by(|(event, _)| (**event).cmp(name)) {
+                Ok(at) => &self.events[at].1,
+                Err(_) => &[],
+            },
+        }
+    }
+
+    fn handlers_mut(&mut self, occasion: &Occasion<'_>) -> &mut Vec<SharedHandler> {
+        match occasion {
+            Occasion::Connection => &mut self.connection,
+            Occasion::Disconnecting => &mut self.disconnecting,
+            Occasion::Disconnect => &mut self.disconnect,
+            Occasion::Event(name) => {
+                let at = self.events.binary_search_by(|(event, _)| (**event).cmp(name)).unwrap_or_else(|at| {
+                    self.events.insert(at, (Box::from(*name), Vec::new()));
+                    at
+                });
+                &mut self.events[at].1
+            }
+        }
+    }
+}
+
+/// All namespaces at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    /// Indexed by [`NamespaceId`].
+    tables: Vec<Arc<Table>>,
+    by_name: HashMap<Arc<str>, NamespaceId>,
+}
+
+impl View {
+    pub(crate) fn table(&self, id: NamespaceId) -> Option<&Table> {
+        self.tables.get(id.0 as usize).map(|table| &**table)
+    }
+
+    pub(crate) fn tables(&self) -> &[Arc<Table>] {
+        &self.tables
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<NamespaceId> {
+        self.by_name.get(name).copied()
+    }
+}
+
+pub(crate) struct Registry {
+    view: RwLock<Arc<View>>,
+    version: AtomicU64,
+}
+
+impl Registry {
+    /// With the main namespace.
+    pub(crate) fn new() -> Self {
+        let registry = Self { view: RwLock::default(), version: AtomicU64::new(1) };
+        assert_eq!(registry.namespace("/").0, MAIN, "the first namespace is the main one");
+        registry
+    }
+
+    /// Changes with every change of the registry.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The namespaces and the version that is at most as recent as they are.
+    pub(crate) fn view(&self) -> (u64, Arc<View>) {
+        let version = self.version();
+        (version, Arc::clone(&self.view.read()))
+    }
+
+    /// The namespace of that name, made if there is none. A leading slash is added, `""` is `/`.
+    pub(crate) fn namespace(&self, name: &str) -> (NamespaceId, Arc<str>) {
+        let name: Arc<str> = if name.starts_with('/') { Arc::from(name) } else { Arc::from(format!("/{name}")) };
+        self.change(|view| {
+            if let Some((name, id)) = view.by_name.get_key_value(&name) {
+                return (*id, Arc::clone(name));
+            }
+            let id =
+                NamespaceId(u32::try_from(view.tables.len()).expect("names of 2^32 namespaces do not fit into memory"));
+            view.tables.push(Arc::new(Table::new(Arc::clone(&name))));
+            view.by_name.insert(Arc::clone(&name), id);
+            (id, name)
+        })
+    }
+
+    pub(crate) fn add(&self, id: NamespaceId, occasion: &Occasion<'_>, handler: SharedHandler) {
+        self.change(|view| {
+            let table =
+                view.tables.get_mut(id.0 as usize).expect("a namespace handle exists for registered namespaces only");
+            Arc::make_mut(table).handlers_mut(occasion).push(handler);
+        });
+    }
+
+    pub(crate) fn remove(&self, id: NamespaceId, occasion: &Occasion<'_>) {
+        self.change(|view| {
+            if let Some(table) = view.tables.get_mut(id.0 as usize) {
+                Arc::make_mut(table).handlers_mut(occasion).clear();
+            }
+        });
+    }
+
+    /// Forgets all handlers: they may own the server that owns them.
+    pub(crate) fn clear_handlers(&self) {
+        self.change(|view| {
+            for table in &mut view.tables {
+                *table = Arc::new(Table::new(Arc::clone(&table.name)));
+            }
+        });
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        // What falls out of use is dropped after the lock: handlers are the user's, and may use the server when dropped.
+        let (result, before) = {
+            let mut view = self.view.write();
+            let before = Arc::clone(&view);
+            let result = change(Arc::make_mut(&mut view));
+            self.version.fetch_add(1, Ordering::Release);
+            (result, before)
+        };
+        drop(before);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Socket;
+    use crate::handler::Handler;
+
+    #[test]
+    fn names_get_their_slash_and_keep_their_number() {
+        let registry = Registry::new();
+        let (admin, name) = registry.namespace("admin");
+        assert_eq!(&*name, "/admin");
+        assert_eq!(registry.namespace("/admin").0, admin);
+        assert_eq!(registry.namespace("").0, MAIN);
+        assert_eq!(registry.namespace("/").0, MAIN);
+        assert_ne!(registry.namespace("/other").0, admin);
+        let (_, view) = registry.view();
+        assert_eq!(view.find("/admin"), Some(admin));
+        assert_eq!(view.find("admin"), None);
+        assert_eq!(view.find("/none"), None);
+    }
+
+    #[test]
+    fn a_change_is_seen_by_its_version_and_not_in_older_views() {
+        let registry = Registry::new();
+        let (version, before) = registry.view();
+        registry.add(MAIN, &Occasion::Event("b"), (|_: Socket| {}).into_shared());
+        registry.add(MAIN, &Occasion::Event("a"), (|| {}).into_shared());
+        registry.add(MAIN, &Occasion::Event("b"), (async || {}).into_shared());
+        registry.add(MAIN, &Occasion::Connection, (|| {}).into_shared());
+        assert_ne!(registry.version(), version);
+        let count = |view: &View, occasion| view.table(MAIN).map(|table| table.handlers(&occasion).len());
+        let (_, after) = registry.view();
+        assert_eq!(count(&before, Occasion::Event("b")), Some(0));
+        assert_eq!(count(&after, Occasion::Event("b")), Some(2));
+        assert_eq!(count(&after, Occasion::Event("a")), Some(1));
+        assert_eq!(count(&after, Occasion::Event("connection")), Some(0));
+        assert_eq!(count(&after, Occasion::Connection), Some(1));
+        registry.remove(MAIN, &Occasion::Event("b"));
+        assert_eq!(count(&registry.view().1, Occasion::Event("b")), Some(0));
+        registry.clear_handlers();
+        assert_eq!(count(&registry.view().1, Occasion::Connection), Some(0));
+    }
+}

@@ -1,0 +1,176 @@
+//! What all shards of a server and all its handles hold in common.
+//!
+//! Everything here is read-mostly or rarely touched: the shards' own path takes no lock of it.
+
+use crate::application::ShardApplication;
+use crate::error::{EmitError, HandlerError};
+use crate::registry::Registry;
+use crate::tokio_context::TokioContext;
+use crate::{Driver, Socket};
+use parking_lot::RwLock;
+use ringio_core::options::{Asset, Options};
+use ringio_runtime::injector::InjectError;
+use ringio_runtime::shard_thread::{self, Running};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What an operator has chosen; fixed from the building of the server on.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) options: Arc<Options>,
+    pub(crate) assets: Arc<Vec<Asset>>,
+    pub(crate) shard_count: u16,
+    pub(crate) driver: Driver,
+    pub(crate) pin_threads: bool,
+    pub(crate) drain_ms: u64,
+}
+
+impl Settings {
+    pub(crate) fn for_runtime(&self, addresses: Vec<SocketAddr>) -> shard_thread::Settings {
+        shard_thread::Settings {
+            shard_count: self.shard_count,
+            driver: self.driver,
+            pin_threads: self.pin_threads,
+            addresses,
+            options: Arc::clone(&self.options),
+            assets: Arc::clone(&self.assets),
+            drain_ms: self.drain_ms,
+        }
+    }
+}
+
+/// Values for the `State` extractor, by type.
+pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+type ErrorHook = Arc<dyn Fn(&Socket, &str, &HandlerError) + Send + Sync>;
+
+/// How often handlers did not do their work, over all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandlerCounters {
+    /// Events that reached no handler because an extractor could not give what it asks for.
+    pub arguments_refused: u64,
+    /// Handlers that returned an error.
+    pub failed: u64,
+    /// Handlers that panicked.
+    pub panicked: u64,
+}
+
+#[derive(Default)]
+struct AtomicCounters {
+    arguments_refused: AtomicU64,
+    failed: AtomicU64,
+    panicked: AtomicU64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) settings: Settings,
+    pub(crate) tokio: TokioContext,
+    states: States,
+    error_hook: RwLock<Option<ErrorHook>>,
+    counters: AtomicCounters,
+    is_started: AtomicBool,
+    /// `close` may come before the shards run.
+    is_closing: AtomicBool,
+    running: OnceLock<Running<ShardApplication>>,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, states: States, tokio: TokioContext) -> Self {
+        Self {
+            registry: Registry::new(),
+            settings,
+            tokio,
+            states,
+            error_hook: RwLock::new(None),
+            counters: AtomicCounters::default(),
+            is_started: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            running: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn state<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {
+        let state = Arc::clone(self.states.get(&TypeId::of::<S>())?);
+        state.downcast().ok()
+    }
+
+    pub(crate) fn set_error_hook(&self, hook: ErrorHook) {
+        *self.error_hook.write() = Some(hook);
+    }
+
+    /// Counts an event that was not handled to its end, and tells the hook.
+    pub(crate) fn report(&self, socket: &Socket, event: &str, error: &HandlerError) {
+        let counter = match error {
+            HandlerError::Argument(_) => &self.counters.arguments_refused,
+            HandlerError::Failed(_) => &self.counters.failed,
+            HandlerError::Panicked(_) => &self.counters.panicked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let hook = self.error_hook.read().clone();
+        if let Some(hook) = hook {
+            hook(socket, event, error);
+        }
+    }
+
+    pub(crate) fn handler_counters(&self) -> HandlerCounters {
+        HandlerCounters {
+            arguments_refused: self.counters.arguments_refused.load(Ordering::Relaxed),
+            failed: self.counters.failed.load(Ordering::Relaxed),
+            panicked: self.counters.panicked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// True for the first caller.
+    pub(crate) fn claim_start(&self) -> bool {
+        !self.is_started.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lets another attempt to start be made after one that failed.
+    pub(crate) fn release_start(&self) {
+        self.is_started.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn set_running(&self, running: Running<ShardApplication>) {
+        assert!(self.running.set(running).is_ok(), "only the caller that claimed the start gets here");
+        if self.is_closing.load(Ordering::SeqCst) {
+            self.close();
+        }
+    }
+
+    /// Asks the shards to stop, now or as soon as they run.
+    pub(crate) fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+        if let Some(running) = self.running() {
+            running.stop();
+        }
+    }
+
+    pub(crate) fn running(&self) -> Option<&Running<ShardApplication>> {
+        self.running.get()
+    }
+
+    /// Lets `job` run on a shard, after what this thread gave to the same shard before.
+    pub(crate) fn inject(
+        &self,
+        shard: u16,
+        job: impl FnOnce(&ShardApplication) + Send + 'static,
+    ) -> Result<(), EmitError> {
+        let injector = self.running().and_then(|running| running.injectors().get(usize::from(shard)));
+        let injector = injector.ok_or(EmitError::NotRunning)?;
+        injector.inject(Box::new(job)).map_err(|error| match error {
+            InjectError::Full => EmitError::Overloaded,
+            InjectError::Stopped => EmitError::NotRunning,
+        })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,376 @@
+//! One client in one namespace, as its handlers see it.
+//!
+//! A [`Socket`] lives on its shard: it is not `Send`, what it does takes effect at once and what it reads is
+//! current. [`RemoteSocket`](crate::RemoteSocket) is the handle for everywhere else. When the client has left, its
+//! handles stay harmless: writing does nothing or says `Disconnected`, reading finds nothing.
+
+use crate::ack::{AckReply, FromReply};
+use crate::application::App;
+use crate::broadcast_operator::BroadcastOperator;
+use crate::data::{Extensions, SocketData};
+use crate::emitted::Emitted;
+use crate::encode::{self, EmitArgs};
+use crate::error::{EmitError, millis_of};
+use crate::handler::Handler;
+use crate::rooms::IntoRooms;
+use crate::waiter::{AckWaiter, Waiter};
+use crate::{Handshake, Namespace, RemoteSocket, Server, Transport};
+use ringio_core::base::id::{NamespaceId, SocketKey};
+use ringio_core::base::seed::Sid;
+use ringio_core::door::{EmitFlags, EventParts};
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// One client in one namespace, on the client's own shard. Cloning is cheap.
+#[derive(Clone)]
+pub struct Socket {
+    app: Rc<App>,
+    key: SocketKey,
+    namespace: NamespaceId,
+    id: Sid,
+}
+
+impl Socket {
+    pub(crate) const fn new(app: Rc<App>, key: SocketKey, namespace: NamespaceId, id: Sid) -> Self {
+        Self { app, key, namespace, id }
+    }
+
+    pub(crate) const fn app(&self) -> &Rc<App> {
+        &self.app
+    }
+
+    pub(crate) const fn key(&self) -> SocketKey {
+        self.key
+    }
+
+    pub(crate) const fn namespace_id(&self) -> NamespaceId {
+        self.namespace
+    }
+
+    /// The socket's id: 20 characters, unguessable. It is also the name of a room in which the socket always is.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// The namespace it belongs to.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        self.app.namespace(self.namespace)
+    }
+
+    /// The server it belongs to.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.namespace().server()
+    }
+
+    /// Whether the client is still here. True during `disconnecting`, false during `disconnect`.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.app.with_core(|core| core.is_connected(self.key))
+    }
+
+    /// The first request of the client's session and the auth payload.
+    ///
+    /// # Panics
+    /// When called after the socket was released, which is after its `disconnect` handlers: keep the handshake, not the
+    /// socket, for later.
+    #[must_use]
+    pub fn handshake(&self) -> Handshake {
+        self.try_handshake()
+            .expect("the socket has been released: take the handshake before its disconnect handlers end")
+    }
+
+    fn try_handshake(&self) -> Option<Handshake> {
+        self.app.with_core(|core| {
+            let request = core.handshake(self.key)?;
+            Some(Handshake::new(request, core.auth(self.key).unwrap_or_default()))
+        })
+    }
+
+    /// The session below, which other namespaces of the same client share.
+    #[must_use]
+    pub const fn conn(&self) -> Connection<'_> {
+        Connection { socket: self }
+    }
+
+    /// A handle for other threads, with a snapshot of rooms and data.
+    ///
+    /// None when the client has left.
+    #[must_use]
+    pub fn to_remote(&self) -> Option<RemoteSocket> {
+        let mut description = self.app.with_core(|core| core.describe(self.key))?;
+        description.data = crate::data::to_json(&self.app, self.key);
+        Some(RemoteSocket::new(self.namespace(), description))
+    }
+
+    // Rooms ---------------------------------------------------------------------------------------------------------
+
+    /// All rooms it is in, its own id first. Empty during `disconnect` and after.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        let mut rooms = Vec::new();
+        self.app.with_core(|core| core.for_each_room(self.key, &mut |room| rooms.push(room.to_owned())));
+        rooms
+    }
+
+    /// Joins rooms; visible at once. Nothing happens after disconnection.
+    pub fn join(&self, rooms: impl IntoRooms) {
+        rooms.for_each_room(&mut |room| {
+            self.app.with_core(|core| core.join(self.key, room));
+        });
+    }
+
+    /// Leaves rooms; visible at once.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        rooms.for_each_room(&mut |room| {
+            self.app.with_core(|core| core.leave(self.key, room));
+        });
+    }
+
+    // Emitting ------------------------------------------------------------------------------------------------------
+
+    /// Sends an event to this client: a tuple is several arguments, `()` none, everything else one.
+    ///
+    /// Cost: encoded once into a buffer of the thread, framed once; sent at the end of the turn together with what else
+    /// waits for the client.
+    pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
+        self.emit_flagged(event, args, EmitFlags::default())
+    }
+
+    fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
+        let sent = encode::event(event, args, |parts| self.app.with_core(|core| core.emit(self.key, parts, flags)));
+        Emitted::new(sent.and_then(|sent| sent.map_err(EmitError::from)))
+    }
+
+    /// Sends an event and asks for an acknowledgement: a future, or [`AckReply::on_reply`].
+    ///
+    /// It ends with `Disconnected` when the client leaves; for a time limit use [`Socket::timeout`] before it.
+    ///
+    /// ```no_run
+    /// # use ringio::Socket;
+    /// async fn ask(socket: Socket) {
+    ///     match socket.emit_with_ack::<bool>("ready?", &()).await {
+    ///         Ok(is_ready) => println!("{is_ready}"),
+    ///         Err(error) => println!("no answer: {error}"),
+    ///     }
+    /// }
+    /// ```
+    pub fn emit_with_ack<R: FromReply + 'static>(&self, event: &str, args: &(impl EmitArgs + ?Sized)) -> AckReply<R> {
+        self.emit_with_ack_flagged(event, args, EmitFlags::default(), None)
+    }
+
+    fn emit_with_ack_flagged<R: FromReply + 'static>(
+        &self,
+        event: &str,
+        args: &(impl EmitArgs + ?Sized),
+        flags: EmitFlags,
+        timeout: Option<Duration>,
+    ) -> AckReply<R> {
+        let (sender, reply) = AckReply::new(Rc::clone(&self.app));
+        let sent = encode::event(event, args, |parts| {
+            ask(&self.app, self.key, parts, flags, timeout, Box::new(|answer| sender.send(answer)))
+        });
+        match sent.and_then(|sent| sent) {
+            Ok(()) => reply,
+            Err(error) => AckReply::failed(Rc::clone(&self.app), error),
+        }
+    }
+
+    /// The next event may be dropped if the client cannot take it at this instant.
+    pub fn volatile(&self) -> SocketOperator {
+        self.operator().volatile()
+    }
+
+    /// How long the next `emit_with_ack` waits.
+    pub fn timeout(&self, timeout: Duration) -> SocketOperator {
+        self.operator().timeout(timeout)
+    }
+
+    fn operator(&self) -> SocketOperator {
+        SocketOperator { socket: self.clone(), flags: EmitFlags::default(), timeout: None }
+    }
+
+    // Broadcasting --------------------------------------------------------------------------------------------------
+
+    /// Everyone in the namespace but this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        self.namespace().except(self.id())
+    }
+
+    /// The sockets in any of these rooms but this one.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`Socket::to`]; Node calls it `in`.
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// Everyone in the namespace but this socket and those in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everyone else of the namespace on this server, whatever other servers there are.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+
+    // Handlers ------------------------------------------------------------------------------------------------------
+
+    /// Calls `handler` for every event of this name from this client.
+    ///
+    /// Its closure need not be `Send`. Cost: one small allocation and 48 bytes per socket; handlers given to
+    /// [`Namespace::sockets_on`] cost nothing per socket.
+    pub fn on<M>(&self, event: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
+        self.listen(event.into(), handler, false);
+    }
+
+    /// Calls `handler` for the next event of this name only.
+    pub fn once<M>(&self, event: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
+        self.listen(event.into(), handler, true);
+    }
+
+    /// Forgets the handlers that this socket has for the event. Those of the namespace stay.
+    pub fn off(&self, event: &str) {
+        let forgotten = self.app.sockets.look(self.key, |local| local.forget(event));
+        drop(forgotten);
+    }
+
+    /// Calls `handler` when the client is leaving: its rooms are still there.
+    pub fn on_disconnecting<M>(&self, handler: impl Handler<M>) {
+        self.on("disconnecting", handler);
+    }
+
+    /// Calls `handler` when the client has left.
+    pub fn on_disconnect<M>(&self, handler: impl Handler<M>) {
+        self.on("disconnect", handler);
+    }
+
+    fn listen<M>(&self, event: Cow<'static, str>, handler: impl Handler<M>, is_once: bool) {
+        let mut handler = Some(handler.into_local());
+        self.app.sockets.change(self.key, |local| {
+            if let Some(handler) = handler.take() {
+                local.listen(event, handler, is_once);
+            }
+        });
+    }
+
+    // The rest ------------------------------------------------------------------------------------------------------
+
+    /// JSON by name that `fetch_sockets` shows to everyone.
+    #[must_use]
+    pub const fn data(&self) -> SocketData<'_> {
+        SocketData { socket: self }
+    }
+
+    /// Rust values by type for the handlers of this socket.
+    #[must_use]
+    pub const fn extensions(&self) -> Extensions<'_> {
+        Extensions { socket: self }
+    }
+
+    /// Makes the client leave this namespace; with `close` all its namespaces, and ends its connection.
+    pub fn disconnect(&self, close: bool) {
+        self.app.with_core(|core| core.disconnect(self.key, close));
+    }
+}
+
+/// Sends an event whose acknowledgement `resolve` hears.
+pub(crate) fn ask(
+    app: &App,
+    key: SocketKey,
+    parts: EventParts<'_>,
+    flags: EmitFlags,
+    timeout: Option<Duration>,
+    resolve: AckWaiter,
+) -> Result<(), EmitError> {
+    let waiter = app.waiters.add(Waiter::Ack(resolve));
+    let sent = app.with_core(|core| core.emit_with_ack(key, parts, flags, timeout.map(millis_of), waiter));
+    sent.map_err(|error| {
+        drop(app.waiters.take(waiter));
+        EmitError::from(error)
+    })
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").field("id", &self.id).field("shard", &self.app.index.0).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Socket {}
+
+/// A socket and how to emit to it: `socket.volatile().emit(..)`, `socket.timeout(..).emit_with_ack(..)`.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before emit"]
+pub struct SocketOperator {
+    socket: Socket,
+    flags: EmitFlags,
+    timeout: Option<Duration>,
+}
+
+impl SocketOperator {
+    /// The event may be dropped if the client cannot take it at this instant.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// How long `emit_with_ack` waits.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends an event to this client.
+    pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
+        self.socket.emit_flagged(event, args, self.flags)
+    }
+
+    /// Sends an event and asks for an acknowledgement.
+    pub fn emit_with_ack<R: FromReply + 'static>(&self, event: &str, args: &(impl EmitArgs + ?Sized)) -> AckReply<R> {
+        self.socket.emit_with_ack_flagged(event, args, self.flags, self.timeout)
+    }
+
+    /// Everyone in the namespace but this socket, with these flags.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        self.socket.broadcast().with_flags(self.flags)
+    }
+
+    /// The sockets in any of these rooms but this one, with these flags.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+}
+
+/// The session of a socket.
+#[derive(Debug)]
+pub struct Connection<'a> {
+    socket: &'a Socket,
+}
+
+impl Connection<'_> {
+    /// The session's id (`conn.id` in Node), which is not the socket's. None when the client has left.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        let id = self.socket.app.with_core(|core| core.session_id(self.socket.key));
+        id.map(|id| id.as_str().to_owned())
+    }
+
+    /// How the session talks at this moment.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.socket.app.with_core(|core| core.transport(self.socket.key)).unwrap_or(Transport::Polling)
+    }
+}

@@ -1,0 +1,198 @@
+//! What the application keeps per socket of a shard.
+//!
+//! ```text
+//! slots[key.index] = generation, namespace, id, Option<Box<Local>>       40 bytes
+//!                                               listeners, data, extensions: only once something is registered
+//! ```
+//! A socket whose events are all handled namespace-wide costs its slot and nothing else. Nothing of the user's is
+//! dropped or called while the table is borrowed: what falls out is returned.
+
+use crate::handler::LocalHandler;
+use ringio_core::base::id::{Key, NamespaceId, SocketKey};
+use ringio_core::base::seed::Sid;
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
+use std::any::{Any, TypeId};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::num::NonZero;
+use std::rc::Rc;
+
+/// Handlers that one event reaches.
+pub(crate) type Matching = SmallVec<[LocalHandler; 2]>;
+
+struct Listener {
+    event: Cow<'static, str>,
+    handler: LocalHandler,
+    is_once: bool,
+}
+
+/// What a socket has registered or been given.
+#[derive(Default)]
+pub(crate) struct Local {
+    listeners: Vec<Listener>,
+    pub(crate) data: Map<String, Value>,
+    pub(crate) extensions: Vec<(TypeId, Rc<dyn Any>)>,
+}
+
+impl Local {
+    pub(crate) fn listen(&mut self, event: Cow<'static, str>, handler: LocalHandler, is_once: bool) {
+        self.listeners.push(Listener { event, handler, is_once });
+    }
+
+    /// The handlers of `event` in their order; those of `once` are forgotten by this.
+    pub(crate) fn take_matching(&mut self, event: &str) -> Matching {
+        let mut matching = Matching::new();
+        let mut has_once = false;
+        for listener in self.listeners.iter().filter(|listener| listener.event == event) {
+            matching.push(Rc::clone(&listener.handler));
+            has_once |= listener.is_once;
+        }
+        if has_once {
+            self.listeners.retain(|listener| !(listener.is_once && listener.event == event));
+        }
+        matching
+    }
+
+    /// Forgets the handlers of `event` and returns them to be dropped.
+    pub(crate) fn forget(&mut self, event: &str) -> Matching {
+        let forgotten = self.listeners.iter().filter(|listener| listener.event == event);
+        let forgotten = forgotten.map(|listener| Rc::clone(&listener.handler)).collect();
+        self.listeners.retain(|listener| listener.event != event);
+        forgotten
+    }
+}
+
+struct Slot {
+    generation: u32,
+    /// One more than the namespace's number: so that an empty slot needs no room of its own.
+    namespace_plus_one: NonZero<u32>,
+    id: Sid,
+    local: Option<Box<Local>>,
+}
+
+const _: () = assert!(size_of::<Option<Slot>>() <= 40, "a socket without listeners costs 40 bytes here");
+
+/// All sockets of a shard.
+#[derive(Default)]
+pub(crate) struct SocketTable {
+    slots: RefCell<Vec<Option<Slot>>>,
+}
+
+impl SocketTable {
+    pub(crate) fn insert(&self, key: SocketKey, namespace: NamespaceId, id: Sid) {
+        let index = key.index() as usize;
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() <= index {
+            slots.resize_with(index + 1, || None);
+        }
+        let namespace_plus_one = namespace.0.checked_add(1).and_then(NonZero::new);
+        let namespace_plus_one = namespace_plus_one.expect("2^32 namespaces do not fit into memory");
+        let slot = Slot { generation: key.generation(), namespace_plus_one, id, local: None };
+        let before = slots[index].replace(slot);
+        assert!(before.is_none(), "a socket is released before its position is used again");
+    }
+
+    /// Namespace and id of a socket that has not been released.
+    pub(crate) fn find(&self, key: SocketKey) -> Option<(NamespaceId, Sid)> {
+        let slots = self.slots.borrow();
+        let slot = slots.get(key.index() as usize)?.as_ref()?;
+        (slot.generation == key.generation()).then_some((NamespaceId(slot.namespace_plus_one.get() - 1), slot.id))
+    }
+
+    /// Calls `look` with what the socket has registered, if it has anything.
+    pub(crate) fn look<R>(&self, key: SocketKey, look: impl FnOnce(&mut Local) -> R) -> Option<R> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.get_mut(key.index() as usize)?.as_mut()?;
+        if slot.generation != key.generation() {
+            return None;
+        }
+        slot.local.as_deref_mut().map(look)
+    }
+
+    /// Calls `change` with what the socket has registered. None if the socket is gone; then nothing was called.
+    pub(crate) fn change<R>(&self, key: SocketKey, change: impl FnOnce(&mut Local) -> R) -> Option<R> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.get_mut(key.index() as usize)?.as_mut()?;
+        if slot.generation != key.generation() {
+            return None;
+        }
+        Some(change(slot.local.get_or_insert_default()))
+    }
+
+    /// Forgets a socket and returns what it had registered, to be dropped.
+    pub(crate) fn remove(&self, key: SocketKey) -> Option<Box<Local>> {
+        self.find(key)?;
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots[key.index() as usize].take();
+        while let Some(None) = slots.last() {
+            slots.pop();
+        }
+        if slots.is_empty() {
+            slots.shrink_to_fit();
+        }
+        slot.and_then(|slot| slot.local)
+    }
+
+    /// Forgets all sockets and returns what they had registered, to be dropped.
+    pub(crate) fn take_all(&self) -> Vec<Option<Box<Local>>> {
+        let slots = std::mem::take(&mut *self.slots.borrow_mut());
+        slots.into_iter().map(|slot| slot.and_then(|slot| slot.local)).collect()
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::handler::Handler;
+    use ringio_core::base::id::ShardIndex;
+    use ringio_core::base::seed::Seed;
+
+    fn handler() -> LocalHandler {
+        (|| {}).into_local()
+    }
+
+    #[test]
+    fn once_is_forgotten_when_it_matches() {
+        let mut local = Local::default();
+        let [always, once, other] = [handler(), handler(), handler()];
+        local.listen("e".into(), Rc::clone(&always), false);
+        local.listen("e".into(), Rc::clone(&once), true);
+        local.listen("f".into(), other, true);
+        let first = local.take_matching("e");
+        assert!(first.len() == 2 && Rc::ptr_eq(&first[0], &always) && Rc::ptr_eq(&first[1], &once));
+        let second = local.take_matching("e");
+        assert!(second.len() == 1 && Rc::ptr_eq(&second[0], &always));
+        assert_eq!(local.forget("e").len(), 1);
+        assert!(local.take_matching("e").is_empty());
+        assert_eq!(local.take_matching("f").len(), 1);
+    }
+
+    #[test]
+    fn a_former_tenant_finds_nothing_and_memory_returns() {
+        let table = SocketTable::default();
+        let id = Seed::new([1; 32], ShardIndex(0)).next_sid();
+        let [first, high, second] = [SocketKey::new(0, 1), SocketKey::new(900, 2), SocketKey::new(0, 3)];
+        table.insert(first, NamespaceId(0), id);
+        table.insert(high, NamespaceId(1), id);
+        assert_eq!(table.find(high), Some((NamespaceId(1), id)));
+        assert!(table.look(first, |_| ()).is_none(), "nothing registered, nothing allocated");
+        assert!(table.change(first, |local| local.listen("e".into(), handler(), false)).is_some());
+        assert!(table.look(first, |_| ()).is_some());
+        assert!(table.remove(first).is_some());
+        assert!(table.remove(first).is_none());
+        table.insert(second, NamespaceId(0), id);
+        assert_eq!(table.find(first), None);
+        assert!(table.change(first, |_| ()).is_none());
+        table.remove(high);
+        assert_eq!(table.len(), 1, "trailing slots go");
+        table.remove(second);
+        assert_eq!(table.len(), 0);
+    }
+}
