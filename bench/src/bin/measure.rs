@@ -1,0 +1,28 @@
+//! Measures servers in interleaved rounds; see `ringio_bench::measure` and `measure --help`.
+use clap::Parser;
+use ringio_bench::measure::{
+    self,
+    options::{Options, ROWS},
+};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // `--list` needs no name: it is looked for before the rest is required.
+    if std::env::args().any(|argument| argument == "--list") {
+        for row in ROWS {
+            println!("{:<22} {:<14} drive {}", row.name, row.unit.text(), row.arguments);
+        }
+        return ExitCode::SUCCESS;
+    }
+    match measure::run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("measure: at least one run lost, repeated, reordered or changed messages");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("measure: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
