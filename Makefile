@@ -1,0 +1,109 @@
+# Everything a newcomer types. `make` alone says what there is.
+#
+# What a target needs is installed from lock files on its first run and kept behind stamps; Debian packages too, when
+# root runs it. A test that cannot run says why and counts as skipped; with CI=true nothing may be skipped.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+CONFORMANCE := tests/conformance
+NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
+PYTHON := $(CONFORMANCE)/.venv/bin/python
+VENV := $(CONFORMANCE)/.venv/installed
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/deny-$(DENY_VERSION)/bin/cargo-deny
+export CHROMIUM ?= /usr/bin/chromium
+
+SERVER := $(TARGET)/release/conformance
+CHAT := $(TARGET)/release/examples/chat
+NODE_TEST := node --test --test-reporter=spec --test-concurrency=1
+NODE_FILES := protocol/*.test.mjs clients/*.test.mjs bad-input/*.test.mjs
+PYTEST := .venv/bin/python -m pytest -p no:cacheprovider
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
+	cargo run --release -p ringio --example chat
+
+test: lint test-rust loom test-node test-python test-browser test-load ## everything that CI runs
+
+lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@echo "cargo-deny: bans, licences, sources (not advisories: their database is on the open internet)"
+	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
+
+test-rust: openssl ## unit, property and integration tests
+	cargo test --workspace
+
+loom: ## every interleaving of the rings and doorbells between the shards
+	RUSTFLAGS="--cfg ringio_loom" cargo test --release -p ringio-runtime --lib --target-dir $(TARGET)/loom loom \
+		| tee /dev/stderr | grep -c '^test result: ok. [1-9]' >/dev/null
+
+test-node: $(NODE_MODULES) server ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
+	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) $(NODE_TEST) $(NODE_FILES)
+
+test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same servers
+	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) $(PYTEST) -q python
+
+test-browser: $(NODE_MODULES) chat chromium ## the chat page in Chromium, two windows; screenshots in tests/conformance/artifacts
+	cd $(CONFORMANCE) && RINGIO_CHAT=$(CHAT) $(NODE_TEST) browser/*.test.mjs
+
+test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered or changed
+	cargo build --release -p ringio-bench --bin drive
+	bash tests/load.sh $(SERVER) $(TARGET)/release/drive
+
+test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?
+	cd $(CONFORMANCE) && $(NODE_TEST) $(NODE_FILES) browser/*.test.mjs
+	cd $(CONFORMANCE) && $(PYTEST) -q python
+
+bench: ## build the measuring programs and say how to use them
+	cargo build --release -p ringio-bench -p ringio-tests
+	@echo "see bench/README.md"
+
+clean: ## remove everything that was built or installed here
+	cargo clean
+	rm -rf $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts
+
+.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference bench clean server chat openssl chromium
+
+# What the targets above stand on.
+
+server:
+	cargo build --release -p ringio-tests --bin conformance
+
+chat:
+	cargo build --release -p ringio --example chat
+
+$(NODE_MODULES): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer"; exit 1; }
+	cd $(CONFORMANCE) && npm ci
+	touch $@
+
+$(VENV): $(CONFORMANCE)/requirements.txt
+	@python3 -c 'import ensurepip' 2>/dev/null || $(call debian,python3-venv)
+	rm -rf $(CONFORMANCE)/.venv
+	python3 -m venv $(CONFORMANCE)/.venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
+$(DENY):
+	cargo install --locked --debug --version $(DENY_VERSION) --root $(dir $(@D)) --target-dir $(TARGET)/tools/build cargo-deny
+	rm -rf $(TARGET)/tools/build
+
+# For a client library among the tests.
+openssl:
+	@pkg-config --exists openssl 2>/dev/null || $(call debian,pkg-config libssl-dev)
+
+# Without the browser its tests say so and are skipped; CI wants them run.
+chromium:
+	@test -x $(CHROMIUM) || $(call debian,chromium fonts-noto-color-emoji) || test -z "$${CI:-}"
+
+debian = { test $$(id -u) = 0 && apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $(1); } \
+	|| { echo "missing here: apt-get install $(1)"; false; }

@@ -1,0 +1,133 @@
+// The official Node server with the interface of our conformance program: the yardstick for every test here.
+//
+//   node node-reference.mjs SUITE --port N          (--shards and --driver are accepted and ignored)
+//
+// It prints `ready` when it listens and stops on SIGTERM. The suites are described in README.md, so that
+// `tests/src/bin/conformance.rs` can offer exactly the same. A test that passes here and fails there has
+// found a difference; a test that fails here is wrong.
+
+import { createServer } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { Server as EngineServer } from "engine.io";
+import { Server } from "socket.io";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    port: { type: "string", default: "3000" },
+    shards: { type: "string" },
+    driver: { type: "string" },
+  },
+});
+
+const http = createServer((_request, response) => response.writeHead(404).end());
+
+const suites = {
+  // Echoes every Engine.IO message. Short heartbeats, because the protocol tests wait for them.
+  "engine-v4"() {
+    const engine = new EngineServer({ pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000, cors: { origin: "*" } });
+    engine.attach(http, { path: "/engine.io/" });
+    engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+  },
+
+  "socketio-v5"() {
+    const io = new Server(http, { pingInterval: 300, pingTimeout: 200, connectTimeout: 1000, cors: { origin: "*" } });
+    for (const name of ["/", "/custom"]) {
+      io.of(name).on("connection", (socket) => {
+        socket.emit("auth", socket.handshake.auth);
+        socket.on("message", (...args) => socket.emit("message-back", ...args));
+        socket.on("message-with-ack", (...args) => args.pop()(...args));
+      });
+    }
+  },
+
+  bench() {
+    const io = new Server(http);
+    io.on("connection", (socket) => {
+      socket.on("echo", (...args) => socket.emit("echo", ...args));
+      socket.on("ack", (...args) => args.pop()(...args));
+      socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
+      socket.on("join", (room) => socket.join(room));
+      socket.on("room", (room, ...args) => io.to(room).emit("room", ...args));
+      socket.on("bin", (buffer) => socket.emit("bin", buffer));
+    });
+  },
+
+  clients() {
+    const io = new Server(http);
+    for (const name of ["/", "/admin"]) serveClients(io.of(name));
+  },
+};
+
+function serveClients(namespace) {
+  const ended = [];
+
+  namespace.on("connection", (socket) => {
+    // Back to the sender.
+    socket.on("echo", (...args) => socket.emit("echo", ...args));
+    socket.on("bin", (data) => socket.emit("bin", data));
+    socket.on("ack", (...args) => args.pop()(...args));
+    socket.on("slow", async (ms, value, reply) => {
+      await delay(ms);
+      reply(value);
+    });
+    socket.on("askme", async (...args) => {
+      try {
+        socket.emit("answer", true, await socket.timeout(500).emitWithAck("question", ...args));
+      } catch {
+        socket.emit("answer", false, null);
+      }
+    });
+
+    // Rooms and who hears what.
+    socket.on("join", (room, reply) => (socket.join(room), reply()));
+    socket.on("leave", (room, reply) => (socket.leave(room), reply()));
+    socket.on("rooms", (reply) => reply([...socket.rooms].sort()));
+    socket.on("all", (event, ...args) => namespace.emit(event, ...args));
+    socket.on("broadcast", (event, ...args) => socket.broadcast.emit(event, ...args));
+    socket.on("room", (room, event, ...args) => namespace.to(room).emit(event, ...args));
+    socket.on("others", (room, event, ...args) => socket.to(room).emit(event, ...args));
+    socket.on("two_rooms", (first, second, event, ...args) => namespace.to(first).to(second).emit(event, ...args));
+    socket.on("except", (room, except, event, ...args) => namespace.to(room).except(except).emit(event, ...args));
+
+    // Questions about the namespace, on whichever shards its sockets live.
+    socket.on("whoami", (reply) => {
+      const { auth, query } = socket.handshake;
+      reply({ id: socket.id, auth, query, transport: socket.conn.transport.name });
+    });
+    socket.on("count", async (reply) => reply((await namespace.fetchSockets()).length));
+    socket.on("peers", async (room, reply) => {
+      const sockets = await namespace.in(room).fetchSockets();
+      reply(sockets.map((peer) => peer.id).sort());
+    });
+    socket.on("sockets_join", (from, to, reply) => (namespace.in(from).socketsJoin(to), reply()));
+    socket.on("sockets_leave", (from, room, reply) => (namespace.in(from).socketsLeave(room), reply()));
+
+    // Ends.
+    socket.on("kickme", (close) => socket.disconnect(close));
+    socket.on("disconnect_room", (room, close) => namespace.in(room).disconnectSockets(close));
+    socket.on("disconnecting", (reason) => ended.push(["disconnecting", socket.id, reason, socket.rooms.size]));
+    socket.on("disconnect", (reason) => ended.push(["disconnect", socket.id, reason, socket.rooms.size]));
+    socket.on("reasons", (reply) => reply(ended));
+    socket.on("panic", () => {
+      throw new HandlerPanic();
+    });
+  });
+}
+
+// Node has no wall around a handler; only this one error is forgiven, to stand for ours.
+class HandlerPanic extends Error {}
+process.on("uncaughtException", (error) => {
+  console.error(error);
+  if (!(error instanceof HandlerPanic)) process.exit(1);
+});
+
+const suite = suites[positionals[0]];
+if (!suite) {
+  console.error(`usage: node-reference.mjs ${Object.keys(suites).join("|")} --port N`);
+  process.exit(2);
+}
+suite();
+http.listen(Number(values.port), () => console.log("ready"));
+process.on("SIGTERM", () => process.exit(0));

@@ -1,0 +1,274 @@
+//! The servers that the conformance tests talk to, one per suite, written with the public API as a user would.
+//!
+//! ```text
+//! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io]
+//! ```
+//! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
+
+use clap::{Parser, ValueEnum};
+use parking_lot::Mutex;
+use ringio::engine::EngineServer;
+use ringio::{
+    Ack, Builder, Data, DisconnectReason, Driver, Handshake, Namespace, RawArgs, Server, Socket, Transport,
+    stop_on_signals,
+};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Parser)]
+struct Options {
+    suite: Suite,
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// One per core by default.
+    #[arg(long)]
+    shards: Option<usize>,
+    #[arg(long, default_value = "auto")]
+    driver: DriverName,
+    #[arg(long)]
+    path: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    EngineV4,
+    SocketioV5,
+    Bench,
+    Clients,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DriverName {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+impl Options {
+    fn apply(&self, mut builder: Builder) -> Builder {
+        builder = builder.driver(match self.driver {
+            DriverName::Auto => Driver::Auto,
+            DriverName::Uring => Driver::Uring,
+            DriverName::Epoll => Driver::Epoll,
+        });
+        if let Some(shards) = self.shards {
+            builder = builder.shards(shards);
+        }
+        if let Some(path) = &self.path {
+            builder = builder.path(path);
+        }
+        builder
+    }
+}
+
+fn main() -> ringio::Result<()> {
+    let options = Options::parse();
+    match options.suite {
+        Suite::EngineV4 => engine_v4(&options),
+        Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
+        Suite::Bench => serve(&options, Server::builder(), bench),
+        Suite::Clients => serve(&options, Server::builder(), clients),
+    }
+}
+
+fn serve(options: &Options, builder: Builder, suite: fn(&Server)) -> ringio::Result<()> {
+    let io = options.apply(builder).build()?;
+    suite(&io);
+    stop_on_signals(&io)?;
+    let running = io.start(options.port)?;
+    say_ready();
+    running.join();
+    Ok(())
+}
+
+fn say_ready() {
+    let mut out = std::io::stdout();
+    // Whoever started us may read no further than this line, or not at all.
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+}
+
+/// The protocol's tests wait for heartbeats.
+fn short_heartbeats(builder: Builder) -> Builder {
+    builder
+        .ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_millis(200))
+        .max_http_buffer_size(1_000_000)
+        .connect_timeout(Duration::from_secs(1))
+}
+
+/// Echoes every message of Engine.IO.
+fn engine_v4(options: &Options) -> ringio::Result<()> {
+    let engine = options.apply(short_heartbeats(EngineServer::builder())).build_engine()?;
+    engine.on_message(|session, message| {
+        session.send(message);
+    });
+    engine.stop_on_signals()?;
+    engine.start(options.port)?;
+    say_ready();
+    engine.join();
+    Ok(())
+}
+
+fn socketio_v5(io: &Server) {
+    for name in ["/", "/custom"] {
+        io.of(name).on_connection(|socket: Socket, handshake: Handshake| {
+            // As it came: a `Value` would sort its keys.
+            if let Ok(auth) = handshake.auth::<Box<RawValue>>() {
+                socket.emit("auth", &auth);
+            }
+            socket.on("message", |socket: Socket, args: RawArgs| socket.emit("message-back", &args));
+            socket.on("message-with-ack", |args: RawArgs, ack: Ack| ack.send(&args));
+        });
+    }
+}
+
+fn bench(io: &Server) {
+    let everyone = io.clone();
+    io.sockets_on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", &args));
+    io.sockets_on("ack", |args: RawArgs, ack: Ack| ack.send(&args));
+    io.sockets_on("broadcast", move |args: RawArgs| everyone.emit("broadcast", &args));
+    io.sockets_on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+    let everyone = io.clone();
+    io.sockets_on("room", move |Data(room): Data<String>, args: RawArgs| everyone.to(room).emit("room", &args.skip(1)));
+    io.sockets_on("bin", |socket: Socket, args: RawArgs| socket.emit("bin", &args));
+}
+
+fn clients(io: &Server) {
+    for name in ["/", "/admin"] {
+        let namespace = io.of(name);
+        back_to_the_sender(&namespace);
+        rooms(&namespace);
+        questions(&namespace);
+        ends(&namespace);
+    }
+}
+
+fn back_to_the_sender(namespace: &Namespace) {
+    namespace.sockets_on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", &args));
+    namespace.sockets_on("bin", |socket: Socket, args: RawArgs| socket.emit("bin", &args));
+    namespace.sockets_on("ack", |args: RawArgs, ack: Ack| ack.send(&args));
+    namespace.sockets_on("slow", async |Data((ms, value)): Data<(u64, Value)>, ack: Ack| {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        ack.send(&value)
+    });
+    namespace.sockets_on("askme", async |socket: Socket, args: RawArgs| {
+        let question = socket.timeout(Duration::from_millis(500)).emit_with_ack::<RawArgs>("question", &args);
+        match question.await {
+            Ok(mut answer) => {
+                answer.push_front(&true)?;
+                socket.emit("answer", &answer);
+            }
+            Err(_) => {
+                socket.emit("answer", &(false, ()));
+            }
+        }
+        Ok::<_, serde_json::Error>(())
+    });
+}
+
+/// Who is where and who hears what.
+fn rooms(namespace: &Namespace) {
+    namespace.sockets_on("join", |socket: Socket, Data(room): Data<String>, ack: Ack| {
+        socket.join(room);
+        ack.send(&())
+    });
+    namespace.sockets_on("leave", |socket: Socket, Data(room): Data<String>, ack: Ack| {
+        socket.leave(room);
+        ack.send(&())
+    });
+    namespace.sockets_on("rooms", |socket: Socket, ack: Ack| {
+        let mut rooms = socket.rooms();
+        rooms.sort();
+        ack.send(&rooms)
+    });
+    namespace.sockets_on("all", |namespace: Namespace, Data(event): Data<String>, args: RawArgs| {
+        namespace.emit(&event, &args.skip(1))
+    });
+    namespace.sockets_on("broadcast", |socket: Socket, Data(event): Data<String>, args: RawArgs| {
+        socket.broadcast().emit(&event, &args.skip(1))
+    });
+    namespace.sockets_on("room", |namespace: Namespace, Data((room, event)): Data<(String, String)>, args: RawArgs| {
+        namespace.to(room).emit(&event, &args.skip(2))
+    });
+    namespace.sockets_on("others", |socket: Socket, Data((room, event)): Data<(String, String)>, args: RawArgs| {
+        socket.to(room).emit(&event, &args.skip(2))
+    });
+    namespace.sockets_on(
+        "two_rooms",
+        |namespace: Namespace, args: RawArgs, Data((first, second, event)): Data<(String, String, String)>| {
+            namespace.to(first).to(second).emit(&event, &args.skip(3))
+        },
+    );
+    namespace.sockets_on(
+        "except",
+        |namespace: Namespace, args: RawArgs, Data((room, except, event)): Data<(String, String, String)>| {
+            namespace.to(room).except(except).emit(&event, &args.skip(3))
+        },
+    );
+}
+
+/// About the namespace, on whichever shards its sockets live.
+fn questions(namespace: &Namespace) {
+    namespace.sockets_on("whoami", |socket: Socket, handshake: Handshake, transport: Transport, ack: Ack| {
+        let auth: Value = handshake.auth().unwrap_or_default();
+        let query: Map<String, Value> =
+            handshake.queries().map(|(name, value)| (name.into_owned(), Value::from(value.into_owned()))).collect();
+        ack.send(&json!({ "id": socket.id(), "auth": auth, "query": query, "transport": transport.as_str() }))
+    });
+    namespace.sockets_on("count", async |namespace: Namespace, ack: Ack| {
+        let sockets = namespace.fetch_sockets().await?;
+        ack.send(&sockets.len());
+        Ok::<_, ringio::FetchError>(())
+    });
+    namespace.sockets_on("peers", async |namespace: Namespace, Data(room): Data<String>, ack: Ack| {
+        let sockets = namespace.within(room).fetch_sockets().await?;
+        let mut ids: Vec<&str> = sockets.iter().map(|socket| socket.id()).collect();
+        ids.sort_unstable();
+        ack.send(&ids);
+        Ok::<_, ringio::FetchError>(())
+    });
+    namespace.sockets_on("sockets_join", |namespace: Namespace, Data((from, to)): Data<(String, String)>, ack: Ack| {
+        namespace.within(from).sockets_join(to);
+        ack.send(&())
+    });
+    namespace.sockets_on(
+        "sockets_leave",
+        |namespace: Namespace, Data((from, room)): Data<(String, String)>, ack: Ack| {
+            namespace.within(from).sockets_leave(room);
+            ack.send(&())
+        },
+    );
+}
+
+type Ended = (&'static str, String, &'static str, usize);
+
+/// How sockets end, and what the server heard of it.
+fn ends(namespace: &Namespace) {
+    namespace.sockets_on("kickme", |socket: Socket, Data(close): Data<Option<bool>>| {
+        socket.disconnect(close.unwrap_or(false));
+    });
+    namespace.sockets_on(
+        "disconnect_room",
+        |namespace: Namespace, Data((room, close)): Data<(String, Option<bool>)>| {
+            namespace.within(room).disconnect_sockets(close.unwrap_or(false))
+        },
+    );
+    let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
+    let log = Arc::clone(&ended);
+    namespace.on_disconnecting(move |socket: Socket, reason: DisconnectReason| {
+        log.lock().push(("disconnecting", socket.id().to_owned(), reason.as_str(), socket.rooms().len()));
+    });
+    let log = Arc::clone(&ended);
+    namespace.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+        log.lock().push(("disconnect", socket.id().to_owned(), reason.as_str(), socket.rooms().len()));
+    });
+    namespace.sockets_on("reasons", move |ack: Ack| ack.send(&*ended.lock()));
+    namespace.sockets_on("panic", panic_as_asked);
+}
+
+fn panic_as_asked() {
+    panic!("a client asked for a panic: it costs this event and nothing else");
+}

@@ -1,0 +1,330 @@
+//! What handlers may do and what they may do wrong, seen by a client and by other threads.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+
+use client::{PATIENCE, Place, Running, texts};
+use ringio::{
+    Ack, AckError, Args, ArgumentError, Data, EmitError, Extension, HandlerError, Server, Socket, State, TryData,
+};
+use rust_socketio::TransportType;
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+matrix! {
+    tokio_timers_and_sockets_work_in_async_handlers
+    a_panic_costs_one_event
+    arguments_that_do_not_fit_never_reach_the_handler
+    handlers_may_change_handlers_while_they_run
+    what_the_server_asks_ends_in_time_or_with_the_client
+    other_threads_are_heard_in_their_order
+    fetched_sockets_act_from_anywhere
+    a_broadcast_is_encoded_once
+    nothing_is_left_after_the_end
+}
+
+fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut question = [0; 4];
+            stream.read_exact(&mut question).await.unwrap();
+            question.reverse();
+            stream.write_all(&question).await.unwrap();
+        }
+    });
+
+    let io = place.builder().build().unwrap();
+    io.sockets_on("sleep", async |Data(ms): Data<u64>, ack: Ack| {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        ack.send(&"slept")
+    });
+    io.sockets_on("reverse", async move |Data(word): Data<String>, ack: Ack| {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(word.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ack.send(&answer);
+        Ok::<_, std::io::Error>(())
+    });
+    // The shard goes on while a handler waits: what is asked later is answered first.
+    io.sockets_on("first", |socket: Socket| socket.emit("order", &"first"));
+    io.on_connection(|socket: Socket| {
+        socket.on("late", async |socket: Socket| {
+            socket.emit("order", &"begun");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            socket.emit("order", &"late");
+        });
+    });
+    let server = Running::start(&io);
+    let client = server.client(TransportType::Websocket);
+    assert_eq!(texts(client.ask("sleep", vec![json!(20)])), [json!(["slept"])]);
+    assert_eq!(texts(client.ask("reverse", vec![json!("abcd")])), [json!(["dcba"])]);
+    client.emit("late", json!(null));
+    client.emit("first", json!(null));
+    for expected in ["begun", "first", "late"] {
+        assert_eq!(client.expect("order"), [json!(expected)]);
+    }
+}
+
+fn a_panic_costs_one_event(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (hook, errors) = channel();
+    io.on_handler_error(move |_, event, error| hook.send((event.to_owned(), error.clone())).unwrap());
+    io.sockets_on("panic", |Data(text): Data<String>| -> Result<(), String> { panic!("{text}") });
+    io.sockets_on("late panic", async |Data(text): Data<String>| {
+        tokio::task::yield_now().await;
+        if !text.is_empty() {
+            panic!("{text}");
+        }
+    });
+    io.sockets_on("fail", |Data(text): Data<String>| Err::<(), _>(text));
+    io.sockets_on("echo", |socket: Socket, Data(value): Data<Value>| socket.emit("echo", &value));
+    let server = Running::start(&io);
+    let client = server.client(TransportType::Websocket);
+    let cases = [
+        ("panic", HandlerError::Panicked("oh".to_owned())),
+        ("late panic", HandlerError::Panicked("oh".to_owned())),
+        ("fail", HandlerError::Failed("oh".to_owned())),
+    ];
+    for (event, error) in cases {
+        client.emit(event, json!("oh"));
+        client.emit("echo", json!(event));
+        assert_eq!(client.expect("echo"), [json!(event)], "the connection lives on");
+        assert_eq!(errors.recv_timeout(PATIENCE).unwrap(), (event.to_owned(), error));
+    }
+    let counters = io.handler_counters();
+    assert_eq!((counters.panicked, counters.failed, counters.arguments_refused), (2, 1, 0));
+}
+
+fn arguments_that_do_not_fit_never_reach_the_handler(place: Place) {
+    struct Words(Vec<&'static str>);
+    let io = place.builder().state(Words(vec!["a", "b"])).build().unwrap();
+    let (hook, errors) = channel();
+    io.on_handler_error(move |_, event, error| hook.send((event.to_owned(), error.clone())).unwrap());
+    io.on_connection(|socket: Socket| {
+        socket.extensions().insert(7_u8);
+    });
+    io.sockets_on("number", |Data(_): Data<u64>, ack: Ack| ack.send(&"a number"));
+    io.sockets_on("try", |TryData(number): TryData<u64>, ack: Ack| ack.send(&number.is_ok()));
+    io.sockets_on("several", |Args((a, b)): Args<(u64, Option<String>)>, ack: Ack| ack.send(&(a, b)));
+    io.sockets_on("list", |Args(all): Args<Vec<u64>>, ack: Ack| ack.send(&all.len()));
+    io.sockets_on("given", |words: State<Words>, Extension(seven): Extension<u8>, ack: Ack| {
+        ack.send(&(words.0.0.len(), seven))
+    });
+    io.sockets_on("missing state", |_: State<String>| {});
+    io.sockets_on("missing extension", |_: Extension<u64>| {});
+    let server = Running::start(&io);
+    let client = server.client(TransportType::Websocket);
+    let ask = |event, arguments| texts(client.ask(event, arguments));
+    assert_eq!(ask("number", vec![json!(1), json!("surplus")]), [json!(["a number"])]);
+    assert_eq!(ask("try", vec![json!("x")]), [json!([false])]);
+    assert_eq!(ask("several", vec![json!(1)]), [json!([1, null])]);
+    assert_eq!(ask("list", vec![json!(1), json!(2), json!(3)]), [json!([3])]);
+    assert_eq!(ask("given", vec![]), [json!([2, 7])]);
+    let next = || errors.recv_timeout(PATIENCE).unwrap();
+    client.emit("number", json!("no number"));
+    assert!(matches!(next(), (event, HandlerError::Argument(ArgumentError::Mismatch { .. })) if event == "number"));
+    client.emit("missing state", json!(null));
+    assert!(matches!(next().1, HandlerError::Argument(ArgumentError::MissingState(_))));
+    client.emit("missing extension", json!(null));
+    assert!(matches!(next().1, HandlerError::Argument(ArgumentError::MissingExtension(_))));
+    assert_eq!(io.handler_counters().arguments_refused, 3);
+}
+
+fn handlers_may_change_handlers_while_they_run(place: Place) {
+    let io = place.builder().build().unwrap();
+    io.on_connection(|socket: Socket| {
+        let count = Rc::new(Cell::new(0));
+        socket.on("change", move |socket: Socket, ack: Ack| {
+            count.set(count.get() + 1);
+            socket.off("change");
+            let count = Rc::clone(&count);
+            socket.on("change", move |ack: Ack| ack.send(&("second", count.get())));
+            ack.send(&"first")
+        });
+        socket.once("once", |socket: Socket| socket.emit("heard", &"once"));
+        socket.on("once", |socket: Socket| socket.emit("heard", &"always"));
+    });
+    let server = Running::start(&io);
+    let client = server.client(TransportType::Websocket);
+    assert_eq!(texts(client.ask("change", vec![])), [json!(["first"])]);
+    assert_eq!(texts(client.ask("change", vec![])), [json!(["second", 1])]);
+    client.emit("once", json!(null));
+    client.emit("once", json!(null));
+    for expected in ["once", "always", "always"] {
+        assert_eq!(client.expect("heard"), [json!(expected)]);
+    }
+    // Added while the server runs, on another thread, and seen by the shards from then on.
+    io.sockets_on("later", |ack: Ack| ack.send(&"seen"));
+    assert_eq!(texts(client.ask("later", vec![])), [json!(["seen"])]);
+}
+
+fn what_the_server_asks_ends_in_time_or_with_the_client(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (sender, ends) = channel();
+    // This client never acknowledges.
+    let end = sender.clone();
+    io.sockets_on("ask in time", async move |socket: Socket| {
+        let answer = socket.timeout(Duration::from_millis(20)).emit_with_ack::<Value>("question", &1).await;
+        end.send(answer).unwrap();
+    });
+    io.sockets_on("ask", move |socket: Socket| {
+        let end = sender.clone();
+        socket.emit_with_ack::<Value>("question", &2).on_reply(move |answer| end.send(answer).unwrap());
+    });
+    io.sockets_on("reserved", |socket: Socket, ack: Ack| {
+        let error = socket.emit("disconnect", &()).into_result();
+        assert_eq!(error, Err(EmitError::ReservedName("disconnect".to_owned())));
+        ack.send(&"refused")
+    });
+    let server = Running::start(&io);
+    let client = server.client(TransportType::Websocket);
+    let next = || ends.recv_timeout(PATIENCE).unwrap();
+    client.emit("ask in time", json!(null));
+    assert_eq!(client.expect("question"), [json!(1)]);
+    assert_eq!(next(), Err(AckError::Timeout));
+    client.emit("ask", json!(null));
+    assert_eq!(client.expect("question"), [json!(2)]);
+    assert_eq!(texts(client.ask("reserved", vec![])), [json!(["refused"])]);
+    client.disconnect();
+    assert_eq!(next(), Err(AckError::Disconnected));
+}
+
+fn other_threads_are_heard_in_their_order(place: Place) {
+    let io = place.builder().build().unwrap();
+    assert_eq!(io.emit("early", &()).error(), Some(&EmitError::NotRunning));
+    let server = Running::start(&io);
+    let clients = server.clients(6);
+    let from_thread = io.clone();
+    thread::spawn(move || {
+        for number in 0..500 {
+            from_thread.emit("count", &number).into_result().unwrap();
+        }
+    });
+    for client in &clients {
+        for number in 0..500 {
+            assert_eq!(client.expect("count"), [json!(number)]);
+        }
+    }
+}
+
+fn fetched_sockets_act_from_anywhere(place: Place) {
+    let io = place.builder().build().unwrap();
+    io.on_connection(|socket: Socket| {
+        socket.data().insert("shoe size", &42).unwrap();
+        socket.join("everyone");
+    });
+    io.sockets_on("count", async |socket: Socket, ack: Ack| {
+        let sockets = socket.namespace().within("everyone").fetch_sockets().await?;
+        assert!(sockets.iter().any(|other| other.id() == socket.id()));
+        ack.send(&sockets.len());
+        Ok::<_, ringio::FetchError>(())
+    });
+    let server = Running::start(&io);
+    let clients = server.clients(6);
+    for client in &clients {
+        assert_eq!(texts(client.ask("count", vec![])), [json!([6])]);
+    }
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sockets = runtime.block_on(io.fetch_sockets().into_future()).unwrap();
+    assert_eq!(sockets.len(), 6);
+    for socket in &sockets {
+        assert_eq!(socket.data().get::<u8>("shoe size"), Some(42));
+        assert_eq!(socket.rooms(), [socket.id(), "everyone"]);
+        assert_eq!(socket.handshake().query("EIO").as_deref(), Some("4"));
+        socket.join(["chosen", "few"]);
+        socket.leave("few");
+        socket.emit("you", socket.id()).into_result().unwrap();
+    }
+    for client in &clients {
+        assert_eq!(client.expect("you").len(), 1);
+    }
+    let chosen = runtime.block_on(io.to("chosen").fetch_sockets()).unwrap();
+    assert_eq!(chosen.len(), 6);
+    assert!(runtime.block_on(io.to("few").fetch_sockets()).unwrap().is_empty());
+    // Nobody answers: the time ends it. And who has gone answers at once.
+    let answer =
+        runtime.block_on(sockets[0].timeout(Duration::from_millis(20)).emit_with_ack::<Value>("question", &()));
+    assert_eq!(answer, Err(AckError::Timeout));
+    io.disconnect_sockets(true).into_result().unwrap();
+    while !runtime.block_on(io.fetch_sockets()).unwrap().is_empty() {}
+    let answer = runtime.block_on(sockets[0].emit_with_ack::<Value>("question", &()));
+    assert_eq!(answer, Err(AckError::Disconnected));
+}
+
+fn a_broadcast_is_encoded_once(place: Place) {
+    let io = place.builder().build().unwrap();
+    let server = Running::start(&io);
+    let clients = server.clients(8);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let encoded = || runtime.block_on(io.shard_counters()).iter().map(|shard| shard.packets_encoded).sum::<u64>();
+    let before = encoded();
+    for number in 0..10 {
+        io.emit("news", &number);
+    }
+    for client in &clients {
+        for number in 0..10 {
+            assert_eq!(client.expect("news"), [json!(number)]);
+        }
+    }
+    assert_eq!(encoded() - before, 10, "whatever the number of receivers");
+}
+
+fn nothing_is_left_after_the_end(place: Place) {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    struct Counted;
+    impl Counted {
+        fn new() -> Self {
+            ALIVE.fetch_add(1, Ordering::SeqCst);
+            Self
+        }
+    }
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    let state = Arc::new(());
+    let weak: Weak<()> = Arc::downgrade(&state);
+    let io: Server = place.builder().state(state).build().unwrap();
+    // Cycles on purpose: handlers own the server and their socket, an extension owns its socket, a task waits for ever.
+    let owned = io.clone();
+    let before = ALIVE.load(Ordering::SeqCst);
+    let shared = Counted::new();
+    io.on_connection(move |socket: Socket, _: State<Arc<()>>| {
+        let _ = (&owned, &shared);
+        let (own, counted) = (socket.clone(), Counted::new());
+        socket.on("x", move || {
+            let _ = (&own, &counted);
+        });
+        socket.extensions().insert((socket.clone(), Counted::new()));
+        socket.on("wait", async |socket: Socket| {
+            let _counted = Counted::new();
+            socket.emit("waiting", &true);
+            std::future::pending::<()>().await;
+        });
+    });
+    let server = Running::start(&io);
+    let clients = server.clients(3);
+    for client in &clients {
+        client.emit("wait", json!(null));
+        client.expect("waiting");
+    }
+    assert!(ALIVE.load(Ordering::SeqCst) >= before + 10);
+    server.stop();
+    drop(io);
+    assert!(weak.upgrade().is_none(), "the server and everything in it is freed");
+}
