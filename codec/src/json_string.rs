@@ -62,14 +62,8 @@ mod tests {
     #[test]
     fn escapes_are_those_of_javascript() {
         let mut out = Vec::new();
-        write_json_string(
-            &mut out,
-            "a\"\\\u{8}\t\n\u{c}\r\u{0}\u{1f}\u{7f}\u{2028}\u{e9}/",
-        );
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "\"a\\\"\\\\\\b\\t\\n\\f\\r\\u0000\\u001f\u{7f}\u{2028}\u{e9}/\""
-        );
+        write_json_string(&mut out, "a\"\\\u{8}\t\n\u{c}\r\u{0}\u{1f}\u{7f}\u{2028}\u{e9}/");
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"\\\\\\b\\t\\n\\f\\r\\u0000\\u001f\u{7f}\u{2028}\u{e9}/\"");
     }
 
     proptest! {

@@ -21,13 +21,17 @@
 //!
 //! | language | source |
 //! |---|---|
-//! | [`http`] | RFC 9110, RFC 9112, URL Standard (query strings) |
-//! | [`websocket`] | RFC 6455 |
-//! | [`engineio`] | Engine.IO protocol, revision 4 |
-//! | [`socketio`] | Socket.IO protocol, revision 5; RFC 8259 (JSON) |
+//! | [`http`] | RFC 9110, RFC 9112, RFC 6265 (cookies), URL Standard (query strings), Fetch Standard (CORS) |
+//! | [`websocket`] | RFC 6455, RFC 7692 (permessage-deflate) |
+//! | [`engineio`] | Engine.IO protocol, revisions 4 and 3 |
+//! | [`socketio`] | Socket.IO protocol, revision 5; RFC 8259 (JSON); MessagePack |
+//!
+//! Where those leave room, what the official JavaScript server and its packages do is what is done here; each file
+//! names the version it was compared with, and where it is stricter.
 
 #![forbid(unsafe_code)]
 
+mod calendar;
 pub mod engineio;
 pub mod http;
 mod json_string;

@@ -57,7 +57,9 @@ fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
         ack.send(&answer);
         Ok::<_, std::io::Error>(())
     });
-    // The shard goes on while a handler waits: what is asked later is answered first.
+    // What stands before the first `await` happens at once, before the next handler of the same event; then the shard
+    // goes on while the handler waits: what is asked later is answered first.
+    io.sockets_on("late", |socket: Socket| socket.emit("order", &"beside"));
     io.sockets_on("first", |socket: Socket| socket.emit("order", &"first"));
     io.on_connection(|socket: Socket| {
         socket.on("late", async |socket: Socket| {
@@ -72,7 +74,7 @@ fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
     assert_eq!(texts(client.ask("reverse", vec![json!("abcd")])), [json!(["dcba"])]);
     client.emit("late", json!(null));
     client.emit("first", json!(null));
-    for expected in ["begun", "first", "late"] {
+    for expected in ["begun", "beside", "first", "late"] {
         assert_eq!(client.expect("order"), [json!(expected)]);
     }
 }

@@ -13,9 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// Cost: one pass if the text is regular (what clients send), a second one with the lenient rules if not.
 pub fn decode(text: &str) -> Vec<u8> {
-    STANDARD
-        .decode(text)
-        .unwrap_or_else(|_| decode_lenient(text.as_bytes()))
+    STANDARD.decode(text).unwrap_or_else(|_| decode_lenient(text.as_bytes()))
 }
 
 fn decode_lenient(text: &[u8]) -> Vec<u8> {

@@ -70,8 +70,6 @@ mod tests {
              \"pingTimeout\":20000,\"maxPayload\":1000000}"
         );
         assert!(encode(&[]).contains("\"upgrades\":[],"));
-        assert!(
-            encode(&["websocket", "webtransport"]).contains("[\"websocket\",\"webtransport\"]")
-        );
+        assert!(encode(&["websocket", "webtransport"]).contains("[\"websocket\",\"webtransport\"]"));
     }
 }

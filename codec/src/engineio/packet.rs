@@ -99,10 +99,7 @@ pub fn decode_text(text: &str) -> Result<TextPacket<'_>, PacketError> {
         return Ok(TextPacket::Base64(&text[1..]));
     }
     let kind = PacketKind::from_digit(first).ok_or(PacketError::UnknownKind)?;
-    Ok(TextPacket::Packet(Packet {
-        kind,
-        data: &text[1..],
-    }))
+    Ok(TextPacket::Packet(Packet { kind, data: &text[1..] }))
 }
 
 #[cfg(test)]
@@ -114,9 +111,7 @@ mod tests {
     fn every_kind_goes_round() {
         for digit in b'0'..=b'6' {
             let text = format!("{}data", char::from(digit));
-            let TextPacket::Packet(packet) = decode_text(&text).unwrap() else {
-                panic!("not a packet")
-            };
+            let TextPacket::Packet(packet) = decode_text(&text).unwrap() else { panic!("not a packet") };
             assert_eq!((packet.kind.digit(), packet.data), (digit, "data"));
             let mut out = Vec::new();
             packet.encode(&mut out);
@@ -126,26 +121,11 @@ mod tests {
 
     #[test]
     fn data_may_be_empty_and_may_be_any_text() {
-        assert_eq!(
-            decode_text("4"),
-            Ok(TextPacket::Packet(Packet {
-                kind: PacketKind::Message,
-                data: ""
-            }))
-        );
-        assert_eq!(
-            decode_text("2probe"),
-            Ok(TextPacket::Packet(Packet {
-                kind: PacketKind::Ping,
-                data: "probe"
-            }))
-        );
+        assert_eq!(decode_text("4"), Ok(TextPacket::Packet(Packet { kind: PacketKind::Message, data: "" })));
+        assert_eq!(decode_text("2probe"), Ok(TextPacket::Packet(Packet { kind: PacketKind::Ping, data: "probe" })));
         assert_eq!(
             decode_text("4\u{20ac}\u{1f600}"),
-            Ok(TextPacket::Packet(Packet {
-                kind: PacketKind::Message,
-                data: "\u{20ac}\u{1f600}"
-            }))
+            Ok(TextPacket::Packet(Packet { kind: PacketKind::Message, data: "\u{20ac}\u{1f600}" }))
         );
     }
 

@@ -66,10 +66,7 @@ pub struct PayloadEncoder<'a> {
 impl<'a> PayloadEncoder<'a> {
     /// A body that begins at the end of `out`.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            packet_count: 0,
-        }
+        Self { out, packet_count: 0 }
     }
 
     /// Appends a packet: its whole text, digit included.
@@ -116,19 +113,9 @@ mod tests {
     #[test]
     fn packets_of_the_protocol_document() {
         let packets: Vec<_> = decode("4hello\u{1e}2\u{1e}4world").collect();
-        assert_eq!(
-            packets,
-            [
-                message("hello"),
-                text(PacketKind::Ping, ""),
-                message("world")
-            ]
-        );
+        assert_eq!(packets, [message("hello"), text(PacketKind::Ping, ""), message("world")]);
         let packets: Vec<_> = decode("4hello\u{1e}bAQIDBA==").collect();
-        assert_eq!(
-            packets,
-            [message("hello"), Ok(PolledPacket::Binary(vec![1, 2, 3, 4]))]
-        );
+        assert_eq!(packets, [message("hello"), Ok(PolledPacket::Binary(vec![1, 2, 3, 4]))]);
     }
 
     #[test]

@@ -100,14 +100,7 @@ impl Default for ChunkedDecoder {
 impl ChunkedDecoder {
     /// A decoder before the first chunk.
     pub const fn new() -> Self {
-        Self {
-            state: State::Size {
-                size: 0,
-                digit_count: 0,
-            },
-            extension_bytes: 0,
-            trailer_bytes: 0,
-        }
+        Self { state: State::Size { size: 0, digit_count: 0 }, extension_bytes: 0, trailer_bytes: 0 }
     }
 
     /// Whether the body is complete. Bytes behind it belong to the next request and are not consumed.
@@ -124,55 +117,40 @@ impl ChunkedDecoder {
                 State::Finished => break,
                 State::Data { missing } => {
                     let available = input.len() - index;
-                    let taken = usize::try_from(missing)
-                        .map_or(available, |missing| missing.min(available));
+                    let taken = usize::try_from(missing).map_or(available, |missing| missing.min(available));
                     self.state = match missing - taken as u64 {
                         0 => State::DataCr,
                         missing => State::Data { missing },
                     };
-                    return Ok(ChunkStep {
-                        consumed: index + taken,
-                        data: index..index + taken,
-                    });
+                    return Ok(ChunkStep { consumed: index + taken, data: index..index + taken });
                 }
                 state => self.step(state, byte)?,
             };
             index += 1;
         }
-        Ok(ChunkStep {
-            consumed: index,
-            data: index..index,
-        })
+        Ok(ChunkStep { consumed: index, data: index..index })
     }
 
     /// Passes one byte that is not data.
     fn step(&mut self, state: State, byte: u8) -> Result<State, ChunkedError> {
         Ok(match (state, byte) {
-            (State::Size { size, digit_count }, byte) => {
-                match (char::from(byte).to_digit(16), byte) {
-                    (Some(_), _) if digit_count == SIZE_DIGITS_MAX => {
-                        return Err(ChunkedError::InvalidSize);
-                    }
-                    (Some(digit), _) => State::Size {
-                        size: size << 4 | u64::from(digit),
-                        digit_count: digit_count + 1,
-                    },
-                    (None, _) if digit_count == 0 => return Err(ChunkedError::InvalidSize),
-                    (None, b'\r') => State::SizeEnd { size },
-                    (None, b';') => self.extension(size)?,
-                    (None, _) => return Err(ChunkedError::InvalidSize),
+            (State::Size { size, digit_count }, byte) => match (char::from(byte).to_digit(16), byte) {
+                (Some(_), _) if digit_count == SIZE_DIGITS_MAX => {
+                    return Err(ChunkedError::InvalidSize);
                 }
-            }
+                (Some(digit), _) => State::Size { size: size << 4 | u64::from(digit), digit_count: digit_count + 1 },
+                (None, _) if digit_count == 0 => return Err(ChunkedError::InvalidSize),
+                (None, b'\r') => State::SizeEnd { size },
+                (None, b';') => self.extension(size)?,
+                (None, _) => return Err(ChunkedError::InvalidSize),
+            },
             (State::Extension { size }, b'\r') => State::SizeEnd { size },
             (State::Extension { .. }, b'\n') => return Err(ChunkedError::InvalidLineEnd),
             (State::Extension { size }, _) => self.extension(size)?,
             (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
             (State::SizeEnd { size }, b'\n') => State::Data { missing: size },
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size {
-                size: 0,
-                digit_count: 0,
-            },
+            (State::DataLf, b'\n') => State::Size { size: 0, digit_count: 0 },
             (State::TrailerStart, b'\r') => State::FinalLf,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerStart | State::Trailer, b'\n') => {
@@ -209,10 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Feeds pieces of at most `piece_len` bytes; returns the body and how many bytes of the input were consumed.
-    fn decode_in_pieces(
-        input: &[u8],
-        piece_len: usize,
-    ) -> Result<(Vec<u8>, usize, bool), ChunkedError> {
+    fn decode_in_pieces(input: &[u8], piece_len: usize) -> Result<(Vec<u8>, usize, bool), ChunkedError> {
         let mut decoder = ChunkedDecoder::new();
         let mut body = Vec::new();
         let mut consumed = 0;
@@ -220,10 +195,7 @@ mod tests {
             let mut rest = piece;
             while !rest.is_empty() && !decoder.is_finished() {
                 let step = decoder.decode(rest)?;
-                assert!(
-                    step.consumed > 0,
-                    "a step that is not the last makes progress"
-                );
+                assert!(step.consumed > 0, "a step that is not the last makes progress");
                 body.extend_from_slice(&rest[step.data]);
                 consumed += step.consumed;
                 rest = &rest[step.consumed..];
@@ -236,7 +208,8 @@ mod tests {
         decode_in_pieces(input, usize::MAX)
     }
 
-    const BODY: &[u8] = b"4\r\nWiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n000\r\nA: b\r\nC: d\r\n\r\n";
+    const BODY: &[u8] =
+        b"4\r\nWiki\r\n6;name=\"v\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n000\r\nA: b\r\nC: d\r\n\r\n";
 
     #[test]
     fn data_comes_out_whatever_the_pieces() {
@@ -255,10 +228,7 @@ mod tests {
             for mut rest in [&BODY[..split], &BODY[split..]] {
                 while !rest.is_empty() {
                     let step = decoder.decode(rest).unwrap();
-                    assert!(
-                        step.consumed > 0,
-                        "a step that is not the last makes progress"
-                    );
+                    assert!(step.consumed > 0, "a step that is not the last makes progress");
                     body.extend_from_slice(&rest[step.data]);
                     rest = &rest[step.consumed..];
                 }
@@ -270,19 +240,10 @@ mod tests {
 
     #[test]
     fn what_follows_the_body_is_left() {
-        assert_eq!(
-            decode_all(b"1\r\na\r\n0\r\n\r\nGET /").unwrap(),
-            (b"a".to_vec(), 11, true)
-        );
+        assert_eq!(decode_all(b"1\r\na\r\n0\r\n\r\nGET /").unwrap(), (b"a".to_vec(), 11, true));
         let mut decoder = ChunkedDecoder::new();
         decoder.decode(b"0\r\n\r\n").unwrap();
-        assert_eq!(
-            decoder.decode(b"GET").unwrap(),
-            ChunkStep {
-                consumed: 0,
-                data: 0..0
-            }
-        );
+        assert_eq!(decoder.decode(b"GET").unwrap(), ChunkStep { consumed: 0, data: 0..0 });
     }
 
     #[test]
@@ -325,19 +286,8 @@ mod tests {
     fn greatest_size_does_not_overflow() {
         let mut decoder = ChunkedDecoder::new();
         let step = decoder.decode(b"ffffffffffffffff\r\nabc").unwrap();
-        assert_eq!(
-            step,
-            ChunkStep {
-                consumed: 21,
-                data: 18..21
-            }
-        );
-        assert_eq!(
-            decoder.state,
-            State::Data {
-                missing: u64::MAX - 3
-            }
-        );
+        assert_eq!(step, ChunkStep { consumed: 21, data: 18..21 });
+        assert_eq!(decoder.state, State::Data { missing: u64::MAX - 3 });
     }
 
     #[test]
@@ -348,22 +298,11 @@ mod tests {
             let (first, second) = (";".repeat(half), ";".repeat(count as usize - half));
             format!("1{first}\r\nx\r\n0{second}\r\n\r\n")
         };
-        assert!(
-            decode_all(extended(EXTENSION_BYTES_MAX).as_bytes())
-                .unwrap()
-                .2
-        );
-        assert_eq!(
-            decode_all(extended(EXTENSION_BYTES_MAX + 1).as_bytes()),
-            Err(ChunkedError::ExtensionsTooLarge)
-        );
-        let trailed =
-            |count: u32| format!("0\r\na:b\r\n{}\r\n\r\n", "c".repeat(count as usize - 3));
+        assert!(decode_all(extended(EXTENSION_BYTES_MAX).as_bytes()).unwrap().2);
+        assert_eq!(decode_all(extended(EXTENSION_BYTES_MAX + 1).as_bytes()), Err(ChunkedError::ExtensionsTooLarge));
+        let trailed = |count: u32| format!("0\r\na:b\r\n{}\r\n\r\n", "c".repeat(count as usize - 3));
         assert!(decode_all(trailed(TRAILER_BYTES_MAX).as_bytes()).unwrap().2);
-        assert_eq!(
-            decode_all(trailed(TRAILER_BYTES_MAX + 1).as_bytes()),
-            Err(ChunkedError::TrailersTooLarge)
-        );
+        assert_eq!(decode_all(trailed(TRAILER_BYTES_MAX + 1).as_bytes()), Err(ChunkedError::TrailersTooLarge));
     }
 
     proptest! {

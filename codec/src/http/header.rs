@@ -29,9 +29,7 @@ impl<'a> Headers<'a> {
 
     /// The values of all fields of this name, in whatever case.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether a comma-separated list, over all fields of this name, has this token, in whatever case.
@@ -71,25 +69,30 @@ impl<'a> Iterator for HeaderIter<'a> {
 
 /// Whether a comma-separated list has this token, in whatever case.
 pub(super) fn has_token(list: &[u8], token: &str) -> bool {
-    list.split(|&byte| byte == b',')
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A character of a token: RFC 9110 section 5.6.2.
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 /// Whether these bytes may be a header's value: tab, printable ASCII, and everything from 0x80.
 ///
 /// The official server refuses a handshake whose `Origin` has any other character.
 pub fn is_valid_header_value(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f))
+    value.iter().all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LINES: &[u8] =
-        b"Host: a\r\nX-One:1\r\nconnection:  keep-alive ,\tUpgrade \r\nx-one: 2\r\nEmpty:\r\n";
+    const LINES: &[u8] = b"Host: a\r\nX-One:1\r\nconnection:  keep-alive ,\tUpgrade \r\nx-one: 2\r\nEmpty:\r\n";
 
     #[test]
     fn fields_come_in_order_without_white_space_around_them() {

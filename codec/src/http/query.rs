@@ -10,21 +10,15 @@ use std::borrow::Cow;
 ///
 /// Cost: one pass; only names and values with `+` or `%` are copied.
 pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    })
 }
 
 /// The value of the last pair of this name.
 pub fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    pairs(query)
-        .filter(|(found, _)| found == name)
-        .map(|(_, value)| value)
-        .last()
+    pairs(query).filter(|(found, _)| found == name).map(|(_, value)| value).last()
 }
 
 /// What an Engine.IO request says in its query. A parameter given twice counts the last time.
@@ -45,13 +39,7 @@ pub struct EngineQuery<'a> {
 impl<'a> EngineQuery<'a> {
     /// Reads the parameters out of a raw query string. Never fails; unknown parameters are passed over.
     pub fn decode(query: &'a str) -> Self {
-        let mut decoded = Self {
-            protocol: 3,
-            transport: Cow::Borrowed(""),
-            sid: None,
-            base64: false,
-            jsonp: None,
-        };
+        let mut decoded = Self { protocol: 3, transport: Cow::Borrowed(""), sid: None, base64: false, jsonp: None };
         for (name, value) in pairs(query) {
             match &*name {
                 "EIO" => decoded.protocol = if value == "4" { 4 } else { 3 },
@@ -107,16 +95,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(query: &str) -> Vec<(String, String)> {
-        pairs(query)
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect()
+        pairs(query).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     #[test]
@@ -128,19 +111,13 @@ mod tests {
         assert_eq!(all("a=b=c&a=2"), owned(&[("a", "b=c"), ("a", "2")]));
         assert_eq!(all("a+b=c+d%2B%20"), owned(&[("a b", "c d+ ")]));
         assert_eq!(all("%61=%e2%82%AC"), owned(&[("a", "\u{20ac}")]));
-        assert_eq!(
-            all("a=%&b=%4&c=%4g&d=%%41"),
-            owned(&[("a", "%"), ("b", "%4"), ("c", "%4g"), ("d", "%A")])
-        );
+        assert_eq!(all("a=%&b=%4&c=%4g&d=%%41"), owned(&[("a", "%"), ("b", "%4"), ("c", "%4g"), ("d", "%A")]));
         assert_eq!(all("a=%ff%41"), owned(&[("a", "\u{fffd}A")]));
     }
 
     #[test]
     fn plain_values_are_borrowed() {
-        assert!(
-            pairs("a=b")
-                .all(|(name, value)| matches!((name, value), (Cow::Borrowed(_), Cow::Borrowed(_))))
-        );
+        assert!(pairs("a=b").all(|(name, value)| matches!((name, value), (Cow::Borrowed(_), Cow::Borrowed(_)))));
     }
 
     #[test]
@@ -162,10 +139,7 @@ mod tests {
     #[test]
     fn absence_has_a_meaning() {
         let query = EngineQuery::decode("sid=&b64=&j=");
-        assert_eq!(
-            (query.protocol, &*query.transport, query.sid, query.base64),
-            (3, "", None, false)
-        );
+        assert_eq!((query.protocol, &*query.transport, query.sid, query.base64), (3, "", None, false));
         assert_eq!(query.jsonp.as_deref(), Some(""));
     }
 

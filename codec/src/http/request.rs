@@ -24,9 +24,7 @@ pub struct RequestLimits {
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        Self {
-            head_bytes_max: 16_384,
-        }
+        Self { head_bytes_max: 16_384 }
     }
 }
 
@@ -98,9 +96,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The target before its first `?`, as sent.
     pub fn path(&self) -> &'a str {
-        self.target
-            .split_once('?')
-            .map_or(self.target, |(path, _)| path)
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
     /// The target after its first `?`, as sent; empty if there is none.
@@ -110,8 +106,7 @@ impl<'a> Request<'a> {
 
     /// Whether the request asks to go on as a WebSocket: `Upgrade` lists `websocket`, `Connection` lists `upgrade`.
     pub fn is_websocket_upgrade(&self) -> bool {
-        self.headers.has_token("upgrade", "websocket")
-            && self.headers.has_token("connection", "upgrade")
+        self.headers.has_token("upgrade", "websocket") && self.headers.has_token("connection", "upgrade")
     }
 }
 
@@ -172,10 +167,7 @@ impl core::error::Error for RequestError {}
 ///
 /// `Ok(None)` while the head is incomplete and may still keep its limit. Empty lines before the head are passed over.
 /// Cost: one pass over a complete head; of an incomplete one only the first 1,024 bytes are checked.
-pub fn decode<'a>(
-    bytes: &'a [u8],
-    limits: &RequestLimits,
-) -> Result<Option<(Request<'a>, usize)>, RequestError> {
+pub fn decode<'a>(bytes: &'a [u8], limits: &RequestLimits) -> Result<Option<(Request<'a>, usize)>, RequestError> {
     let within_limit = &bytes[..bytes.len().min(limits.head_bytes_max)];
     let is_full = bytes.len() >= limits.head_bytes_max;
     let Some(end) = head_end(within_limit) else {
@@ -184,11 +176,7 @@ pub fn decode<'a>(
         }
         let eager = &within_limit[..within_limit.len().min(EAGER_CHECK_BYTES_MAX)];
         parse(eager)?;
-        return if is_full {
-            Err(RequestError::HeadTooLarge)
-        } else {
-            Ok(None)
-        };
+        return if is_full { Err(RequestError::HeadTooLarge) } else { Ok(None) };
     };
     let head = &within_limit[..end];
     if has_bare_line_feed(head) {
@@ -203,16 +191,12 @@ pub fn decode<'a>(
 fn parse(head: &[u8]) -> Result<Option<Request<'_>>, RequestError> {
     let mut fields = [const { MaybeUninit::uninit() }; HEADER_COUNT_MAX];
     let mut request = httparse::Request::new(&mut []);
-    let status = request
-        .parse_with_uninit_headers(head, &mut fields)
-        .map_err(|error| match error {
-            httparse::Error::Version => RequestError::UnsupportedVersion,
-            httparse::Error::TooManyHeaders => RequestError::TooManyHeaders,
-            _ => RequestError::Malformed,
-        })?;
-    let (Some(method), Some(target), Some(version_minor)) =
-        (request.method, request.path, request.version)
-    else {
+    let status = request.parse_with_uninit_headers(head, &mut fields).map_err(|error| match error {
+        httparse::Error::Version => RequestError::UnsupportedVersion,
+        httparse::Error::TooManyHeaders => RequestError::TooManyHeaders,
+        _ => RequestError::Malformed,
+    })?;
+    let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Ok(None);
     };
     if status.is_partial() {
@@ -255,10 +239,7 @@ fn has_bare_line_feed(bytes: &[u8]) -> bool {
 }
 
 /// How the body ends and whether the connection outlives it: one pass over the fields that say so.
-fn connection_rules(
-    fields: &[httparse::Header<'_>],
-    version_minor: u8,
-) -> Result<(BodyLength, bool), RequestError> {
+fn connection_rules(fields: &[httparse::Header<'_>], version_minor: u8) -> Result<(BodyLength, bool), RequestError> {
     let mut length = None;
     let mut coding_count = 0;
     let mut is_chunked = false;

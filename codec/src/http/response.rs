@@ -10,25 +10,13 @@
 use crate::json_string::{write_decimal, write_json_string};
 
 /// Appends an answer. `headers` come first, as they are; `Content-Length` and `Connection` are added.
-pub fn write(
-    out: &mut Vec<u8>,
-    status: u16,
-    headers: &[(&str, &str)],
-    body: &[u8],
-    keep_alive: bool,
-) {
+pub fn write(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], body: &[u8], keep_alive: bool) {
     write_head(out, status, headers, body.len() as u64, keep_alive);
     out.extend_from_slice(body);
 }
 
 /// Appends an answer's head, for a body of `content_length` bytes that follows.
-pub fn write_head(
-    out: &mut Vec<u8>,
-    status: u16,
-    headers: &[(&str, &str)],
-    content_length: u64,
-    keep_alive: bool,
-) {
+pub fn write_head(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], content_length: u64, keep_alive: bool) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(status));
     out.push(b' ');
@@ -58,10 +46,7 @@ pub fn write_headers(out: &mut Vec<u8>, headers: &[(&str, &str)]) {
 }
 
 fn write_field_text(out: &mut Vec<u8>, text: &str) {
-    for part in text
-        .as_bytes()
-        .split(|byte| matches!(byte, b'\r' | b'\n' | 0))
-    {
+    for part in text.as_bytes().split(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         out.extend_from_slice(part);
     }
 }
@@ -143,9 +128,7 @@ pub const fn engine_error_json(error: EngineError) -> &'static str {
         EngineError::BadHandshakeMethod => r#"{"code":2,"message":"Bad handshake method"}"#,
         EngineError::BadRequest => r#"{"code":3,"message":"Bad request"}"#,
         EngineError::Forbidden => r#"{"code":4,"message":"Forbidden"}"#,
-        EngineError::UnsupportedProtocolVersion => {
-            r#"{"code":5,"message":"Unsupported protocol version"}"#
-        }
+        EngineError::UnsupportedProtocolVersion => r#"{"code":5,"message":"Unsupported protocol version"}"#,
     }
 }
 
@@ -193,10 +176,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_its_headers_length_and_body() {
-        let headers = [
-            ("Content-Type", "text/plain; charset=UTF-8"),
-            ("cache-control", "no-store"),
-        ];
+        let headers = [("Content-Type", "text/plain; charset=UTF-8"), ("cache-control", "no-store")];
         assert_eq!(
             text(|out| write(out, 200, &headers, b"2probe", true)),
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\ncache-control: no-store\r\n\

@@ -64,10 +64,7 @@ pub fn find(json: &str, attachment_count: u32) -> Result<Placeholders, Attachmen
     for mark in marks {
         match mark.num {
             Some(num) if num < attachment_count => {
-                placeholders.push(Placeholder {
-                    range: mark.range,
-                    num,
-                });
+                placeholders.push(Placeholder { range: mark.range, num });
             }
             _ => return Err(AttachmentError::IllegalAttachments),
         }
@@ -101,11 +98,7 @@ struct Mark {
 type Marks = SmallVec<[Mark; 4]>;
 
 fn find_marks(json: &str) -> Result<Marks, JsonError> {
-    let mut walk = Walk {
-        json,
-        scanner: Scanner::new(json),
-        marks: Marks::new(),
-    };
+    let mut walk = Walk { json, scanner: Scanner::new(json), marks: Marks::new() };
     walk.scanner.whitespace();
     if walk.scanner.at == json.len() {
         return Ok(walk.marks);
@@ -182,10 +175,7 @@ impl Walk<'_> {
         }
         if is_placeholder {
             self.marks.truncate(outer_mark_count);
-            self.marks.push(Mark {
-                range: start..self.scanner.at,
-                num,
-            });
+            self.marks.push(Mark { range: start..self.scanner.at, num });
         }
         Ok(())
     }
@@ -200,11 +190,7 @@ impl Walk<'_> {
         self.scanner.whitespace();
         self.scanner.expect(b':')?;
         self.scanner.whitespace();
-        Ok(if has_escapes {
-            Key::of(&unescape(raw))
-        } else {
-            Key::of(raw)
-        })
+        Ok(if has_escapes { Key::of(&unescape(raw)) } else { Key::of(raw) })
     }
 
     /// Passes a comma (more follows) or the closing byte (nothing does).
@@ -259,19 +245,13 @@ mod tests {
     /// The objects found and their numbers.
     fn found(json: &str, attachment_count: u32) -> Result<Vec<(&str, u32)>, AttachmentError> {
         let placeholders = find(json, attachment_count)?;
-        Ok(placeholders
-            .into_iter()
-            .map(|found| (&json[found.range], found.num))
-            .collect())
+        Ok(placeholders.into_iter().map(|found| (&json[found.range], found.num)).collect())
     }
 
     #[test]
     fn placeholders_are_found_in_their_order() {
         let json = r#"["e",{"_placeholder":true,"num":1},[{"a":{"_placeholder":true,"num":0}}],1]"#;
-        let expected = [
-            (r#"{"_placeholder":true,"num":1}"#, 1),
-            (r#"{"_placeholder":true,"num":0}"#, 0),
-        ];
+        let expected = [(r#"{"_placeholder":true,"num":1}"#, 1), (r#"{"_placeholder":true,"num":0}"#, 0)];
         assert_eq!(found(json, 2).unwrap(), expected);
         assert_eq!((check(json, 2), count(json)), (Ok(()), Ok(2)));
         // Without the brackets too: an event's arguments.
@@ -319,46 +299,20 @@ mod tests {
 
     #[test]
     fn numbers_have_to_name_an_attachment() {
-        for num in [
-            "2",
-            "-1",
-            "0.5",
-            "1e3",
-            "4294967296",
-            "1e400",
-            "-1e400",
-            "\"0\"",
-            "null",
-            "true",
-            "[0]",
-            "{}",
-        ] {
+        for num in ["2", "-1", "0.5", "1e3", "4294967296", "1e400", "-1e400", "\"0\"", "null", "true", "[0]", "{}"] {
             let json = format!(r#"["e",{{"_placeholder":true,"num":{num}}}]"#);
-            assert_eq!(
-                check(&json, 2),
-                Err(AttachmentError::IllegalAttachments),
-                "{num}"
-            );
+            assert_eq!(check(&json, 2), Err(AttachmentError::IllegalAttachments), "{num}");
             assert_eq!(count(&json), Ok(1));
         }
-        assert_eq!(
-            check(r#"{"_placeholder":true}"#, 2),
-            Err(AttachmentError::IllegalAttachments)
-        );
-        assert_eq!(
-            check(r#"{"_placeholder":true,"num":0}"#, 0),
-            Err(AttachmentError::IllegalAttachments)
-        );
+        assert_eq!(check(r#"{"_placeholder":true}"#, 2), Err(AttachmentError::IllegalAttachments));
+        assert_eq!(check(r#"{"_placeholder":true,"num":0}"#, 0), Err(AttachmentError::IllegalAttachments));
         assert_eq!(check(r#"{"_placeholder":true,"num":1.0}"#, 2), Ok(()));
     }
 
     #[test]
     fn an_attachment_may_be_named_twice_or_never() {
         let mark = r#"{"_placeholder":true,"num":0}"#;
-        assert_eq!(
-            found(&format!("{mark},{mark}"), 3).unwrap(),
-            [(mark, 0), (mark, 0)]
-        );
+        assert_eq!(found(&format!("{mark},{mark}"), 3).unwrap(), [(mark, 0), (mark, 0)]);
         assert_eq!(check("[\"e\"]", 3), Ok(()));
     }
 
@@ -366,11 +320,7 @@ mod tests {
     fn broken_json_is_an_error_and_never_a_panic() {
         let json = r#"["e",{"_placeholder":true,"num":0,"x":[1,{}]},"\u00e9"]"#;
         for end in 1..json.len() {
-            assert_eq!(
-                check(&json[..end], 1),
-                Err(AttachmentError::InvalidJson),
-                "{end}"
-            );
+            assert_eq!(check(&json[..end], 1), Err(AttachmentError::InvalidJson), "{end}");
         }
         let deep = "[".repeat(100_000);
         assert_eq!(check(&deep, 1), Err(AttachmentError::InvalidJson));
@@ -412,21 +362,16 @@ mod tests {
             "{\"num\":2,\"_placeholder\":true}",
             "{\"_placeholder\":true}",
         ]);
-        leaf.prop_map(str::to_owned)
-            .prop_recursive(4, 24, 4, |inner| {
-                let array = prop::collection::vec(inner.clone(), 0..4)
-                    .prop_map(|items| format!("[{}]", items.join(" , ")));
-                let key = prop::sample::select(vec!["a", "b", "_placeholder", "num"]);
-                // Every key once: serde_json keeps only the last value of a key, and with it its placeholders only.
-                let object = prop::collection::btree_map(key, inner, 0..4).prop_map(|members| {
-                    let members: Vec<_> = members
-                        .iter()
-                        .map(|(key, value)| format!("\"{key}\": {value}"))
-                        .collect();
-                    format!("{{{}}}", members.join(","))
-                });
-                prop_oneof![array, object]
-            })
+        leaf.prop_map(str::to_owned).prop_recursive(4, 24, 4, |inner| {
+            let array = prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(" , ")));
+            let key = prop::sample::select(vec!["a", "b", "_placeholder", "num"]);
+            // Every key once: serde_json keeps only the last value of a key, and with it its placeholders only.
+            let object = prop::collection::btree_map(key, inner, 0..4).prop_map(|members| {
+                let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+                format!("{{{}}}", members.join(","))
+            });
+            prop_oneof![array, object]
+        })
     }
 
     proptest! {

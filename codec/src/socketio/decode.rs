@@ -24,9 +24,7 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self {
-            attachments_max: 10,
-        }
+        Self { attachments_max: 10 }
     }
 }
 
@@ -47,16 +45,23 @@ pub enum DecodeError {
     PayloadTooDeep,
 }
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl DecodeError {
+    /// What is wrong, in words: the text of `Display`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::UnknownPacketType => "unknown packet type",
             Self::IllegalAttachments => "illegal attachments",
             Self::TooManyAttachments => "too many attachments",
             Self::IdTooLarge => "id greater than 2^53 - 1",
             Self::InvalidPayload => "invalid payload",
             Self::PayloadTooDeep => "payload nested too deeply",
-        })
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -78,15 +83,7 @@ pub const ID_MAX: u64 = (1 << 53) - 1;
 ///
 /// The names are those that Socket.IO emits locally on either side, and the two of Node's event emitter.
 pub fn is_reserved_event(name: &str) -> bool {
-    matches!(
-        name,
-        "connect"
-            | "connect_error"
-            | "disconnect"
-            | "disconnecting"
-            | "newListener"
-            | "removeListener"
-    )
+    matches!(name, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
 }
 
 /// Decodes one packet.
@@ -105,11 +102,7 @@ pub fn decode<'a>(text: &'a str, limits: &DecodeLimits) -> Result<Packet<'a>, De
     };
     let kind = PacketKind::from_digit(digit).ok_or(DecodeError::UnknownPacketType)?;
     let rest = &text[1..];
-    let (attachment_count, rest) = if kind.is_binary() {
-        split_attachment_count(rest, limits)?
-    } else {
-        (0, rest)
-    };
+    let (attachment_count, rest) = if kind.is_binary() { split_attachment_count(rest, limits)? } else { (0, rest) };
     let (namespace, rest) = split_namespace(rest);
     let (id, rest) = split_id(rest)?;
     let data = if rest.is_empty() { None } else { Some(rest) };
@@ -117,32 +110,17 @@ pub fn decode<'a>(text: &'a str, limits: &DecodeLimits) -> Result<Packet<'a>, De
         None => Content::None,
         Some(data) => decode_content(kind, data)?,
     };
-    Ok(Packet {
-        kind,
-        attachment_count,
-        namespace,
-        id,
-        data,
-        content,
-    })
+    Ok(Packet { kind, attachment_count, namespace, id, data, content })
 }
 
-fn split_attachment_count<'a>(
-    rest: &'a str,
-    limits: &DecodeLimits,
-) -> Result<(u32, &'a str), DecodeError> {
-    let dash = rest
-        .bytes()
-        .position(|byte| !byte.is_ascii_digit())
-        .ok_or(DecodeError::IllegalAttachments)?;
+fn split_attachment_count<'a>(rest: &'a str, limits: &DecodeLimits) -> Result<(u32, &'a str), DecodeError> {
+    let dash = rest.bytes().position(|byte| !byte.is_ascii_digit()).ok_or(DecodeError::IllegalAttachments)?;
     if rest.as_bytes()[dash] != b'-' {
         return Err(DecodeError::IllegalAttachments);
     }
-    let count = rest[..dash].bytes().fold(0u32, |count, digit| {
-        count
-            .saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
-    });
+    let count = rest[..dash]
+        .bytes()
+        .fold(0u32, |count, digit| count.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
     match count {
         0 => Err(DecodeError::IllegalAttachments),
         count if count > limits.attachments_max => Err(DecodeError::TooManyAttachments),
@@ -170,11 +148,7 @@ fn split_id(rest: &str) -> Result<(Option<u64>, &str), DecodeError> {
         }
         digit_count += 1;
     }
-    Ok(if digit_count == 0 {
-        (None, rest)
-    } else {
-        (Some(id), &rest[digit_count..])
-    })
+    Ok(if digit_count == 0 { (None, rest) } else { (Some(id), &rest[digit_count..]) })
 }
 
 fn decode_content(kind: PacketKind, data: &str) -> Result<Content, DecodeError> {
@@ -220,13 +194,7 @@ mod tests {
     fn fields(text: &str) -> Fields<'_> {
         let packet = decode_default(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
         let kind = char::from(packet.kind.digit());
-        (
-            kind,
-            packet.attachment_count,
-            packet.namespace,
-            packet.id,
-            packet.data,
-        )
+        (kind, packet.attachment_count, packet.namespace, packet.id, packet.data)
     }
 
     /// The examples of the protocol document.
@@ -235,41 +203,17 @@ mod tests {
         let placeholder = r#"["baz",{"_placeholder":true,"num":0}]"#;
         let cases: [(&str, Fields<'_>); 12] = [
             ("0", ('0', 0, "/", None, None)),
-            (
-                r#"0{"token":"123"}"#,
-                ('0', 0, "/", None, Some(r#"{"token":"123"}"#)),
-            ),
-            (
-                r#"0/admin,{"sid":"oSO"}"#,
-                ('0', 0, "/admin", None, Some(r#"{"sid":"oSO"}"#)),
-            ),
-            (
-                r#"4{"message":"Not authorized"}"#,
-                ('4', 0, "/", None, Some(r#"{"message":"Not authorized"}"#)),
-            ),
+            (r#"0{"token":"123"}"#, ('0', 0, "/", None, Some(r#"{"token":"123"}"#))),
+            (r#"0/admin,{"sid":"oSO"}"#, ('0', 0, "/admin", None, Some(r#"{"sid":"oSO"}"#))),
+            (r#"4{"message":"Not authorized"}"#, ('4', 0, "/", None, Some(r#"{"message":"Not authorized"}"#))),
             ("1/admin,", ('1', 0, "/admin", None, None)),
             (r#"2["foo"]"#, ('2', 0, "/", None, Some(r#"["foo"]"#))),
-            (
-                r#"2/admin,["bar"]"#,
-                ('2', 0, "/admin", None, Some(r#"["bar"]"#)),
-            ),
+            (r#"2/admin,["bar"]"#, ('2', 0, "/admin", None, Some(r#"["bar"]"#))),
             (r#"212["foo"]"#, ('2', 0, "/", Some(12), Some(r#"["foo"]"#))),
-            (
-                r#"3/admin,13["bar"]"#,
-                ('3', 0, "/admin", Some(13), Some(r#"["bar"]"#)),
-            ),
-            (
-                &format!("51-{placeholder}"),
-                ('5', 1, "/", None, Some(placeholder)),
-            ),
-            (
-                &format!("51-/admin,456{placeholder}"),
-                ('5', 1, "/admin", Some(456), Some(placeholder)),
-            ),
-            (
-                &format!("61-15{placeholder}"),
-                ('6', 1, "/", Some(15), Some(placeholder)),
-            ),
+            (r#"3/admin,13["bar"]"#, ('3', 0, "/admin", Some(13), Some(r#"["bar"]"#))),
+            (&format!("51-{placeholder}"), ('5', 1, "/", None, Some(placeholder))),
+            (&format!("51-/admin,456{placeholder}"), ('5', 1, "/admin", Some(456), Some(placeholder))),
+            (&format!("61-15{placeholder}"), ('6', 1, "/", Some(15), Some(placeholder))),
         ];
         for (text, expected) in cases {
             assert_eq!(fields(text), expected);
@@ -288,31 +232,15 @@ mod tests {
         assert_eq!(fields("3[]"), ('3', 0, "/", None, Some("[]")));
         assert_eq!(fields("1"), ('1', 0, "/", None, None));
         assert_eq!(fields("10007"), ('1', 0, "/", Some(7), None));
-        assert_eq!(
-            fields("2 [\"a\"] \n"),
-            ('2', 0, "/", None, Some(" [\"a\"] \n"))
-        );
+        assert_eq!(fields("2 [\"a\"] \n"), ('2', 0, "/", None, Some(" [\"a\"] \n")));
         assert_eq!(fields("0/a?x=1,"), ('0', 0, "/a?x=1", None, None));
         assert_eq!(fields("0/\u{e9},{}"), ('0', 0, "/\u{e9}", None, Some("{}")));
     }
 
     #[test]
     fn unknown_types_are_refused() {
-        for text in [
-            "7",
-            "9[]",
-            "a",
-            " 2[\"a\"]",
-            "-1",
-            "\u{e9}",
-            "[\"a\"]",
-            "\0",
-        ] {
-            assert_eq!(
-                decode_default(text),
-                Err(DecodeError::UnknownPacketType),
-                "{text:?}"
-            );
+        for text in ["7", "9[]", "a", " 2[\"a\"]", "-1", "\u{e9}", "[\"a\"]", "\0"] {
+            assert_eq!(decode_default(text), Err(DecodeError::UnknownPacketType), "{text:?}");
         }
     }
 
@@ -335,32 +263,15 @@ mod tests {
             "51[\"a\"]",
             "5\u{661}-[\"a\"]",
         ] {
-            assert_eq!(
-                decode_default(text),
-                Err(DecodeError::IllegalAttachments),
-                "{text:?}"
-            );
+            assert_eq!(decode_default(text), Err(DecodeError::IllegalAttachments), "{text:?}");
         }
-        for text in [
-            "511-[\"a\"]",
-            "54294967301-[\"a\"]",
-            "6999999999999999999999-[]",
-        ] {
-            assert_eq!(
-                decode_default(text),
-                Err(DecodeError::TooManyAttachments),
-                "{text:?}"
-            );
+        for text in ["511-[\"a\"]", "54294967301-[\"a\"]", "6999999999999999999999-[]"] {
+            assert_eq!(decode_default(text), Err(DecodeError::TooManyAttachments), "{text:?}");
         }
         assert_eq!(fields("510-[\"a\"]").1, 10);
         assert_eq!(fields("501-[\"a\"]").1, 1);
-        let wide = DecodeLimits {
-            attachments_max: u32::MAX,
-        };
-        assert_eq!(
-            decode("54294967295-", &wide).unwrap().attachment_count,
-            u32::MAX
-        );
+        let wide = DecodeLimits { attachments_max: u32::MAX };
+        assert_eq!(decode("54294967295-", &wide).unwrap().attachment_count, u32::MAX);
         assert_eq!(decode("511-[\"a\"]", &wide).unwrap().attachment_count, 11);
     }
 
@@ -371,18 +282,8 @@ mod tests {
         for text in ["29007199254740992[\"a\"]", "299999999999999999999[\"a\"]"] {
             assert_eq!(decode_default(text), Err(DecodeError::IdTooLarge));
         }
-        for text in [
-            "2-1[\"a\"]",
-            "21.5[\"a\"]",
-            "21e1[\"a\"]",
-            "2 1[\"a\"]",
-            "2+1[\"a\"]",
-        ] {
-            assert_eq!(
-                decode_default(text),
-                Err(DecodeError::InvalidPayload),
-                "{text:?}"
-            );
+        for text in ["2-1[\"a\"]", "21.5[\"a\"]", "21e1[\"a\"]", "2 1[\"a\"]", "2+1[\"a\"]"] {
+            assert_eq!(decode_default(text), Err(DecodeError::InvalidPayload), "{text:?}");
         }
     }
 
@@ -428,23 +329,9 @@ mod tests {
             "61-null",
         ];
         for text in invalid {
-            assert_eq!(
-                decode_default(text),
-                Err(DecodeError::InvalidPayload),
-                "{text:?}"
-            );
+            assert_eq!(decode_default(text), Err(DecodeError::InvalidPayload), "{text:?}");
         }
-        for text in [
-            "0{}",
-            "2[\"\"]",
-            "2[0]",
-            "2[-1.5,{}]",
-            "3[null]",
-            "4\"\"",
-            "4 \"a\" ",
-            "4{}",
-            "61-[]",
-        ] {
+        for text in ["0{}", "2[\"\"]", "2[0]", "2[-1.5,{}]", "3[null]", "4\"\"", "4 \"a\" ", "4{}", "61-[]"] {
             assert!(decode_default(text).is_ok(), "{text:?}");
         }
     }
@@ -457,46 +344,42 @@ mod tests {
         assert_eq!(decode_default("2").unwrap().content, Content::None);
         let event = decode_default(r#"2/admin,7["say",1,{"a":[2]}]"#).unwrap();
         assert_eq!(event.event_name().as_deref(), Some("say"));
-        assert_eq!(
-            (event.arguments(), event.argument_count()),
-            (r#"1,{"a":[2]}"#, 2)
-        );
+        assert_eq!((event.arguments(), event.argument_count()), (r#"1,{"a":[2]}"#, 2));
         let ack = decode_default(r#"37[1, 2]"#).unwrap();
         assert_eq!(ack.event_name(), None);
         assert_eq!((ack.arguments(), ack.argument_count()), ("1, 2", 2));
         let nameless = decode_default("2").unwrap();
-        assert_eq!(
-            (
-                nameless.event_name(),
-                nameless.arguments(),
-                nameless.argument_count()
-            ),
-            (None, "", 0)
-        );
+        assert_eq!((nameless.event_name(), nameless.arguments(), nameless.argument_count()), (None, "", 0));
     }
 
     #[test]
     fn reserved_events_are_refused_however_they_are_spelled() {
-        for name in [
-            "connect",
-            "connect_error",
-            "disconnect",
-            "disconnecting",
-            "newListener",
-            "removeListener",
-        ] {
+        for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
             for kind in ["2", "51-"] {
                 let text = format!("{kind}[\"{name}\",1]");
                 assert_eq!(decode_default(&text), Err(DecodeError::InvalidPayload));
             }
         }
-        assert_eq!(
-            decode_default(r#"2["\u0063onnect"]"#),
-            Err(DecodeError::InvalidPayload)
-        );
+        assert_eq!(decode_default(r#"2["\u0063onnect"]"#), Err(DecodeError::InvalidPayload));
         assert!(decode_default(r#"2["connected"]"#).is_ok());
         assert!(decode_default(r#"2["error"]"#).is_ok());
         assert!(decode_default(r#"3["connect"]"#).is_ok());
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_their_words() {
+        let errors = [
+            DecodeError::UnknownPacketType,
+            DecodeError::IllegalAttachments,
+            DecodeError::TooManyAttachments,
+            DecodeError::IdTooLarge,
+            DecodeError::InvalidPayload,
+            DecodeError::PayloadTooDeep,
+        ];
+        for (index, error) in errors.into_iter().enumerate() {
+            assert_eq!(error.as_str(), error.to_string());
+            assert!(errors[..index].iter().all(|other| other.as_str() != error.as_str()));
+        }
     }
 
     #[test]
@@ -524,10 +407,7 @@ mod tests {
             (PacketKind::Event, "[\"e\",[1,2],{}]"),
             (PacketKind::Ack, "[]"),
             (PacketKind::ConnectError, "\"no\""),
-            (
-                PacketKind::BinaryEvent,
-                "[\"e\",{\"_placeholder\":true,\"num\":0}]",
-            ),
+            (PacketKind::BinaryEvent, "[\"e\",{\"_placeholder\":true,\"num\":0}]"),
             (PacketKind::BinaryAck, "[{\"_placeholder\":true,\"num\":0}]"),
         ])
     }

@@ -8,13 +8,7 @@ use crate::json_string::write_decimal;
 pub use crate::json_string::write_json_string;
 
 /// Appends everything that stands before the payload. `attachment_count` is written for binary kinds only.
-pub fn encode_header(
-    out: &mut Vec<u8>,
-    kind: PacketKind,
-    attachment_count: u32,
-    namespace: &str,
-    id: Option<u64>,
-) {
+pub fn encode_header(out: &mut Vec<u8>, kind: PacketKind, attachment_count: u32, namespace: &str, id: Option<u64>) {
     out.push(kind.digit());
     if kind.is_binary() {
         write_decimal(out, u64::from(attachment_count));
@@ -67,28 +61,18 @@ mod tests {
 
     #[test]
     fn headers_are_those_of_the_official_encoder() {
-        let header =
-            |kind, count, namespace, id| text(|out| encode_header(out, kind, count, namespace, id));
+        let header = |kind, count, namespace, id| text(|out| encode_header(out, kind, count, namespace, id));
         assert_eq!(header(PacketKind::Event, 0, "/", None), "2");
         assert_eq!(header(PacketKind::Event, 3, "/", Some(0)), "20");
-        assert_eq!(
-            header(PacketKind::Event, 0, "/admin", Some(456)),
-            "2/admin,456"
-        );
+        assert_eq!(header(PacketKind::Event, 0, "/admin", Some(456)), "2/admin,456");
         assert_eq!(header(PacketKind::BinaryEvent, 2, "/", None), "52-");
-        assert_eq!(
-            header(PacketKind::BinaryAck, 1, "/admin", Some(456)),
-            "61-/admin,456"
-        );
+        assert_eq!(header(PacketKind::BinaryAck, 1, "/admin", Some(456)), "61-/admin,456");
     }
 
     #[test]
     fn answers_to_connect() {
         assert_eq!(text(|out| connect_ok(out, "/", "abc")), r#"0{"sid":"abc"}"#);
-        assert_eq!(
-            text(|out| connect_ok(out, "/admin", "abc")),
-            r#"0/admin,{"sid":"abc"}"#
-        );
+        assert_eq!(text(|out| connect_ok(out, "/admin", "abc")), r#"0/admin,{"sid":"abc"}"#);
         let refusal = text(|out| connect_error(out, "/x", "Invalid namespace", None));
         assert_eq!(refusal, r#"4/x,{"message":"Invalid namespace"}"#);
         let refusal = text(|out| connect_error(out, "/", "a \"b\"", Some(r#"{"code":1}"#)));

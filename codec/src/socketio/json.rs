@@ -71,11 +71,7 @@ impl NameBounds {
     /// The name, out of the same text that was skimmed. A copy only if it has escapes; lone surrogates become U+FFFD.
     pub fn text<'a>(&self, data: &'a str) -> Cow<'a, str> {
         let raw = &data[self.range.clone()];
-        if self.has_escapes {
-            Cow::Owned(unescape(raw))
-        } else {
-            Cow::Borrowed(raw)
-        }
+        if self.has_escapes { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
     }
 }
 
@@ -110,17 +106,11 @@ pub fn skim_event(data: &str) -> Result<EventSkim, JsonError> {
     let name = match scanner.peek()? {
         b'"' => {
             let has_escapes = scanner.string()?;
-            NameBounds {
-                range: start + 1..scanner.at - 1,
-                has_escapes,
-            }
+            NameBounds { range: start + 1..scanner.at - 1, has_escapes }
         }
         b'-' | b'0'..=b'9' => {
             scanner.number()?;
-            NameBounds {
-                range: start..scanner.at,
-                has_escapes: false,
-            }
+            NameBounds { range: start..scanner.at, has_escapes: false }
         }
         _ => return Err(JsonError::EventNameMissing),
     };
@@ -133,11 +123,7 @@ pub fn skim_event(data: &str) -> Result<EventSkim, JsonError> {
         _ => (scanner.at..scanner.at, 0),
     };
     scanner.close_array()?;
-    Ok(EventSkim {
-        name,
-        arguments,
-        argument_count,
-    })
+    Ok(EventSkim { name, arguments, argument_count })
 }
 
 /// Validates an array and finds its elements.
@@ -151,10 +137,7 @@ pub fn validate_array(data: &str) -> Result<ArraySkim, JsonError> {
         _ => scanner.elements()?,
     };
     scanner.close_array()?;
-    Ok(ArraySkim {
-        elements,
-        element_count,
-    })
+    Ok(ArraySkim { elements, element_count })
 }
 
 /// Validates an object.
@@ -234,17 +217,11 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self {
-            bytes: text.as_bytes(),
-            at: 0,
-        }
+        Self { bytes: text.as_bytes(), at: 0 }
     }
 
     pub(super) fn peek(&self) -> Result<u8, JsonError> {
-        self.bytes
-            .get(self.at)
-            .copied()
-            .ok_or(JsonError::UnexpectedEnd)
+        self.bytes.get(self.at).copied().ok_or(JsonError::UnexpectedEnd)
     }
 
     pub(super) fn whitespace(&mut self) {
@@ -265,11 +242,7 @@ impl<'a> Scanner<'a> {
     /// Only white space may be left.
     pub(super) fn finish(&mut self) -> Result<(), JsonError> {
         self.whitespace();
-        if self.at == self.bytes.len() {
-            Ok(())
-        } else {
-            Err(JsonError::TrailingBytes)
-        }
+        if self.at == self.bytes.len() { Ok(()) } else { Err(JsonError::TrailingBytes) }
     }
 
     fn open_array(&mut self) -> Result<(), JsonError> {
@@ -279,11 +252,7 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.whitespace();
-        if self.at == self.bytes.len() {
-            Err(JsonError::UnexpectedEnd)
-        } else {
-            Ok(())
-        }
+        if self.at == self.bytes.len() { Err(JsonError::UnexpectedEnd) } else { Ok(()) }
     }
 
     fn close_array(&mut self) -> Result<(), JsonError> {
@@ -489,9 +458,7 @@ fn plain_length(bytes: &[u8]) -> usize {
             return index * 8 + marks.trailing_zeros() as usize / 8;
         }
     }
-    let tail = rest
-        .iter()
-        .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    let tail = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
     bytes.len() - rest.len() + tail.unwrap_or(rest.len())
 }
 

@@ -69,10 +69,7 @@ pub const fn is_valid_code(code: u16) -> bool {
 pub fn decode(payload: &[u8]) -> Result<ClosePayload<'_>, CloseError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() {
-            Ok(ClosePayload {
-                code: None,
-                reason: "",
-            })
+            Ok(ClosePayload { code: None, reason: "" })
         } else {
             Err(CloseError::Truncated)
         };
@@ -82,10 +79,7 @@ pub fn decode(payload: &[u8]) -> Result<ClosePayload<'_>, CloseError> {
         return Err(CloseError::InvalidCode);
     }
     let reason = std::str::from_utf8(reason).map_err(|_| CloseError::InvalidUtf8)?;
-    Ok(ClosePayload {
-        code: Some(code),
-        reason,
-    })
+    Ok(ClosePayload { code: Some(code), reason })
 }
 
 /// Appends a close payload. A reason longer than [`REASON_BYTES_MAX`] is cut at a character.
@@ -102,32 +96,18 @@ mod tests {
     #[test]
     fn codes_are_those_that_may_be_sent() {
         let valid: Vec<u16> = (0..=u16::MAX).filter(|&code| is_valid_code(code)).collect();
-        let mut expected = vec![
-            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
-        ];
+        let mut expected = vec![1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
         expected.extend(3000..=4999);
         assert_eq!(valid, expected);
     }
 
     #[test]
     fn payloads_go_round() {
-        assert_eq!(
-            decode(b""),
-            Ok(ClosePayload {
-                code: None,
-                reason: ""
-            })
-        );
+        assert_eq!(decode(b""), Ok(ClosePayload { code: None, reason: "" }));
         for (code, reason) in [(1000, ""), (1001, "bye"), (4999, "sch\u{f6}n")] {
             let mut out = Vec::new();
             encode(&mut out, code, reason);
-            assert_eq!(
-                decode(&out),
-                Ok(ClosePayload {
-                    code: Some(code),
-                    reason
-                })
-            );
+            assert_eq!(decode(&out), Ok(ClosePayload { code: Some(code), reason }));
         }
     }
 

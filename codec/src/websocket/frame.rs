@@ -106,12 +106,11 @@ impl fmt::Display for FrameError {
 impl core::error::Error for FrameError {}
 
 /// Decodes a frame header; `Ok(None)` if bytes are missing. Two bytes are enough to see most errors.
+#[inline]
 pub fn decode_header(bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
     let &[first, second, ref rest @ ..] = bytes else {
         return match bytes.first() {
-            Some(first) if Opcode::from_bits(first & 0x0f).is_none() => {
-                Err(FrameError::ReservedOpcode)
-            }
+            Some(first) if Opcode::from_bits(first & 0x0f).is_none() => Err(FrameError::ReservedOpcode),
             _ => Ok(None),
         };
     };
@@ -162,7 +161,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
     };
     Ok(Some(FrameHeader {
         fin,
-        rsv1: first & 0x40 != 0,
+        rsv1: first & RSV1 != 0,
         rsv2: first & 0x20 != 0,
         rsv3: first & 0x10 != 0,
         opcode,
@@ -186,11 +185,23 @@ pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64) {
     push_header(out, opcode, payload_len, 0);
 }
 
+/// Appends the header of an unmasked frame that is a whole message compressed by permessage-deflate: with `rsv1`.
+///
+/// `payload_len` is the length of the compressed message. Control frames are never compressed.
+pub fn encode_header_deflated(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64) {
+    let start = out.len();
+    push_header(out, opcode, payload_len, 0);
+    out[start] |= RSV1;
+}
+
 /// Appends the header of a masked frame that is a whole message: what a client sends.
 pub fn encode_header_masked(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, key: [u8; 4]) {
     push_header(out, opcode, payload_len, 0x80);
     out.extend_from_slice(&key);
 }
+
+/// The first reserved bit of a frame's first byte.
+const RSV1: u8 = 0x40;
 
 fn push_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask_bit: u8) {
     out.push(0x80 | opcode as u8);
@@ -213,14 +224,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OPCODES: [Opcode; 6] = [
-        Opcode::Continuation,
-        Opcode::Text,
-        Opcode::Binary,
-        Opcode::Close,
-        Opcode::Ping,
-        Opcode::Pong,
-    ];
+    const OPCODES: [Opcode; 6] =
+        [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
 
     fn decode_whole(bytes: &[u8]) -> FrameHeader {
         decode_header(bytes).unwrap().unwrap()
@@ -242,72 +247,25 @@ mod tests {
         };
         assert_eq!(header, text);
         let masked = decode_whole(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
-        assert_eq!(
-            masked,
-            FrameHeader {
-                mask: Some([0x37, 0xfa, 0x21, 0x3d]),
-                header_len: 6,
-                ..text
-            }
-        );
+        assert_eq!(masked, FrameHeader { mask: Some([0x37, 0xfa, 0x21, 0x3d]), header_len: 6, ..text });
         let first = decode_whole(b"\x01\x03Hel");
-        assert_eq!(
-            first,
-            FrameHeader {
-                fin: false,
-                payload_len: 3,
-                ..text
-            }
-        );
+        assert_eq!(first, FrameHeader { fin: false, payload_len: 3, ..text });
         let last = decode_whole(b"\x80\x02lo");
-        assert_eq!(
-            last,
-            FrameHeader {
-                opcode: Opcode::Continuation,
-                payload_len: 2,
-                ..text
-            }
-        );
+        assert_eq!(last, FrameHeader { opcode: Opcode::Continuation, payload_len: 2, ..text });
         let medium = decode_whole(b"\x82\x7e\x01\x00");
-        assert_eq!(
-            medium,
-            FrameHeader {
-                opcode: Opcode::Binary,
-                payload_len: 256,
-                header_len: 4,
-                ..text
-            }
-        );
+        assert_eq!(medium, FrameHeader { opcode: Opcode::Binary, payload_len: 256, header_len: 4, ..text });
         let long = decode_whole(b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00");
-        assert_eq!(
-            long,
-            FrameHeader {
-                opcode: Opcode::Binary,
-                payload_len: 65_536,
-                header_len: 10,
-                ..text
-            }
-        );
+        assert_eq!(long, FrameHeader { opcode: Opcode::Binary, payload_len: 65_536, header_len: 10, ..text });
     }
 
     #[test]
     fn lengths_use_the_shortest_form() {
-        for (payload_len, expected) in [
-            (0, 2),
-            (125, 2),
-            (126, 4),
-            (127, 4),
-            (65_535, 4),
-            (65_536, 10),
-            (u64::MAX >> 1, 10),
-        ] {
+        for (payload_len, expected) in
+            [(0, 2), (125, 2), (126, 4), (127, 4), (65_535, 4), (65_536, 10), (u64::MAX >> 1, 10)]
+        {
             let mut out = Vec::new();
             encode_header(&mut out, Opcode::Binary, payload_len);
-            assert_eq!(
-                (out.len(), header_len(payload_len)),
-                (expected, expected),
-                "{payload_len}"
-            );
+            assert_eq!((out.len(), header_len(payload_len)), (expected, expected), "{payload_len}");
             assert_eq!(decode_whole(&out).payload_len, payload_len);
         }
     }
@@ -316,10 +274,7 @@ mod tests {
     fn longer_forms_are_refused() {
         for len in 0u16..126 {
             let [high, low] = len.to_be_bytes();
-            assert_eq!(
-                decode_header(&[0x82, 126, high, low]),
-                Err(FrameError::LengthNotMinimal)
-            );
+            assert_eq!(decode_header(&[0x82, 126, high, low]), Err(FrameError::LengthNotMinimal));
         }
         for len in [0u64, 1, 125, 126, 65_535] {
             let bytes = [&[0x82, 127], len.to_be_bytes().as_slice()].concat();
@@ -335,11 +290,7 @@ mod tests {
     fn reserved_opcodes_are_refused_at_the_first_byte() {
         for bits in 0u8..=15 {
             let known = OPCODES.iter().any(|&opcode| opcode as u8 == bits);
-            let expected = if known {
-                Ok(None)
-            } else {
-                Err(FrameError::ReservedOpcode)
-            };
+            let expected = if known { Ok(None) } else { Err(FrameError::ReservedOpcode) };
             assert_eq!(decode_header(&[0x80 | bits]), expected);
         }
     }
@@ -349,38 +300,33 @@ mod tests {
         for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong] {
             let first = 0x80 | opcode as u8;
             assert_eq!(decode_whole(&[first, 125]).payload_len, 125);
-            assert_eq!(
-                decode_header(&[first, 126]),
-                Err(FrameError::ControlTooLong)
-            );
-            assert_eq!(
-                decode_header(&[first, 0xff]),
-                Err(FrameError::ControlTooLong)
-            );
-            assert_eq!(
-                decode_header(&[opcode as u8, 0]),
-                Err(FrameError::ControlFragmented)
-            );
+            assert_eq!(decode_header(&[first, 126]), Err(FrameError::ControlTooLong));
+            assert_eq!(decode_header(&[first, 0xff]), Err(FrameError::ControlTooLong));
+            assert_eq!(decode_header(&[opcode as u8, 0]), Err(FrameError::ControlFragmented));
+        }
+    }
+
+    #[test]
+    fn compressed_frames_are_marked() {
+        for payload_len in [0, 125, 126, 65_536] {
+            let mut plain = b"x".to_vec();
+            let mut deflated = b"x".to_vec();
+            encode_header(&mut plain, Opcode::Text, payload_len);
+            encode_header_deflated(&mut deflated, Opcode::Text, payload_len);
+            let expected = FrameHeader { rsv1: true, ..decode_whole(&plain[1..]) };
+            assert_eq!(decode_whole(&deflated[1..]), expected);
+            assert_eq!(deflated[2..], plain[2..]);
         }
     }
 
     #[test]
     fn reserved_bits_are_reported() {
         let header = decode_whole(&[0xc1, 0]);
-        assert_eq!(
-            (header.rsv1, header.rsv2, header.rsv3),
-            (true, false, false)
-        );
+        assert_eq!((header.rsv1, header.rsv2, header.rsv3), (true, false, false));
         let header = decode_whole(&[0xa1, 0]);
-        assert_eq!(
-            (header.rsv1, header.rsv2, header.rsv3),
-            (false, true, false)
-        );
+        assert_eq!((header.rsv1, header.rsv2, header.rsv3), (false, true, false));
         let header = decode_whole(&[0x91, 0]);
-        assert_eq!(
-            (header.rsv1, header.rsv2, header.rsv3),
-            (false, false, true)
-        );
+        assert_eq!((header.rsv1, header.rsv2, header.rsv3), (false, false, true));
     }
 
     proptest! {

@@ -22,9 +22,7 @@ impl HandshakeKey {
     pub fn new(key: &[u8]) -> Option<Self> {
         let key: [u8; KEY_BYTES] = key.try_into().ok()?;
         let (text, padding) = key.split_at(KEY_BYTES - 2);
-        let is_base64 = text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+        let is_base64 = text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
         (is_base64 && padding == b"==").then_some(Self(key))
     }
 
@@ -77,36 +75,21 @@ pub fn validate(request: &Request<'_>) -> Result<HandshakeKey, HandshakeError> {
     if request.headers.get("sec-websocket-version") != Some(b"13") {
         return Err(HandshakeError::UnsupportedVersion);
     }
-    request
-        .headers
-        .get("sec-websocket-key")
-        .and_then(HandshakeKey::new)
-        .ok_or(HandshakeError::InvalidKey)
+    request.headers.get("sec-websocket-key").and_then(HandshakeKey::new).ok_or(HandshakeError::InvalidKey)
 }
 
 /// The value of `Sec-WebSocket-Accept` for a value of `Sec-WebSocket-Key`.
 pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
-    let digest = Sha1::new()
-        .chain_update(key)
-        .chain_update(PROTOCOL_ID)
-        .finalize();
+    let digest = Sha1::new().chain_update(key).chain_update(PROTOCOL_ID).finalize();
     let mut accept = [0; ACCEPT_BYTES];
     // Cannot fail: 20 bytes are 28 characters.
     let written = STANDARD.encode_slice(digest, &mut accept);
-    assert_eq!(
-        written,
-        Ok(ACCEPT_BYTES),
-        "20 bytes are 28 characters of base64"
-    );
+    assert_eq!(written, Ok(ACCEPT_BYTES), "20 bytes are 28 characters of base64");
     accept
 }
 
 /// Appends the answer that opens the WebSocket, with `headers` of the caller at its end.
-pub fn write_switching_protocols(
-    out: &mut Vec<u8>,
-    accept: &[u8; ACCEPT_BYTES],
-    headers: &[(&str, &str)],
-) {
+pub fn write_switching_protocols(out: &mut Vec<u8>, accept: &[u8; ACCEPT_BYTES], headers: &[(&str, &str)]) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
@@ -123,9 +106,7 @@ mod tests {
     use crate::http::{RequestLimits, request};
 
     fn validate_text(head: &str) -> Result<HandshakeKey, HandshakeError> {
-        let (request, _) = request::decode(head.as_bytes(), &RequestLimits::default())
-            .unwrap()
-            .unwrap();
+        let (request, _) = request::decode(head.as_bytes(), &RequestLimits::default()).unwrap().unwrap();
         validate(&request)
     }
 
@@ -135,14 +116,8 @@ mod tests {
 
     #[test]
     fn key_of_the_specification() {
-        assert_eq!(
-            &accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-        assert_eq!(
-            &validate_text(HEAD).unwrap().accept(),
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(&validate_text(HEAD).unwrap().accept(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
@@ -152,24 +127,12 @@ mod tests {
             ("HTTP/1.1", "HTTP/1.0", HandshakeError::HttpVersion),
             ("WebSocket\r\n", "h2c\r\n", HandshakeError::NotUpgrade),
             (", Upgrade\r\n", "\r\n", HandshakeError::NotUpgrade),
-            (
-                "Version: 13",
-                "Version: 12",
-                HandshakeError::UnsupportedVersion,
-            ),
-            (
-                "Sec-WebSocket-Version: 13\r\n",
-                "",
-                HandshakeError::UnsupportedVersion,
-            ),
+            ("Version: 13", "Version: 12", HandshakeError::UnsupportedVersion),
+            ("Sec-WebSocket-Version: 13\r\n", "", HandshakeError::UnsupportedVersion),
             ("Sec-WebSocket-Key:", "X:", HandshakeError::InvalidKey),
             ("Q==\r\n", "Q\r\n", HandshakeError::InvalidKey),
             ("dGhl", "dGh!", HandshakeError::InvalidKey),
-            (
-                "dGhlIHNhbXBsZSBub25jZQ==",
-                "dGhlIHNhbXBsZSBub25jZQAA",
-                HandshakeError::InvalidKey,
-            ),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQAA", HandshakeError::InvalidKey),
         ];
         for (from, to, error) in cases {
             let head = HEAD.replacen(from, to, 1);
@@ -181,11 +144,7 @@ mod tests {
     #[test]
     fn answer_is_that_of_the_official_server() {
         let mut out = Vec::new();
-        write_switching_protocols(
-            &mut out,
-            &accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            &[("Vary", "Origin")],
-        );
+        write_switching_protocols(&mut out, &accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), &[("Vary", "Origin")]);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

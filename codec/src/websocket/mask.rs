@@ -32,11 +32,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn plain(bytes: &[u8], key: [u8; 4], offset: usize) -> Vec<u8> {
-        bytes
-            .iter()
-            .enumerate()
-            .map(|(index, byte)| byte ^ key[(index + offset) % 4])
-            .collect()
+        bytes.iter().enumerate().map(|(index, byte)| byte ^ key[(index + offset) % 4]).collect()
     }
 
     #[test]

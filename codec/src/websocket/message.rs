@@ -9,8 +9,8 @@
 //! An idle receiver owns no memory: a message that lies whole in one buffer is handed out as a range of it. What has
 //! to wait is copied into an allocation that grows with what has arrived, never with what was declared; the declared
 //! length, and the sum over all fragments, is checked against the limit before anything is allocated.
-//! Text is checked as it arrives, so that a long message fails at its first bad byte.
-//! Source: RFC 6455 sections 5.1, 5.4, 5.5, 8.1.
+//! Text is checked as it arrives, so that a long message fails at its first bad byte; compressed text is not, because it
+//! is no text yet. Source: RFC 6455 sections 5.1, 5.4, 5.5, 8.1; RFC 7692 section 6.2.
 
 use super::close::{self, CloseError};
 use super::frame::{self, FrameError, FrameHeader, HEADER_BYTES_MAX, Opcode};
@@ -37,18 +37,14 @@ pub struct MessageLimits {
     pub message_bytes_max: u64,
     /// Which side is receiving. Default [`Role::Server`].
     pub role: Role,
-    /// Whether the first frame of a message may have `rsv1`, which permessage-deflate uses. Default `false`. The bit is
-    /// not reported and nothing is inflated here, so leave it off until there is such an extension.
+    /// Whether the first frame of a message may have `rsv1`, which marks a compressed message where permessage-deflate
+    /// was agreed on. Default `false`. [`Receiver::next`] never allows it.
     pub allow_rsv1: bool,
 }
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        Self {
-            message_bytes_max: 1_000_000,
-            role: Role::Server,
-            allow_rsv1: false,
-        }
+        Self { message_bytes_max: 1_000_000, role: Role::Server, allow_rsv1: false }
     }
 }
 
@@ -102,6 +98,60 @@ pub enum Received {
         /// Why, in words: valid UTF-8, at most 123 bytes.
         reason: Payload,
     },
+}
+
+/// A message that permessage-deflate compressed, as it came: for [`Inflater::receive`](super::Inflater::receive).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deflated {
+    /// Whether it is text when inflated. Whether that is UTF-8 can be seen only then.
+    pub is_text: bool,
+    /// The compressed bytes, at most [`MessageLimits::message_bytes_max`].
+    pub payload: Payload,
+}
+
+/// What a connection with permessage-deflate receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A message that is not compressed, or a control frame.
+    Plain(Received),
+    /// A compressed message.
+    Deflated(Deflated),
+}
+
+/// What one of the receiver's two functions returns. A type parameter rather than a conversion afterwards: the plain
+/// path costs nothing for the other.
+trait Seen: Sized {
+    /// Whether compressed messages may be reported, if the limits allow them.
+    const MAY_BE_DEFLATED: bool;
+
+    fn plain(received: Received) -> Self;
+
+    fn deflated(deflated: Deflated) -> Result<Self, MessageError>;
+}
+
+impl Seen for Received {
+    const MAY_BE_DEFLATED: bool = false;
+
+    fn plain(received: Received) -> Self {
+        received
+    }
+
+    /// Cannot happen: a frame with `rsv1` was refused.
+    fn deflated(_: Deflated) -> Result<Self, MessageError> {
+        Err(MessageError::ReservedBit)
+    }
+}
+
+impl Seen for Incoming {
+    const MAY_BE_DEFLATED: bool = true;
+
+    fn plain(received: Received) -> Self {
+        Self::Plain(received)
+    }
+
+    fn deflated(deflated: Deflated) -> Result<Self, MessageError> {
+        Ok(Self::Deflated(deflated))
+    }
 }
 
 /// Why a connection has to be failed. The receiver is not to be used after it.
@@ -175,7 +225,7 @@ pub struct Receiver {
     unfinished: Option<Box<Unfinished>>,
 }
 
-const _: () = assert!(size_of::<Receiver>() <= 16);
+const _: () = assert!(size_of::<Receiver>() == size_of::<usize>());
 
 /// What waits for more bytes. At least one part of it is present.
 #[derive(Clone, Debug, Default)]
@@ -206,6 +256,8 @@ struct OpenFrame {
 #[derive(Clone, Debug)]
 struct OpenMessage {
     is_text: bool,
+    /// Its first frame had `rsv1`.
+    is_deflated: bool,
     bytes: Vec<u8>,
     /// For text: everything before this index is whole, valid characters.
     valid_len: usize,
@@ -225,10 +277,7 @@ impl Receiver {
     /// The bytes of an unfinished message held at present, allocated but unused ones included.
     pub fn held_bytes(&self) -> usize {
         self.unfinished.as_deref().map_or(0, |unfinished| {
-            let message = unfinished
-                .message
-                .as_ref()
-                .map_or(0, |message| message.bytes.capacity());
+            let message = unfinished.message.as_ref().map_or(0, |message| message.bytes.capacity());
             size_of::<Unfinished>() + unfinished.control.capacity() + message
         })
     }
@@ -237,49 +286,64 @@ impl Receiver {
     ///
     /// Call it until it returns `Ok(None)`: then the cursor stands at the buffer's end, what is unfinished has been
     /// copied, and the buffer is free. Bytes before the cursor may have been changed (unmasked).
+    ///
+    /// For connections without extensions: a frame with `rsv1` is an error, whatever the limits say.
     pub fn next(
         &mut self,
         buffer: &mut [u8],
         cursor: &mut usize,
         limits: &MessageLimits,
     ) -> Result<Option<Received>, MessageError> {
+        self.next_as(buffer, cursor, limits)
+    }
+
+    /// As [`Receiver::next`], where permessage-deflate may have been agreed on: if the limits allow `rsv1`, a message
+    /// whose first frame has it comes as [`Incoming::Deflated`].
+    pub fn next_with_deflate(
+        &mut self,
+        buffer: &mut [u8],
+        cursor: &mut usize,
+        limits: &MessageLimits,
+    ) -> Result<Option<Incoming>, MessageError> {
+        self.next_as(buffer, cursor, limits)
+    }
+
+    fn next_as<S: Seen>(
+        &mut self,
+        buffer: &mut [u8],
+        cursor: &mut usize,
+        limits: &MessageLimits,
+    ) -> Result<Option<S>, MessageError> {
         loop {
-            if self
-                .unfinished
-                .as_ref()
-                .is_some_and(|unfinished| unfinished.frame.is_some())
-            {
-                let Some(received) = self.continue_frame(buffer, cursor)? else {
+            if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.frame.is_some()) {
+                let Some(seen) = self.continue_frame(buffer, cursor)? else {
                     if *cursor < buffer.len() {
                         continue;
                     }
                     return Ok(None);
                 };
-                return Ok(Some(received));
+                return Ok(Some(seen));
             }
             let Some(header) = self.take_header(buffer, cursor)? else {
                 return Ok(None);
             };
-            self.check(&header, limits)?;
+            self.check(&header, limits, S::MAY_BE_DEFLATED && limits.allow_rsv1)?;
             if let Some(range) = self.whole_payload(&header, buffer.len(), *cursor) {
                 *cursor = range.end;
-                return receive_in_place(&header, buffer, range).map(Some);
+                if S::MAY_BE_DEFLATED && header.rsv1 {
+                    return S::deflated(deflated_in_place(&header, buffer, range)).map(Some);
+                }
+                return receive_in_place(&header, buffer, range).map(|received| Some(S::plain(received)));
             }
             self.open_frame(header);
         }
     }
 
     /// Decodes a header and moves the cursor behind it; without enough bytes, keeps what there is.
-    fn take_header(
-        &mut self,
-        buffer: &[u8],
-        cursor: &mut usize,
-    ) -> Result<Option<FrameHeader>, MessageError> {
+    #[inline]
+    fn take_header(&mut self, buffer: &[u8], cursor: &mut usize) -> Result<Option<FrameHeader>, MessageError> {
         let arrived = &buffer[*cursor..];
-        let kept_len = self
-            .unfinished
-            .as_ref()
-            .map_or(0, |unfinished| unfinished.head_len);
+        let kept_len = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.head_len);
         if kept_len == 0 {
             if arrived.is_empty() {
                 return Ok(None);
@@ -309,9 +373,10 @@ impl Receiver {
         }
     }
 
-    fn check(&self, header: &FrameHeader, limits: &MessageLimits) -> Result<(), MessageError> {
+    #[inline]
+    fn check(&self, header: &FrameHeader, limits: &MessageLimits, allow_rsv1: bool) -> Result<(), MessageError> {
         let begins_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        if header.rsv2 || header.rsv3 || (header.rsv1 && !(limits.allow_rsv1 && begins_message)) {
+        if header.rsv2 || header.rsv3 || (header.rsv1 && !(allow_rsv1 && begins_message)) {
             return Err(MessageError::ReservedBit);
         }
         match (limits.role, header.mask) {
@@ -322,10 +387,7 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let message = self
-            .unfinished
-            .as_ref()
-            .and_then(|unfinished| unfinished.message.as_ref());
+        let message = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
         match message {
             Some(_) if begins_message => return Err(MessageError::ContinuationMissing),
             None if !begins_message => return Err(MessageError::ContinuationUnexpected),
@@ -339,12 +401,8 @@ impl Receiver {
     }
 
     /// The payload's range if nothing of it has to be copied: it is all here, and not a fragment.
-    fn whole_payload(
-        &self,
-        header: &FrameHeader,
-        buffer_len: usize,
-        cursor: usize,
-    ) -> Option<Range<usize>> {
+    #[inline]
+    fn whole_payload(&self, header: &FrameHeader, buffer_len: usize, cursor: usize) -> Option<Range<usize>> {
         if !header.fin || header.opcode == Opcode::Continuation {
             return None;
         }
@@ -354,40 +412,25 @@ impl Receiver {
 
     fn open_frame(&mut self, header: FrameHeader) {
         let unfinished = self.unfinished.get_or_insert_default();
-        unfinished.frame = Some(OpenFrame {
-            header,
-            arrived_len: 0,
-        });
+        unfinished.frame = Some(OpenFrame { header, arrived_len: 0 });
         if let Opcode::Text | Opcode::Binary = header.opcode {
             let is_text = header.opcode == Opcode::Text;
-            unfinished.message = Some(OpenMessage {
-                is_text,
-                bytes: Vec::new(),
-                valid_len: 0,
-            });
+            unfinished.message =
+                Some(OpenMessage { is_text, is_deflated: header.rsv1, bytes: Vec::new(), valid_len: 0 });
         }
     }
 
     /// Copies what has arrived of the open frame's payload; `Some` if that completed something.
-    fn continue_frame(
-        &mut self,
-        buffer: &mut [u8],
-        cursor: &mut usize,
-    ) -> Result<Option<Received>, MessageError> {
+    fn continue_frame<S: Seen>(&mut self, buffer: &mut [u8], cursor: &mut usize) -> Result<Option<S>, MessageError> {
         let Some(unfinished) = &mut self.unfinished else {
             return Ok(None);
         };
-        let Some(OpenFrame {
-            header,
-            arrived_len,
-        }) = unfinished.frame
-        else {
+        let Some(OpenFrame { header, arrived_len }) = unfinished.frame else {
             return Ok(None);
         };
         let missing_len = header.payload_len - arrived_len;
         let available_len = buffer.len() - *cursor;
-        let taken = usize::try_from(missing_len)
-            .map_or(available_len, |missing| missing.min(available_len));
+        let taken = usize::try_from(missing_len).map_or(available_len, |missing| missing.min(available_len));
         let piece = &mut buffer[*cursor..*cursor + taken];
         if let Some(key) = header.mask {
             mask::apply(piece, key, (arrived_len % 4) as usize);
@@ -399,38 +442,24 @@ impl Receiver {
             message.append(piece, missing_len, header.fin)?;
         }
         if (taken as u64) < missing_len {
-            unfinished.frame = Some(OpenFrame {
-                header,
-                arrived_len: arrived_len + taken as u64,
-            });
+            unfinished.frame = Some(OpenFrame { header, arrived_len: arrived_len + taken as u64 });
             return Ok(None);
         }
         unfinished.frame = None;
-        let received = if header.opcode.is_control() {
-            Some(control(
-                header.opcode,
-                Payload::Owned(std::mem::take(&mut unfinished.control)),
-                &[],
-            )?)
+        let seen = if header.opcode.is_control() {
+            let payload = Payload::Owned(std::mem::take(&mut unfinished.control));
+            Some(S::plain(control(header.opcode, payload, &[])?))
         } else if header.fin {
-            unfinished
-                .message
-                .take()
-                .map(OpenMessage::finish)
-                .transpose()?
+            unfinished.message.take().map(OpenMessage::finish).transpose()?
         } else {
             None
         };
         self.release_if_idle();
-        Ok(received)
+        Ok(seen)
     }
 
     fn release_if_idle(&mut self) {
-        if self
-            .unfinished
-            .as_ref()
-            .is_some_and(|unfinished| unfinished.is_idle())
-        {
+        if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.is_idle()) {
             self.unfinished = None;
         }
     }
@@ -441,7 +470,7 @@ impl OpenMessage {
     fn append(&mut self, piece: &[u8], missing_len: u64, fin: bool) -> Result<(), MessageError> {
         self.reserve(piece.len(), missing_len, fin);
         self.bytes.extend_from_slice(piece);
-        if self.is_text {
+        if self.is_text && !self.is_deflated {
             match std::str::from_utf8(&self.bytes[self.valid_len..]) {
                 Ok(_) => self.valid_len = self.bytes.len(),
                 // Cut inside a character: the rest of it may still come.
@@ -465,30 +494,30 @@ impl OpenMessage {
             first.max(needed)
         } else {
             let doubled = needed.max(len * 2);
-            let end = usize::try_from(missing_len)
-                .map_or(usize::MAX, |missing| len.saturating_add(missing));
+            let end = usize::try_from(missing_len).map_or(usize::MAX, |missing| len.saturating_add(missing));
             if fin { doubled.min(end) } else { doubled }
         };
         self.bytes.reserve_exact(capacity - len);
     }
 
-    fn finish(self) -> Result<Received, MessageError> {
-        if !self.is_text {
-            return Ok(Received::Binary(Payload::Owned(self.bytes)));
+    fn finish<S: Seen>(self) -> Result<S, MessageError> {
+        let payload = Payload::Owned(self.bytes);
+        if self.is_deflated {
+            return S::deflated(Deflated { is_text: self.is_text, payload });
         }
-        if self.valid_len < self.bytes.len() {
+        if !self.is_text {
+            return Ok(S::plain(Received::Binary(payload)));
+        }
+        if self.valid_len < payload.len() {
             return Err(MessageError::InvalidUtf8);
         }
-        Ok(Received::Text(Payload::Owned(self.bytes)))
+        Ok(S::plain(Received::Text(payload)))
     }
 }
 
 /// A frame that is a whole message, or a control frame, and lies whole in the buffer.
-fn receive_in_place(
-    header: &FrameHeader,
-    buffer: &mut [u8],
-    range: Range<usize>,
-) -> Result<Received, MessageError> {
+#[inline]
+fn receive_in_place(header: &FrameHeader, buffer: &mut [u8], range: Range<usize>) -> Result<Received, MessageError> {
     let bytes = &mut buffer[range.clone()];
     if let Some(key) = header.mask {
         mask::apply(bytes, key, 0);
@@ -496,11 +525,17 @@ fn receive_in_place(
     match header.opcode {
         Opcode::Text if std::str::from_utf8(bytes).is_err() => Err(MessageError::InvalidUtf8),
         Opcode::Text => Ok(Received::Text(Payload::InPlace(range))),
-        Opcode::Close | Opcode::Ping | Opcode::Pong => {
-            control(header.opcode, Payload::InPlace(range), buffer)
-        }
+        Opcode::Close | Opcode::Ping | Opcode::Pong => control(header.opcode, Payload::InPlace(range), buffer),
         Opcode::Binary | Opcode::Continuation => Ok(Received::Binary(Payload::InPlace(range))),
     }
+}
+
+/// A compressed frame that is a whole message and lies whole in the buffer.
+fn deflated_in_place(header: &FrameHeader, buffer: &mut [u8], range: Range<usize>) -> Deflated {
+    if let Some(key) = header.mask {
+        mask::apply(&mut buffer[range.clone()], key, 0);
+    }
+    Deflated { is_text: header.opcode == Opcode::Text, payload: Payload::InPlace(range) }
 }
 
 fn control(opcode: Opcode, payload: Payload, buffer: &[u8]) -> Result<Received, MessageError> {

@@ -35,10 +35,7 @@ fn a_head_is_taken_apart() {
     assert_eq!(request.path(), "/socket.io/");
     assert_eq!(request.query(), "EIO=4&transport=polling&x=?");
     assert_eq!(request.version_minor, 1);
-    assert_eq!(
-        request.headers.get("origin"),
-        Some(b"http://a.com".as_slice())
-    );
+    assert_eq!(request.headers.get("origin"), Some(b"http://a.com".as_slice()));
     assert_eq!(request.headers.iter().count(), 3);
     assert_eq!((request.body, request.keep_alive), (BodyLength::None, true));
     assert!(!request.is_websocket_upgrade());
@@ -83,10 +80,7 @@ fn methods_are_told_apart() {
         ("get", Method::Other),
         ("PROPFIND", Method::Other),
     ] {
-        assert_eq!(
-            decode_one(&format!("{token} / HTTP/1.1\r\n\r\n")).method,
-            method
-        );
+        assert_eq!(decode_one(&format!("{token} / HTTP/1.1\r\n\r\n")).method, method);
     }
 }
 
@@ -109,21 +103,14 @@ fn keep_alive_follows_version_and_connection() {
 #[test]
 fn an_upgrade_needs_both_fields() {
     for (fields, is_upgrade) in [
-        (
-            "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n",
-            true,
-        ),
+        ("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n", true),
         ("Upgrade: h2c, WebSocket\r\nConnection: upgrade\r\n", true),
         ("Upgrade: websocket\r\n", false),
         ("Connection: upgrade\r\n", false),
         ("Upgrade: websockets\r\nConnection: upgrade\r\n", false),
     ] {
         let head = with_fields(fields);
-        assert_eq!(
-            decode_one(&head).is_websocket_upgrade(),
-            is_upgrade,
-            "{fields}"
-        );
+        assert_eq!(decode_one(&head).is_websocket_upgrade(), is_upgrade, "{fields}");
     }
 }
 
@@ -131,70 +118,23 @@ fn an_upgrade_needs_both_fields() {
 fn body_length_is_unambiguous_or_refused() {
     assert_eq!(body_of(""), Ok(BodyLength::None));
     assert_eq!(body_of("Content-Length: 0\r\n"), Ok(BodyLength::Fixed(0)));
-    assert_eq!(
-        body_of("content-length: 018446744073709551615\r\n"),
-        Ok(BodyLength::Fixed(u64::MAX))
-    );
-    assert_eq!(
-        body_of("Content-Length: 7\r\nContent-Length: 7\r\n"),
-        Ok(BodyLength::Fixed(7))
-    );
-    assert_eq!(
-        body_of("Transfer-Encoding: Chunked\r\n"),
-        Ok(BodyLength::Chunked)
-    );
-    for bad in [
-        "",
-        "-1",
-        "+1",
-        "0x5",
-        "5, 5",
-        "5 5",
-        "1.0",
-        "18446744073709551616",
-        "99999999999999999999",
-        "\u{665}",
-    ] {
+    assert_eq!(body_of("content-length: 018446744073709551615\r\n"), Ok(BodyLength::Fixed(u64::MAX)));
+    assert_eq!(body_of("Content-Length: 7\r\nContent-Length: 7\r\n"), Ok(BodyLength::Fixed(7)));
+    assert_eq!(body_of("Transfer-Encoding: Chunked\r\n"), Ok(BodyLength::Chunked));
+    for bad in ["", "-1", "+1", "0x5", "5, 5", "5 5", "1.0", "18446744073709551616", "99999999999999999999", "\u{665}"]
+    {
         let fields = format!("Content-Length: {bad}\r\n");
-        assert_eq!(
-            body_of(&fields),
-            Err(RequestError::InvalidContentLength),
-            "{bad:?}"
-        );
+        assert_eq!(body_of(&fields), Err(RequestError::InvalidContentLength), "{bad:?}");
     }
     let cases = [
-        (
-            "Content-Length: 7\r\nContent-Length: 8\r\n",
-            RequestError::ConflictingContentLength,
-        ),
-        (
-            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
-            RequestError::AmbiguousBodyLength,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
-            RequestError::AmbiguousBodyLength,
-        ),
-        (
-            "Transfer-Encoding: gzip\r\n",
-            RequestError::UnsupportedTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: gzip, chunked\r\n",
-            RequestError::UnsupportedTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: xchunked\r\n",
-            RequestError::UnsupportedTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding:\r\n",
-            RequestError::UnsupportedTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            RequestError::UnsupportedTransferEncoding,
-        ),
+        ("Content-Length: 7\r\nContent-Length: 8\r\n", RequestError::ConflictingContentLength),
+        ("Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", RequestError::AmbiguousBodyLength),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", RequestError::AmbiguousBodyLength),
+        ("Transfer-Encoding: gzip\r\n", RequestError::UnsupportedTransferEncoding),
+        ("Transfer-Encoding: gzip, chunked\r\n", RequestError::UnsupportedTransferEncoding),
+        ("Transfer-Encoding: xchunked\r\n", RequestError::UnsupportedTransferEncoding),
+        ("Transfer-Encoding:\r\n", RequestError::UnsupportedTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", RequestError::UnsupportedTransferEncoding),
     ];
     for (fields, error) in cases {
         assert_eq!(body_of(fields), Err(error), "{fields}");
@@ -208,86 +148,44 @@ fn body_length_is_unambiguous_or_refused() {
 #[test]
 fn malformed_heads_are_refused() {
     let cases: [(&[u8], RequestError); 12] = [
-        (
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-            RequestError::Malformed,
-        ),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", RequestError::Malformed),
         (b"GET  / HTTP/1.1\r\n\r\n", RequestError::Malformed),
         (b"GET / HTTP/1.1\r\nA b: c\r\n\r\n", RequestError::Malformed),
         (b"GET / HTTP/1.1\r\nA : c\r\n\r\n", RequestError::Malformed),
-        (
-            b"GET / HTTP/1.1\r\nA: c\r\n d\r\n\r\n",
-            RequestError::Malformed,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
-            RequestError::Malformed,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
-            RequestError::Malformed,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-            RequestError::Malformed,
-        ),
+        (b"GET / HTTP/1.1\r\nA: c\r\n d\r\n\r\n", RequestError::Malformed),
+        (b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n", RequestError::Malformed),
+        (b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", RequestError::Malformed),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", RequestError::Malformed),
         (b"GET / HTTP/2.0\r\n\r\n", RequestError::UnsupportedVersion),
         (b"GET / HTTP/1.1\n\n", RequestError::BareLineFeed),
-        (
-            b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n",
-            RequestError::BareLineFeed,
-        ),
+        (b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", RequestError::BareLineFeed),
         (b"\nGET / HTTP/1.1\r\n\r\n", RequestError::BareLineFeed),
     ];
     for (head, error) in cases {
-        assert_eq!(
-            decode_default(head),
-            Err(error),
-            "{:?}",
-            String::from_utf8_lossy(head)
-        );
+        assert_eq!(decode_default(head), Err(error), "{:?}", String::from_utf8_lossy(head));
     }
 }
 
 #[test]
 fn head_limit_counts_every_byte_of_the_head_and_none_behind_it() {
-    let exact = RequestLimits {
-        head_bytes_max: POLL.len(),
-    };
+    let exact = RequestLimits { head_bytes_max: POLL.len() };
     let with_body = format!("{POLL}body\nbody");
     assert!(decode(with_body.as_bytes(), &exact).unwrap().is_some());
-    let short = RequestLimits {
-        head_bytes_max: POLL.len() - 1,
-    };
-    assert_eq!(
-        decode(POLL.as_bytes(), &short),
-        Err(RequestError::HeadTooLarge)
-    );
+    let short = RequestLimits { head_bytes_max: POLL.len() - 1 };
+    assert_eq!(decode(POLL.as_bytes(), &short), Err(RequestError::HeadTooLarge));
     // Refused as soon as it is certain, though the head never ended.
     let endless = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(20_000));
     assert_eq!(decode_default(&endless.as_bytes()[..16_383]), Ok(None));
-    assert_eq!(
-        decode_default(&endless.as_bytes()[..16_384]),
-        Err(RequestError::HeadTooLarge)
-    );
-    assert_eq!(
-        decode_default(&b"\r\n".repeat(10_000)),
-        Err(RequestError::HeadTooLarge)
-    );
+    assert_eq!(decode_default(&endless.as_bytes()[..16_384]), Err(RequestError::HeadTooLarge));
+    assert_eq!(decode_default(&b"\r\n".repeat(10_000)), Err(RequestError::HeadTooLarge));
 }
 
 #[test]
 fn field_limit_is_exact() {
     let fields = |count: usize| with_fields(&"A: b\r\n".repeat(count - 1));
-    assert_eq!(
-        decode_one(&fields(HEADER_COUNT_MAX)).headers.iter().count(),
-        HEADER_COUNT_MAX
-    );
+    assert_eq!(decode_one(&fields(HEADER_COUNT_MAX)).headers.iter().count(), HEADER_COUNT_MAX);
     let many = fields(HEADER_COUNT_MAX + 1);
-    assert_eq!(
-        decode_default(many.as_bytes()),
-        Err(RequestError::TooManyHeaders)
-    );
+    assert_eq!(decode_default(many.as_bytes()), Err(RequestError::TooManyHeaders));
 }
 
 #[test]

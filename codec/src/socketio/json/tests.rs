@@ -27,14 +27,8 @@ fn compare(text: &str) -> Result<(), TestCaseError> {
     let expected = reference_elements(text);
     match validate_array(text) {
         Ok(skim) => {
-            prop_assert_eq!(
-                Some(elements(&text[skim.elements.clone()])),
-                expected.clone()
-            );
-            prop_assert_eq!(
-                Some(skim.element_count as usize),
-                expected.as_ref().map(Vec::len)
-            );
+            prop_assert_eq!(Some(elements(&text[skim.elements.clone()])), expected.clone());
+            prop_assert_eq!(Some(skim.element_count as usize), expected.as_ref().map(Vec::len));
         }
         Err(_) => prop_assert_eq!(&expected, &None),
     }
@@ -43,16 +37,11 @@ fn compare(text: &str) -> Result<(), TestCaseError> {
     let is_event = expected
         .as_ref()
         .and_then(|elements| elements.first())
-        .is_some_and(|first| {
-            first.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
-        });
+        .is_some_and(|first| first.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit()));
     match (skim_event(text), expected) {
         (Ok(skim), Some(expected)) => {
             let name = expected[0];
-            let raw = name
-                .strip_prefix('"')
-                .and_then(|name| name.strip_suffix('"'))
-                .unwrap_or(name);
+            let raw = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
             prop_assert_eq!(&text[skim.name.range.clone()], raw);
             if let Ok(unescaped) = serde_json::from_str::<String>(name) {
                 prop_assert_eq!(skim.name.text(text), unescaped);
@@ -74,15 +63,9 @@ fn event_is_taken_apart() {
     let skim = skim_event(text).unwrap();
     assert_eq!(skim.name.text(text), "chat");
     assert!(!skim.name.has_escapes);
-    assert_eq!(
-        &text[skim.arguments.clone()],
-        r#"{"a":[1,"]"]} ,"x\",y" , null"#
-    );
+    assert_eq!(&text[skim.arguments.clone()], r#"{"a":[1,"]"]} ,"x\",y" , null"#);
     assert_eq!(skim.argument_count, 3);
-    assert_eq!(
-        elements(&text[skim.arguments]),
-        [r#"{"a":[1,"]"]}"#, r#""x\",y""#, "null"]
-    );
+    assert_eq!(elements(&text[skim.arguments]), [r#"{"a":[1,"]"]}"#, r#""x\",y""#, "null"]);
 }
 
 #[test]
@@ -162,24 +145,16 @@ fn odd_but_valid_texts_are_accepted() {
 
 #[test]
 fn depth_has_a_limit_and_containers_beside_each_other_do_not_count() {
-    let nested = |open: &str, close: &str, depth: usize| {
-        format!("{}1{}", open.repeat(depth), close.repeat(depth))
-    };
+    let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let depth_max = DEPTH_MAX as usize;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         assert_eq!(validate(&nested(open, close, depth_max)), Ok(()));
-        assert_eq!(
-            validate(&nested(open, close, depth_max + 1)),
-            Err(JsonError::TooDeep)
-        );
+        assert_eq!(validate(&nested(open, close, depth_max + 1)), Err(JsonError::TooDeep));
         // The event's own array is one of them.
         let event = |depth| format!("[\"e\",{}]", nested(open, close, depth));
         let text = event(depth_max - 1);
         let skim = skim_event(&text).unwrap();
-        assert_eq!(
-            elements(&text[skim.arguments]),
-            [nested(open, close, depth_max - 1)]
-        );
+        assert_eq!(elements(&text[skim.arguments]), [nested(open, close, depth_max - 1)]);
         assert_eq!(skim_event(&event(depth_max)), Err(JsonError::TooDeep));
         assert_eq!(validate_array(&event(depth_max)), Err(JsonError::TooDeep));
     }
@@ -187,19 +162,13 @@ fn depth_has_a_limit_and_containers_beside_each_other_do_not_count() {
     assert_eq!(validate(&format!("[{}[]]", "[],".repeat(1000))), Ok(()));
     let mixed = format!("{}1{}", "[{\"a\":".repeat(64), "}]".repeat(64));
     assert_eq!(validate(&mixed), Ok(()));
-    assert_eq!(
-        validate(&mixed.replace("1}", "1]")),
-        Err(JsonError::UnexpectedByte)
-    );
+    assert_eq!(validate(&mixed.replace("1}", "1]")), Err(JsonError::UnexpectedByte));
 }
 
 #[test]
 fn names_resolve_their_escapes() {
     for (raw, name) in [
-        (
-            r"a\tb\n\r\b\f\/\\\x22".replace("\\x22", "\\\"").as_str(),
-            "a\tb\n\r\u{8}\u{c}/\\\"",
-        ),
+        (r"a\tb\n\r\b\f\/\\\x22".replace("\\x22", "\\\"").as_str(), "a\tb\n\r\u{8}\u{c}/\\\""),
         (r"\u0063onnect", "connect"),
         (r"\ud83d\ude00!", "\u{1f600}!"),
         (r"\ud800\udc00\udbff\udfff", "\u{10000}\u{10ffff}"),
@@ -225,20 +194,11 @@ fn plain_length_finds_the_first_special_byte() {
     for byte in 0..=255u8 {
         for place in 0..20 {
             // What follows a hit must not matter: the marks above the lowest may be wrong.
-            for (before, after) in [
-                (b'a', b'a'),
-                (0xff, 0x80),
-                (b'!', b'#'),
-                (b'[', b']'),
-                (0x20, 0x00),
-            ] {
+            for (before, after) in [(b'a', b'a'), (0xff, 0x80), (b'!', b'#'), (b'[', b']'), (0x20, 0x00)] {
                 let mut bytes = vec![before; place];
                 bytes.push(byte);
                 bytes.extend(vec![after; 20 - place]);
-                let expected = bytes
-                    .iter()
-                    .position(|&byte| is_special(byte))
-                    .unwrap_or(bytes.len());
+                let expected = bytes.iter().position(|&byte| is_special(byte)).unwrap_or(bytes.len());
                 assert_eq!(plain_length(&bytes), expected, "{byte:#x} at {place}");
             }
         }
@@ -262,19 +222,12 @@ fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![string.clone(), number, literal];
     leaf.prop_recursive(5, 40, 5, move |inner| {
         let space = "[ \n\t\r]{0,2}";
-        let array =
-            (prop::collection::vec(inner.clone(), 0..5), space).prop_map(|(items, space)| {
-                format!("[{space}{}{space}]", items.join(&format!("{space},")))
-            });
-        let object = (prop::collection::vec((string.clone(), inner), 0..4), space).prop_map(
-            |(members, space)| {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|(key, value)| format!("{key}{space}:{space}{value}"))
-                    .collect();
-                format!("{{{space}{}{space}}}", members.join(","))
-            },
-        );
+        let array = (prop::collection::vec(inner.clone(), 0..5), space)
+            .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},"))));
+        let object = (prop::collection::vec((string.clone(), inner), 0..4), space).prop_map(|(members, space)| {
+            let members: Vec<_> = members.iter().map(|(key, value)| format!("{key}{space}:{space}{value}")).collect();
+            format!("{{{space}{}{space}}}", members.join(","))
+        });
         prop_oneof![array, object]
     })
 }

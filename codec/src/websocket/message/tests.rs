@@ -9,11 +9,7 @@ use crate::websocket::frame::{encode_header, encode_header_masked};
 use proptest::prelude::*;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const LIMITS: MessageLimits = MessageLimits {
-    message_bytes_max: 1000,
-    role: Role::Server,
-    allow_rsv1: false,
-};
+const LIMITS: MessageLimits = MessageLimits { message_bytes_max: 1000, role: Role::Server, allow_rsv1: false };
 
 /// Something received, with its bytes taken out of the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +19,8 @@ enum Seen {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
+    /// Whether it is text, and the bytes as they came.
+    Deflated(bool, Vec<u8>),
 }
 
 fn seen(received: &Received, buffer: &[u8]) -> Seen {
@@ -37,6 +35,24 @@ fn seen(received: &Received, buffer: &[u8]) -> Seen {
     }
 }
 
+/// The next thing, by the function for connections with permessage-deflate if the limits allow it.
+fn next(
+    receiver: &mut Receiver,
+    buffer: &mut [u8],
+    cursor: &mut usize,
+    limits: &MessageLimits,
+) -> Result<Option<Seen>, MessageError> {
+    if !limits.allow_rsv1 {
+        let received = receiver.next(buffer, cursor, limits)?;
+        return Ok(received.map(|received| seen(&received, buffer)));
+    }
+    let incoming = receiver.next_with_deflate(buffer, cursor, limits)?;
+    Ok(incoming.map(|incoming| match incoming {
+        Incoming::Plain(received) => seen(&received, buffer),
+        Incoming::Deflated(Deflated { is_text, payload }) => Seen::Deflated(is_text, payload.bytes(buffer).to_vec()),
+    }))
+}
+
 /// Feeds one buffer until it is used up; what was seen is appended.
 fn feed(
     receiver: &mut Receiver,
@@ -46,14 +62,10 @@ fn feed(
 ) -> Result<(), MessageError> {
     let mut buffer = bytes.to_vec();
     let mut cursor = 0;
-    while let Some(received) = receiver.next(&mut buffer, &mut cursor, limits)? {
-        out.push(seen(&received, &buffer));
+    while let Some(seen) = next(receiver, &mut buffer, &mut cursor, limits)? {
+        out.push(seen);
     }
-    assert_eq!(
-        cursor,
-        buffer.len(),
-        "without an error, all of the buffer is taken"
-    );
+    assert_eq!(cursor, buffer.len(), "without an error, all of the buffer is taken");
     Ok(())
 }
 
@@ -73,10 +85,7 @@ fn receive<'a>(
 }
 
 /// Feeds the bytes whole, byte by byte and split at each point; all have to agree.
-fn receive_all_ways(
-    bytes: &[u8],
-    limits: &MessageLimits,
-) -> (Vec<Seen>, Result<bool, MessageError>) {
+fn receive_all_ways(bytes: &[u8], limits: &MessageLimits) -> (Vec<Seen>, Result<bool, MessageError>) {
     let whole = receive([bytes], limits);
     assert_eq!(receive(bytes.chunks(1), limits), whole, "byte by byte");
     for split in 0..=bytes.len() {
@@ -110,32 +119,18 @@ fn error_of(bytes: &[u8]) -> MessageError {
 fn messages_of_the_specification() {
     let (seen, idle) = receive_all_ways(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &LIMITS);
     assert_eq!((seen, idle), (vec![Seen::Text("Hello".into())], Ok(true)));
-    let client = MessageLimits {
-        role: Role::Client,
-        ..LIMITS
-    };
+    let client = MessageLimits { role: Role::Client, ..LIMITS };
     let bytes = b"\x81\x05Hello\x01\x03Hel\x80\x02lo\x89\x05Hello\x8a\x05Hello";
     let (seen, idle) = receive_all_ways(bytes, &client);
     let hello = || "Hello".to_owned();
     let bytes = || b"Hello".to_vec();
-    let expected = vec![
-        Seen::Text(hello()),
-        Seen::Text(hello()),
-        Seen::Ping(bytes()),
-        Seen::Pong(bytes()),
-    ];
+    let expected = vec![Seen::Text(hello()), Seen::Text(hello()), Seen::Ping(bytes()), Seen::Pong(bytes())];
     assert_eq!((seen, idle), (expected, Ok(true)));
 }
 
 #[test]
 fn whole_messages_stay_in_place_and_need_no_memory() {
-    let mut buffer = [
-        text("one"),
-        frame(0x82, b"two"),
-        frame(0x89, b""),
-        frame(0x88, b"\x03\xe8bye"),
-    ]
-    .concat();
+    let mut buffer = [text("one"), frame(0x82, b"two"), frame(0x89, b""), frame(0x88, b"\x03\xe8bye")].concat();
     let mut receiver = Receiver::new();
     let mut cursor = 0;
     let mut expected = [6..9, 15..18, 24..24, 32..35].into_iter();
@@ -146,9 +141,7 @@ fn whole_messages_stay_in_place_and_need_no_memory() {
         | Received::Binary(payload)
         | Received::Ping(payload)
         | Received::Pong(payload)
-        | Received::Close {
-            reason: payload, ..
-        }) = received;
+        | Received::Close { reason: payload, .. }) = received;
         assert_eq!(payload, Payload::InPlace(expected.next().unwrap()));
     }
     assert_eq!(&buffer[6..9], b"one");
@@ -191,19 +184,9 @@ fn control_frames_may_stand_between_fragments() {
 
 #[test]
 fn messages_may_be_empty() {
-    let bytes = [
-        text(""),
-        frame(0x02, b""),
-        frame(0x80, b""),
-        frame(0x88, b""),
-    ]
-    .concat();
+    let bytes = [text(""), frame(0x02, b""), frame(0x80, b""), frame(0x88, b"")].concat();
     let (seen, _) = receive_all_ways(&bytes, &LIMITS);
-    let expected = [
-        Seen::Text(String::new()),
-        Seen::Binary(vec![]),
-        Seen::Close(None, String::new()),
-    ];
+    let expected = [Seen::Text(String::new()), Seen::Binary(vec![]), Seen::Close(None, String::new())];
     assert_eq!(seen, expected);
 }
 
@@ -211,19 +194,10 @@ fn messages_may_be_empty() {
 fn close_says_its_code_and_reason() {
     let (seen, _) = receive_all_ways(&frame(0x88, b"\x0f\xa0over"), &LIMITS);
     assert_eq!(seen, [Seen::Close(Some(4000), "over".into())]);
-    assert_eq!(
-        error_of(&frame(0x88, b"\x03")),
-        MessageError::Close(CloseError::Truncated)
-    );
-    assert_eq!(
-        error_of(&frame(0x88, b"\x03\xee")),
-        MessageError::Close(CloseError::InvalidCode)
-    );
+    assert_eq!(error_of(&frame(0x88, b"\x03")), MessageError::Close(CloseError::Truncated));
+    assert_eq!(error_of(&frame(0x88, b"\x03\xee")), MessageError::Close(CloseError::InvalidCode));
     let error = error_of(&frame(0x88, b"\x03\xe8\xc3"));
-    assert_eq!(
-        (error, error.close_code()),
-        (MessageError::Close(CloseError::InvalidUtf8), 1007)
-    );
+    assert_eq!((error, error.close_code()), (MessageError::Close(CloseError::InvalidUtf8), 1007));
 }
 
 #[test]
@@ -233,68 +207,47 @@ fn broken_rules_have_their_error_and_code() {
         (frame(0xc1, b"a"), MessageError::ReservedBit, 1002),
         (frame(0xa1, b"a"), MessageError::ReservedBit, 1002),
         (frame(0x99, b"a"), MessageError::ReservedBit, 1002),
-        (
-            frame(0x83, b"a"),
-            MessageError::Frame(FrameError::ReservedOpcode),
-            1002,
-        ),
-        (
-            frame(0x09, b"a"),
-            MessageError::Frame(FrameError::ControlFragmented),
-            1002,
-        ),
-        (
-            frame(0x80, b"a"),
-            MessageError::ContinuationUnexpected,
-            1002,
-        ),
-        (
-            [frame(0x01, b"a"), text("b")].concat(),
-            MessageError::ContinuationMissing,
-            1002,
-        ),
+        (frame(0x83, b"a"), MessageError::Frame(FrameError::ReservedOpcode), 1002),
+        (frame(0x09, b"a"), MessageError::Frame(FrameError::ControlFragmented), 1002),
+        (frame(0x80, b"a"), MessageError::ContinuationUnexpected, 1002),
+        ([frame(0x01, b"a"), text("b")].concat(), MessageError::ContinuationMissing, 1002),
         (frame(0x81, b"\xff"), MessageError::InvalidUtf8, 1007),
     ];
     for (bytes, error, code) in cases {
         assert_eq!(error_of(&bytes), error);
         assert_eq!(error.close_code(), code);
     }
-    let client = MessageLimits {
-        role: Role::Client,
-        ..LIMITS
-    };
-    assert_eq!(
-        receive_all_ways(&text("a"), &client).1,
-        Err(MessageError::MaskUnexpected)
-    );
+    let client = MessageLimits { role: Role::Client, ..LIMITS };
+    assert_eq!(receive_all_ways(&text("a"), &client).1, Err(MessageError::MaskUnexpected));
 }
 
 #[test]
 fn first_reserved_bit_is_for_the_first_frame_of_a_message_only() {
-    let limits = MessageLimits {
-        allow_rsv1: true,
-        ..LIMITS
-    };
+    let limits = MessageLimits { allow_rsv1: true, ..LIMITS };
     let (seen, _) = receive_all_ways(&frame(0xc2, b"a"), &limits);
-    assert_eq!(seen, [Seen::Binary(b"a".to_vec())]);
+    assert_eq!(seen, [Seen::Deflated(false, b"a".to_vec())]);
+    let (seen, _) = receive_all_ways(&[frame(0x41, b"a\xff"), frame(0x80, b"\xff")].concat(), &limits);
+    assert_eq!(seen, [Seen::Deflated(true, b"a\xff\xff".to_vec())], "compressed text is no text yet");
     let bytes = [frame(0x42, b"a"), frame(0xc0, b"b")].concat();
-    assert_eq!(
-        receive_all_ways(&bytes, &limits).1,
-        Err(MessageError::ReservedBit)
-    );
-    assert_eq!(
-        receive_all_ways(&frame(0xc9, b"a"), &limits).1,
-        Err(MessageError::ReservedBit)
-    );
+    assert_eq!(receive_all_ways(&bytes, &limits).1, Err(MessageError::ReservedBit));
+    assert_eq!(receive_all_ways(&frame(0xc9, b"a"), &limits).1, Err(MessageError::ReservedBit));
+}
+
+#[test]
+fn first_reserved_bit_is_refused_unless_it_was_agreed_on() {
+    let bytes = frame(0xc1, b"a");
+    assert_eq!(error_of(&bytes), MessageError::ReservedBit);
+    let allowing = MessageLimits { allow_rsv1: true, ..LIMITS };
+    let refused = Receiver::new().next(&mut bytes.clone(), &mut 0, &allowing);
+    assert_eq!(refused, Err(MessageError::ReservedBit), "by the function that cannot report it");
+    let refused = Receiver::new().next_with_deflate(&mut bytes.clone(), &mut 0, &LIMITS);
+    assert_eq!(refused, Err(MessageError::ReservedBit), "by the limits");
 }
 
 #[test]
 fn limit_counts_the_declared_length_and_all_fragments() {
     let exact = frame(0x82, &[7; 1000]);
-    assert_eq!(
-        receive([&exact[..]], &LIMITS).0,
-        [Seen::Binary(vec![7; 1000])]
-    );
+    assert_eq!(receive([&exact[..]], &LIMITS).0, [Seen::Binary(vec![7; 1000])]);
     // The header alone is enough.
     let mut header = Vec::new();
     encode_header_masked(&mut header, Opcode::Binary, 1001, KEY);
@@ -303,54 +256,31 @@ fn limit_counts_the_declared_length_and_all_fragments() {
     let fragments = [frame(0x02, &[7; 600]), frame(0x00, &[7; 400])].concat();
     assert_eq!(receive([&fragments[..]], &LIMITS).1, Ok(false));
     let over = [fragments, frame(0x80, b"x")].concat();
-    assert_eq!(
-        receive([&over[..]], &LIMITS).1,
-        Err(MessageError::MessageTooBig)
-    );
+    assert_eq!(receive([&over[..]], &LIMITS).1, Err(MessageError::MessageTooBig));
     // Also with the greatest length that a frame can declare.
     let mut huge = frame(0x02, b"a");
     huge.extend_from_slice(b"\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0");
-    let limits = MessageLimits {
-        message_bytes_max: (1 << 63) - 1,
-        ..LIMITS
-    };
-    assert_eq!(
-        receive([&huge[..]], &limits).1,
-        Err(MessageError::MessageTooBig)
-    );
+    let limits = MessageLimits { message_bytes_max: (1 << 63) - 1, ..LIMITS };
+    assert_eq!(receive([&huge[..]], &limits).1, Err(MessageError::MessageTooBig));
 }
 
 #[test]
 fn memory_grows_with_what_arrives_not_with_what_is_declared() {
-    let limits = MessageLimits {
-        message_bytes_max: 1 << 40,
-        ..LIMITS
-    };
+    let limits = MessageLimits { message_bytes_max: 1 << 40, ..LIMITS };
     let mut receiver = Receiver::new();
     let mut header = Vec::new();
     encode_header_masked(&mut header, Opcode::Binary, 1 << 39, KEY);
     feed(&mut receiver, &header, &limits, &mut Vec::new()).unwrap();
-    assert!(
-        receiver.held_bytes() <= 65_536 + 256,
-        "{}",
-        receiver.held_bytes()
-    );
+    assert!(receiver.held_bytes() <= 65_536 + 256, "{}", receiver.held_bytes());
     for arrived in (10_000..1_000_000).step_by(10_000) {
         feed(&mut receiver, &[1; 10_000], &limits, &mut Vec::new()).unwrap();
-        assert!(
-            receiver.held_bytes() <= 65_536.max(2 * arrived) + 256,
-            "{}",
-            receiver.held_bytes()
-        );
+        assert!(receiver.held_bytes() <= 65_536.max(2 * arrived) + 256, "{}", receiver.held_bytes());
     }
 }
 
 #[test]
 fn a_message_that_ends_with_its_frame_takes_no_more_than_its_length() {
-    let limits = MessageLimits {
-        message_bytes_max: 1 << 20,
-        ..LIMITS
-    };
+    let limits = MessageLimits { message_bytes_max: 1 << 20, ..LIMITS };
     let bytes = frame(0x82, &[9; 300_000]);
     let mut receiver = Receiver::new();
     let mut out = Vec::new();
@@ -365,10 +295,7 @@ fn a_message_that_ends_with_its_frame_takes_no_more_than_its_length() {
 /// One reallocation per fragment would copy 400 MB here; doubling copies less than 100 KB.
 #[test]
 fn tiny_fragments_reallocate_rarely() {
-    let limits = MessageLimits {
-        message_bytes_max: 1 << 20,
-        ..LIMITS
-    };
+    let limits = MessageLimits { message_bytes_max: 1 << 20, ..LIMITS };
     let mut receiver = Receiver::new();
     feed(&mut receiver, &frame(0x02, b"x"), &limits, &mut Vec::new()).unwrap();
     let mut capacities = vec![receiver.held_bytes()];
@@ -401,17 +328,11 @@ fn bad_text_fails_at_its_first_bad_byte() {
 
 #[test]
 fn text_that_ends_inside_a_character_is_refused_at_its_end() {
-    assert_eq!(
-        error_of(&frame(0x81, b"a\xe2\x82")),
-        MessageError::InvalidUtf8
-    );
+    assert_eq!(error_of(&frame(0x81, b"a\xe2\x82")), MessageError::InvalidUtf8);
     let bytes = [frame(0x01, b"a\xe2"), frame(0x80, b"\x82")].concat();
     assert_eq!(error_of(&bytes), MessageError::InvalidUtf8);
     let bytes = [frame(0x01, b"a\xe2"), frame(0x80, b"\x82\xac")].concat();
-    assert_eq!(
-        receive_all_ways(&bytes, &LIMITS).0,
-        [Seen::Text("a\u{20ac}".into())]
-    );
+    assert_eq!(receive_all_ways(&bytes, &LIMITS).0, [Seen::Text("a\u{20ac}".into())]);
 }
 
 #[test]
@@ -434,6 +355,8 @@ type ToldControl = (bool, Vec<u8>);
 #[derive(Clone, Debug)]
 struct Told {
     text: bool,
+    /// Marked as compressed; the bytes are what they are.
+    deflated: bool,
     fragments: Vec<(Vec<ToldControl>, Vec<u8>)>,
 }
 
@@ -441,7 +364,8 @@ fn told() -> impl Strategy<Value = Told> {
     let control = (any::<bool>(), prop::collection::vec(any::<u8>(), 0..=125));
     let controls = prop::collection::vec(control, 0..2);
     let cuts = prop::collection::vec((controls, 0usize..400), 0..4);
-    (any::<bool>(), "[a-z\u{e9}\u{20ac}\u{1f600}]{0,150}", cuts).prop_map(|(text, body, cuts)| {
+    let body = "[a-z\u{e9}\u{20ac}\u{1f600}]{0,150}";
+    (any::<bool>(), any::<bool>(), body, cuts).prop_map(|(text, deflated, body, cuts)| {
         let mut rest = body.as_bytes();
         let mut fragments = Vec::new();
         for (controls, cut) in cuts {
@@ -450,7 +374,7 @@ fn told() -> impl Strategy<Value = Told> {
             rest = after;
         }
         fragments.push((vec![], rest.to_vec()));
-        Told { text, fragments }
+        Told { text, deflated, fragments }
     })
 }
 
@@ -474,26 +398,21 @@ fn tell(story: &[Told], masked: bool) -> (Vec<u8>, Vec<Seen>) {
             for (is_ping, payload) in controls {
                 push(if *is_ping { 0x89 } else { 0x8a }, payload);
                 let payload = payload.clone();
-                expected.push(if *is_ping {
-                    Seen::Ping(payload)
-                } else {
-                    Seen::Pong(payload)
-                });
+                expected.push(if *is_ping { Seen::Ping(payload) } else { Seen::Pong(payload) });
             }
             let opcode = match (index, told.text) {
                 (0, true) => 0x1,
                 (0, false) => 0x2,
                 _ => 0x0,
             };
-            let fin = if index + 1 == told.fragments.len() {
-                0x80
-            } else {
-                0
-            };
-            push(fin | opcode, piece);
+            let fin = if index + 1 == told.fragments.len() { 0x80 } else { 0 };
+            let rsv1 = if told.deflated && index == 0 { 0x40 } else { 0 };
+            push(fin | rsv1 | opcode, piece);
             message.extend_from_slice(piece);
         }
-        expected.push(if told.text {
+        expected.push(if told.deflated {
+            Seen::Deflated(told.text, message)
+        } else if told.text {
             Seen::Text(String::from_utf8(message).unwrap())
         } else {
             Seen::Binary(message)
@@ -506,12 +425,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn every_story_is_understood_wherever_buffers_end(
-        story in prop::collection::vec(told(), 1..4),
+        mut story in prop::collection::vec(told(), 1..4),
+        allow_rsv1 in any::<bool>(),
         masked in any::<bool>(),
         piece_lens in prop::collection::vec(1usize..200, 1..10),
     ) {
         let role = if masked { Role::Server } else { Role::Client };
-        let limits = MessageLimits { role, ..LIMITS };
+        let limits = MessageLimits { role, allow_rsv1, ..LIMITS };
+        story.iter_mut().for_each(|told| told.deflated &= allow_rsv1);
         let (bytes, expected) = tell(&story, masked);
         prop_assert_eq!(receive([&bytes[..]], &limits), (expected.clone(), Ok(true)));
         prop_assert_eq!(receive(bytes.chunks(1), &limits), (expected.clone(), Ok(true)));
