@@ -120,7 +120,7 @@ pub enum Incoming {
 
 /// What one of the receiver's two functions returns. A type parameter rather than a conversion afterwards: the plain
 /// path costs nothing for the other.
-trait Seen: Sized {
+trait Outcome: Sized {
     /// Whether compressed messages may be reported, if the limits allow them.
     const MAY_BE_DEFLATED: bool;
 
@@ -129,7 +129,7 @@ trait Seen: Sized {
     fn deflated(deflated: Deflated) -> Result<Self, MessageError>;
 }
 
-impl Seen for Received {
+impl Outcome for Received {
     const MAY_BE_DEFLATED: bool = false;
 
     fn plain(received: Received) -> Self {
@@ -142,7 +142,7 @@ impl Seen for Received {
     }
 }
 
-impl Seen for Incoming {
+impl Outcome for Incoming {
     const MAY_BE_DEFLATED: bool = true;
 
     fn plain(received: Received) -> Self {
@@ -308,12 +308,12 @@ impl Receiver {
         self.next_as(buffer, cursor, limits)
     }
 
-    fn next_as<S: Seen>(
+    fn next_as<O: Outcome>(
         &mut self,
         buffer: &mut [u8],
         cursor: &mut usize,
         limits: &MessageLimits,
-    ) -> Result<Option<S>, MessageError> {
+    ) -> Result<Option<O>, MessageError> {
         loop {
             if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.frame.is_some()) {
                 let Some(seen) = self.continue_frame(buffer, cursor)? else {
@@ -327,13 +327,13 @@ impl Receiver {
             let Some(header) = self.take_header(buffer, cursor)? else {
                 return Ok(None);
             };
-            self.check(&header, limits, S::MAY_BE_DEFLATED && limits.allow_rsv1)?;
+            self.check(&header, limits, O::MAY_BE_DEFLATED && limits.allow_rsv1)?;
             if let Some(range) = self.whole_payload(&header, buffer.len(), *cursor) {
                 *cursor = range.end;
-                if S::MAY_BE_DEFLATED && header.rsv1 {
-                    return S::deflated(deflated_in_place(&header, buffer, range)).map(Some);
+                if O::MAY_BE_DEFLATED && header.rsv1 {
+                    return O::deflated(deflated_in_place(&header, buffer, range)).map(Some);
                 }
-                return receive_in_place(&header, buffer, range).map(|received| Some(S::plain(received)));
+                return receive_in_place(&header, buffer, range).map(|received| Some(O::plain(received)));
             }
             self.open_frame(header);
         }
@@ -421,7 +421,7 @@ impl Receiver {
     }
 
     /// Copies what has arrived of the open frame's payload; `Some` if that completed something.
-    fn continue_frame<S: Seen>(&mut self, buffer: &mut [u8], cursor: &mut usize) -> Result<Option<S>, MessageError> {
+    fn continue_frame<O: Outcome>(&mut self, buffer: &mut [u8], cursor: &mut usize) -> Result<Option<O>, MessageError> {
         let Some(unfinished) = &mut self.unfinished else {
             return Ok(None);
         };
@@ -448,7 +448,7 @@ impl Receiver {
         unfinished.frame = None;
         let seen = if header.opcode.is_control() {
             let payload = Payload::Owned(std::mem::take(&mut unfinished.control));
-            Some(S::plain(control(header.opcode, payload, &[])?))
+            Some(O::plain(control(header.opcode, payload, &[])?))
         } else if header.fin {
             unfinished.message.take().map(OpenMessage::finish).transpose()?
         } else {
@@ -500,18 +500,18 @@ impl OpenMessage {
         self.bytes.reserve_exact(capacity - len);
     }
 
-    fn finish<S: Seen>(self) -> Result<S, MessageError> {
+    fn finish<O: Outcome>(self) -> Result<O, MessageError> {
         let payload = Payload::Owned(self.bytes);
         if self.is_deflated {
-            return S::deflated(Deflated { is_text: self.is_text, payload });
+            return O::deflated(Deflated { is_text: self.is_text, payload });
         }
         if !self.is_text {
-            return Ok(S::plain(Received::Binary(payload)));
+            return Ok(O::plain(Received::Binary(payload)));
         }
         if self.valid_len < payload.len() {
             return Err(MessageError::InvalidUtf8);
         }
-        Ok(S::plain(Received::Text(payload)))
+        Ok(O::plain(Received::Text(payload)))
     }
 }
 

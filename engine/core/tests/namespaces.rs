@@ -106,6 +106,33 @@ fn over_polling_a_violation_is_told_with_the_next_poll() {
 }
 
 #[test]
+fn over_polling_the_disconnect_packet_and_the_close_come_in_separate_answers() {
+    for is_waiting in [false, true] {
+        let mut world = World::new(1, Options::default());
+        let sid = world.polling(0);
+        let url = polling_url(&sid);
+        world.post(0, &url, "40");
+        world.get(0, &url);
+        let poll = world.connect(0);
+        let request = format!("GET {url} HTTP/1.1\r\nHost: h\r\n\r\n");
+        if is_waiting {
+            world.send(poll, request.as_bytes());
+        }
+        let socket = world.last_connected();
+        world.emit(0, socket, "[\"bye\"]").unwrap();
+        world.shards[0].disconnect(socket, true);
+        world.run();
+        if !is_waiting {
+            world.send(poll, request.as_bytes());
+        }
+        assert_eq!(world.answer(poll), (200, "42[\"bye\"]\u{1e}41".into()));
+        world.send(poll, request.as_bytes());
+        assert_eq!(world.answer(poll), (200, "6\u{1e}1".into()));
+        assert_eq!(world.get(0, &url).0, 400);
+    }
+}
+
+#[test]
 fn a_second_connect_while_the_first_is_undecided_breaks_the_protocol() {
     let mut world = World::new(1, Options::default());
     world.decides = false;

@@ -396,7 +396,7 @@ fn values_become_the_json_of_javascript() {
     assert_eq!(json_of(&hex("cb3e7ad7f29abcaf48")).unwrap(), "1e-7");
     assert_eq!(json_of(&hex("cb3eb0c6f7a0b5ed8d")).unwrap(), "1e-6");
     // Extensions that notepack.io does not know are a pair of its type and its bytes there too.
-    let (mut out, mut attachments) = (Vec::new(), Vec::from([std::ops::Range { start: 0, end: 0 }]));
+    let (mut out, mut attachments) = (Vec::new(), std::iter::once(0..0).collect::<Vec<_>>());
     to_json(&hex("d6ff00000001"), &mut out, &mut attachments).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), r#"[-1,{"_placeholder":true,"num":1}]"#);
     assert_eq!(attachments, [0..0, 2..6]);

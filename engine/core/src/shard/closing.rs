@@ -117,9 +117,9 @@ impl Shard {
                 session.state = SessionState::Closing;
                 session.assembly = None;
                 if waiting.is_some() {
-                    return self.answer_last_poll(key);
+                    return self.answer_closing_poll(key, true);
                 }
-                session.timer = Some(self.wheel.arm(self.now.after(POLLING_CLOSE_DEADLINE_MS), Deadline::Session(key)));
+                self.arm_last_poll(key);
             }
         }
     }
@@ -140,18 +140,28 @@ impl Shard {
         self.close_over_websocket(key, connection);
     }
 
-    /// The last GET of a closing session: what is queued, or a noop, and the close packet.
-    pub(super) fn answer_last_poll(&mut self, key: SessionKey) {
+    /// A GET of a closing session. What is queued goes first and alone: a client that finds the close packet behind it
+    /// handles that one first (the JavaScript client does), and would take a `disconnect` for a broken connection. The
+    /// answer after it says close. `was_waiting`: the GET was there before the session closed.
+    pub(super) fn answer_closing_poll(&mut self, key: SessionKey, was_waiting: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let mut payload = Vec::new();
         if session.outbox.is_empty() {
-            payload.push(b'6');
-        } else {
-            Self::take_payload(session, &mut payload);
+            self.answer_poll(key, if was_waiting { b"1" } else { b"6\x1e1" });
+            return self.forget_session(key);
         }
-        payload.extend_from_slice(b"\x1e1");
+        let mut payload = Vec::new();
+        Self::take_payload(session, &mut payload);
         self.answer_poll(key, &payload);
-        self.forget_session(key);
+        self.arm_last_poll(key);
+    }
+
+    /// How long the next GET of a closing session is waited for.
+    fn arm_last_poll(&mut self, key: SessionKey) {
+        let timer = self.wheel.arm(self.now.after(POLLING_CLOSE_DEADLINE_MS), Deadline::Session(key));
+        if let Some(session) = self.sessions.get_mut(key) {
+            let before = session.timer.replace(timer);
+            self.disarm(before);
+        }
     }
 
     /// Takes a session out of every table.

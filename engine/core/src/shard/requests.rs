@@ -149,7 +149,7 @@ impl Shard {
         connection.state = State::Waiting { session: session_key, keep_alive, rest: Vec::new() };
         match state {
             SessionState::Open => self.mark_session(session_key),
-            SessionState::Closing => self.answer_last_poll(session_key),
+            SessionState::Closing => self.answer_closing_poll(session_key, false),
             SessionState::Closed => self.answer_closed_poll(session_key),
         }
     }

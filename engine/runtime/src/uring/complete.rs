@@ -154,6 +154,12 @@ impl Uring {
             Some(Operation::Name) => self.on_name(tag, completion.result, sink),
             Some(Operation::Transfer) => self.on_transfer(tag, completion.result, sink),
             Some(Operation::Orphan) => self.on_orphan(completion.result),
+            Some(Operation::Shutdown) => {
+                if let Some(slot) = self.files.tagged(tag) {
+                    slot.shutdown = Shutdown::Said;
+                    self.advance(tag.slot());
+                }
+            }
             Some(Operation::CancelReceive) => self.on_cancel_receive(tag),
             Some(Operation::CancelSend) => self.on_cancel_send(tag),
             Some(Operation::CancelAccept) => self.on_cancel_accept(tag),
@@ -162,11 +168,9 @@ impl Uring {
                 self.is_rest_armed = false;
                 self.resume_accepting();
             }
-            // The bell only had to end the wait. A refused close, shutdown or cancel has nothing left to do here: the file is gone, or broken,
+            // The bell only had to end the wait. A refused close or cancel has nothing left to do here: the file is gone, or broken,
             // which its receive says.
-            Some(
-                Operation::Doorbell | Operation::Shutdown | Operation::CancelAll | Operation::Close | Operation::Tell,
-            ) => {}
+            Some(Operation::Doorbell | Operation::CancelAll | Operation::Close | Operation::Tell) => {}
             None => self.unexpected += 1,
         }
     }
@@ -288,7 +292,7 @@ impl Uring {
             return;
         }
         if slot.shutdown == Shutdown::AfterSend {
-            slot.shutdown = Shutdown::Said;
+            slot.shutdown = Shutdown::Saying;
             self.say_fin(tag.slot());
         }
         sink.sent(self, token, outcome);

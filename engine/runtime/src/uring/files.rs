@@ -72,6 +72,8 @@ pub(super) enum Shutdown {
     No,
     /// When the send in flight has completed.
     AfterSend,
+    /// Submitted. The kernel hands it to a worker thread, which looks the slot up only then.
+    Saying,
     /// Done.
     Said,
 }
@@ -97,8 +99,11 @@ impl Slot {
     };
 
     /// Whether nothing is outstanding that will complete.
+    ///
+    /// An unfinished shutdown counts: a slot emptied before would get the FIN of its former tenant sent to the next one, whose peer then
+    /// sees its connection closed for no reason (on a busy machine, some in a thousand connections).
     pub(super) fn is_quiet(&self) -> bool {
-        self.receive == Receive::Idle && self.send == Send::Idle
+        self.receive == Receive::Idle && self.send == Send::Idle && self.shutdown != Shutdown::Saying
     }
 }
 

@@ -416,7 +416,7 @@ impl Kernel for Uring {
             return;
         }
         if slot.send == Send::Idle {
-            slot.shutdown = Shutdown::Said;
+            slot.shutdown = Shutdown::Saying;
             self.say_fin(file.0);
         } else {
             slot.shutdown = Shutdown::AfterSend;

@@ -232,7 +232,7 @@ impl Ring {
     /// Says FIN. The kernel does this on a worker thread, so it is ordered after a send only by asking after that completed.
     pub(super) fn shutdown_write(&mut self, slot: u32, tag: Tag) {
         let entry = opcode::Shutdown::new(types::Fixed(slot), libc::SHUT_WR).build();
-        self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits())); // Names no memory.
+        self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
     /// Tries to end the operation that was submitted with `target`. Only a failure completes.
