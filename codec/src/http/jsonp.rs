@@ -144,10 +144,16 @@ mod tests {
     }
 
     proptest! {
-        /// What a client makes of a payload: line breaks and backslashes escaped, then form-encoded.
+        /// What a client makes of a payload: line breaks and backslashes escaped, then form-encoded. A backslash is
+        /// followed by an `n` here: before a line break, clients themselves cannot keep it apart.
         #[test]
-        fn what_a_client_sends_is_decoded(payload in "[a\\\\n\n\u{e9} +%&=\"]{0,20}") {
-            prop_assume!(!payload.contains("\\\\n") && !payload.contains("\\\n"));
+        fn what_a_client_sends_is_decoded(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec!["a", "n", "\\n", "\n", "\u{e9}", " ", "+", "%", "&", "=", "\""]),
+                0..20,
+            ),
+        ) {
+            let payload = pieces.concat();
             let escaped = payload.replace("\\n", "\\\\n").replace('\n', "\\n");
             let form: String = escaped.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let decoded = decode_body(format!("d={form}").as_bytes());

@@ -7,12 +7,14 @@ use ringio_core::base::frame::Frame;
 use ringio_core::base::id::FileId;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 on_both_drivers!(
     a_turn_that_sends_tells_so_and_does_not_wait,
     deferred_ends_of_sends_come_with_the_next_event,
     nothing_to_do_costs_no_wait,
+    a_fin_never_reaches_the_next_tenant_of_its_slot,
 );
 
 /// Notes what came.
@@ -103,4 +105,57 @@ fn nothing_to_do_costs_no_wait<D: Driver>() {
     // A ring says in memory that it has nothing; epoll has to be asked.
     let expected = if D::SYSTEM_CALLS_PER_ECHO == 1 { 0 } else { 100 };
     assert_eq!(calls, expected);
+}
+
+/// Says a word, FIN and good-bye to everyone.
+#[derive(Default)]
+struct Slammer {
+    broken: usize,
+}
+
+impl<D: Driver> Sink<D> for Slammer {
+    fn accepted(&mut self, kernel: &mut D, file: FileId, _: Option<SocketAddr>) {
+        kernel.start(file, file.0.into());
+        kernel.send(file, Frame::raw(b"word".to_vec()), 0);
+    }
+    fn received(&mut self, _: &mut D, _: Token, _: &mut [u8]) {}
+    fn ended(&mut self, _: &mut D, _: Token, _: End) {}
+    fn sent(&mut self, kernel: &mut D, token: Token, outcome: SendOutcome) {
+        let file = FileId(token as u32);
+        self.broken += usize::from(outcome != SendOutcome::Complete);
+        kernel.shutdown_write(file);
+        kernel.close(file);
+    }
+    fn send_waits(&mut self, _: &mut D, _: Token) {}
+    fn transferred(&mut self, _: &mut D, _: Token, _: Result<FileId, i32>) {}
+}
+
+/// The kernel says FIN on a worker thread, which looks the slot up only then. A slot that had a new tenant by that time closed
+/// a stranger's connection: it could not even be greeted.
+fn a_fin_never_reaches_the_next_tenant_of_its_slot<D: Driver>() {
+    const CLIENTS: usize = 8;
+    const CONNECTIONS: usize = 250;
+    let sleeper = Sleeper::new().unwrap();
+    let mut driver = D::make(Sizes::default(), &sleeper);
+    let listener = crate::listener::bind("127.0.0.1:0".parse().unwrap(), 1, 64).unwrap().remove(0);
+    let address = crate::listener::local_addr(&listener).unwrap();
+    driver.listen(listener).unwrap();
+    let mut slammer = Slammer::default();
+    let (done, silent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                for _ in 0..CONNECTIONS {
+                    let mut heard = Vec::new();
+                    let _ = TcpStream::connect(address).unwrap().read_to_end(&mut heard);
+                    if heard == b"word" { &done } else { &silent }.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while done.load(Ordering::Relaxed) + silent.load(Ordering::Relaxed) < CLIENTS * CONNECTIONS {
+            driver.turn(Some(Duration::from_millis(1)), &mut slammer);
+        }
+    });
+    assert_eq!(slammer.broken, 0, "a connection that nobody had closed was closed");
+    assert_eq!(silent.load(Ordering::Relaxed), 0, "a client heard FIN before its word");
 }
