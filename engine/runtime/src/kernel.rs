@@ -118,6 +118,4 @@ pub struct Counters {
     pub accept_pauses: u64,
     /// Bytes reserved for received data, for all connections together.
     pub receive_pool_bytes: u64,
-    /// Bytes of receive buffers owned by single connections: always 0.
-    pub receive_bytes_per_connection: u64,
 }

@@ -378,7 +378,6 @@ impl<D: Driver> Server<D> {
         for report in &reports {
             assert_eq!(report.unexpected, 0, "completions that made no sense");
             assert_eq!(report.frames_held, 0, "the driver is gone and holds frames");
-            assert_eq!(report.counters.receive_bytes_per_connection, 0);
         }
         reports
     }
