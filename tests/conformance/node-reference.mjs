@@ -80,6 +80,14 @@ function serveClients(namespace) {
       }
     });
 
+    socket.on("survey", async (room, ...args) => {
+      try {
+        socket.emit("surveyed", true, await namespace.to(room).timeout(1500).emitWithAck("question", ...args));
+      } catch (error) {
+        socket.emit("surveyed", false, error.responses);
+      }
+    });
+
     // Rooms and who hears what.
     socket.on("join", (room, reply) => (socket.join(room), reply()));
     socket.on("leave", (room, reply) => (socket.leave(room), reply()));

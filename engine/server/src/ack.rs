@@ -81,6 +81,10 @@ impl<T: DeserializeOwned> FromReply for T {
 pub struct Reply<'a>(Arguments<'a>);
 
 impl<'a> Reply<'a> {
+    pub(crate) const fn new(arguments: Arguments<'a>) -> Self {
+        Self(arguments)
+    }
+
     pub(crate) const fn arguments(&self) -> &Arguments<'a> {
         &self.0
     }

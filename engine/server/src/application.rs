@@ -124,7 +124,11 @@ impl Application for ShardApplication {
             },
             // Only an engine-only server hears these, and it has another application.
             Event::EngineOpened { .. } | Event::EngineMessage { .. } | Event::EngineClosed { .. } => {}
-            Event::BroadcastAcknowledged { .. } | Event::RecoveryDecided { .. } => {}
+            Event::BroadcastAcknowledged { waiter, answers, is_complete } => {
+                app.resolve_broadcast(waiter, answers, is_complete);
+            }
+            // Recovery is not offered yet.
+            Event::RecoveryDecided { .. } => {}
         }
     }
 
@@ -353,7 +357,7 @@ impl Future for HandlerTask {
     }
 }
 
-fn arguments<'a>(message: &'a Message, data: &'a [u8]) -> Arguments<'a> {
+pub(crate) fn arguments<'a>(message: &'a Message, data: &'a [u8]) -> Arguments<'a> {
     let bounds = message.arguments.start as usize..message.arguments.end as usize;
     Arguments { json: &data[bounds], count: message.argument_count, attachments: &message.attachments }
 }

@@ -5,6 +5,7 @@
 //! sockets of all shards.
 
 use crate::application::{App, current};
+use crate::broadcast_ack::TIMEOUT_DEFAULT;
 use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs, OwnedEvent};
 use crate::error::{EmitError, FetchError};
@@ -18,6 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Some sockets of a namespace.
@@ -35,6 +37,7 @@ pub struct BroadcastOperator {
     namespace: Namespace,
     target: Target,
     flags: EmitFlags,
+    timeout: Duration,
 }
 
 impl BroadcastOperator {
@@ -45,7 +48,7 @@ impl BroadcastOperator {
             Some(app) => app.namespace(namespace.id()),
             None => namespace.clone(),
         };
-        Self { namespace, target: Target::default(), flags: EmitFlags::default() }
+        Self { namespace, target: Target::default(), flags: EmitFlags::default(), timeout: TIMEOUT_DEFAULT }
     }
 
     pub(crate) fn with_flags(mut self, flags: EmitFlags) -> Self {
@@ -80,6 +83,16 @@ impl BroadcastOperator {
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
+    }
+
+    /// How long acknowledgements are waited for. Default 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub(crate) fn parts(&self) -> (&Namespace, Target, EmitFlags, Duration) {
+        (&self.namespace, self.target.clone(), self.flags, self.timeout)
     }
 
     /// Sends an event to them: a tuple is several arguments, `()` none, everything else one.

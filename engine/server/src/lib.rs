@@ -70,6 +70,7 @@ mod ack;
 mod address;
 mod application;
 mod attachments;
+mod broadcast_ack;
 mod broadcast_operator;
 mod client_files;
 mod data;
@@ -96,6 +97,7 @@ mod waiter;
 
 pub use ack::{Ack, AckReply, FromReply, RemoteAckReply, Reply};
 pub use address::IntoAddresses;
+pub use broadcast_ack::{BroadcastAckError, BroadcastAcks};
 pub use broadcast_operator::{BroadcastOperator, FetchSockets};
 pub use bytes::Bytes;
 pub use data::{Extensions, SocketData};

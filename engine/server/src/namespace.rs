@@ -19,6 +19,7 @@ use ringio_core::door::EmitFlags;
 use ringio_core::room::select::Target;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The shard that acts for other threads.
 const SHARD_FOR_OTHERS: u16 = 0;
@@ -145,6 +146,11 @@ impl Namespace {
         BroadcastOperator::new(self).volatile()
     }
 
+    /// Everyone, with a time for their acknowledgements: `io.timeout(..).emit_with_ack(..)`.
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        BroadcastOperator::new(self).timeout(timeout)
+    }
+
     /// All sockets of the namespace, on all shards.
     pub fn fetch_sockets(&self) -> FetchSockets {
         BroadcastOperator::new(self).fetch_sockets()
@@ -166,6 +172,10 @@ impl Namespace {
     }
 
     // Where things are done -----------------------------------------------------------------------------------------
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
 
     /// Runs `job` at once if this thread is a shard of this server, else on the shard that acts for other threads.
     pub(crate) fn run(&self, job: impl FnOnce(&Rc<App>) + Send + 'static) -> Result<(), EmitError> {

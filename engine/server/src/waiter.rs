@@ -7,16 +7,21 @@ use crate::decode::Arguments;
 use crate::error::AckError;
 use ringio_core::base::id::Key;
 use ringio_core::base::slab::Slab;
-use ringio_core::door::SocketDescription;
+use ringio_core::door::{Message, SocketDescription};
 use std::cell::RefCell;
 
 /// Hears the acknowledgement of a client.
 pub(crate) type AckWaiter = Box<dyn FnOnce(Result<Arguments<'_>, AckError>)>;
 
+/// Hears the acknowledgements of a broadcast.
+pub(crate) type BroadcastWaiter = Box<dyn FnOnce(Vec<Message>, bool)>;
+
 /// What to do with an answer.
 pub(crate) enum Waiter {
     /// Of a client, to `emit_with_ack`.
     Ack(AckWaiter),
+    /// Of the clients that a broadcast reached; with whether all have answered.
+    Broadcast(BroadcastWaiter),
     /// Of all shards, to `fetch_sockets`; with the number of shards that are missing.
     Fetch(Box<dyn FnOnce(Vec<SocketDescription>, u16)>),
 }

@@ -73,6 +73,24 @@ suite("clients", "rooms", (server) => {
         assertHeard(await heard("outside", () => sockets[20].emit("room", hall, "outside")), range(0, 10));
       });
 
+      test("acknowledgements of a room, on all shards, come together; that one is silent is told", async () => {
+        const hall = await roomOf(range(0, 8));
+        const answers = (index) => (value, reply) => reply(value + index);
+        range(0, 8).forEach((index) => sockets[index].on("question", answers(index)));
+        const surveys = listen(sockets[9], "surveyed");
+        sockets[9].emit("survey", hall, 100);
+        const [isComplete, all] = await surveys.next();
+        assert.deepEqual([isComplete, all.sort()], [true, range(100, 108)]);
+        // Nobody in the room: answered with nothing.
+        sockets[9].emit("survey", "no such room", 1);
+        assert.deepEqual(await surveys.next(), [true, []]);
+        sockets[5].off("question");
+        sockets[9].emit("survey", hall, 200);
+        const [isWhole, some] = await surveys.next();
+        assert.deepEqual([isWhole, some.sort()], [false, range(200, 208).filter((value) => value !== 205)]);
+        range(0, 8).forEach((index) => sockets[index].off("question"));
+      });
+
       test("to a room without the sender", async () => {
         const hall = await roomOf(range(4, 16));
         assertHeard(await heard("others", () => sockets[5].emit("others", hall, "others")), [4, ...range(6, 16)]);

@@ -9,8 +9,8 @@ use clap::{Parser, ValueEnum};
 use parking_lot::Mutex;
 use ringio::engine::EngineServer;
 use ringio::{
-    Ack, Builder, Data, DisconnectReason, Driver, Handshake, Namespace, RawArgs, Server, Socket, Transport,
-    stop_on_signals,
+    Ack, BroadcastAckError, Builder, Data, DisconnectReason, Driver, Handshake, Namespace, RawArgs, Server, Socket,
+    Transport, stop_on_signals,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -153,6 +153,17 @@ fn back_to_the_sender(namespace: &Namespace) {
     namespace.sockets_on("slow", async |Data((ms, value)): Data<(u64, Value)>, ack: Ack| {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         ack.send(&value)
+    });
+    namespace.sockets_on("survey", async |socket: Socket, args: RawArgs| {
+        let room: String = args.get(0)?;
+        let args = args.skip(1);
+        let room = socket.namespace().to(room).timeout(Duration::from_millis(1500));
+        match room.emit_with_ack::<Value>("question", &args).await {
+            Ok(answers) => socket.emit("surveyed", &(true, answers)),
+            Err(BroadcastAckError::Incomplete { responses }) => socket.emit("surveyed", &(false, responses)),
+            Err(error) => socket.emit("surveyed", &(false, error.to_string())),
+        };
+        Ok::<_, ringio::ArgumentError>(())
     });
     namespace.sockets_on("askme", async |socket: Socket, args: RawArgs| {
         let question = socket.timeout(Duration::from_millis(500)).emit_with_ack::<RawArgs>("question", &args);
