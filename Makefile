@@ -39,7 +39,7 @@ lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	@echo "cargo-deny: bans, licences, sources (not advisories: their database is on the open internet)"
 	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
 
-test-rust: openssl ## unit, property and integration tests
+test-rust: openssl $(NODE_MODULES) ## unit, property and integration tests
 	cargo test --workspace
 
 loom: ## every interleaving of the rings and doorbells between the shards

@@ -1,0 +1,198 @@
+//! The commands: from arguments to exit code.
+//!
+//! 0: done and passed. 1: done, and a condition of `--fail-if` held or messages were lost, repeated, reordered or
+//! changed. 2: not done, or not completely.
+
+use crate::engine::link_limits;
+use crate::faulty::FaultyServer;
+use crate::options::{Cli, Command, LimitArgs, OutputArgs, RunArgs};
+use crate::plan::{Phase, Plan};
+use crate::report::outcome::{FORMAT, Outcome};
+use crate::report::{compare, csv, html, text};
+use crate::run::{self, Observer, RunOptions, Unobserved};
+use crate::scenario::builtin;
+use crate::scenario::file::ScenarioFile;
+use crate::scenario::limit::{self, Limit};
+use crate::screen;
+use clap::{Parser, ValueEnum};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const FAILED: u8 = 1;
+const NOT_DONE: u8 = 2;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        None => search(&cli.limit),
+        Some(Command::Limit(args)) => search(args),
+        Some(Command::Run(args)) => run_scenario(args),
+        Some(other) => other_command(other),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "ringio-loadtest: {error}");
+        ExitCode::from(NOT_DONE)
+    })
+}
+
+fn other_command(command: &Command) -> Result<ExitCode, String> {
+    match command {
+        Command::Check { file } => {
+            read_scenario(file)?;
+            say(&format!("{}: in order", file.display()));
+        }
+        Command::Compare { before, after } => say(&compare::table(&read_outcome(before)?, &read_outcome(after)?)),
+        Command::Report { result, output } => {
+            write_file(output, &html::page(&read_outcome(result)?)?)?;
+            say(&format!("{} written", output.display()));
+        }
+        Command::Faulty { fault, port } => {
+            let server = FaultyServer::start(*fault, *port).map_err(|error| format!("port {port}: {error}"))?;
+            say(&format!("serving {fault:?} on {}", server.url()));
+            server.join();
+        }
+        Command::Limit(_) | Command::Run(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(text: &str) {
+    // Whoever reads may have gone away (a pipe into head).
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn read_outcome(path: &Path) -> Result<Outcome, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let outcome: Outcome = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is no result of this program ({error}). Make one with --json.", path.display()))?;
+    if outcome.format != FORMAT {
+        return Err(format!("{} has format {}, this program reads {FORMAT}", path.display(), outcome.format));
+    }
+    Ok(outcome)
+}
+
+fn search(args: &LimitArgs) -> Result<ExitCode, String> {
+    let url =
+        args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
+    let target = args.connect.target(url)?;
+    let clients_max = args.max_clients.unwrap_or_else(|| link_limits::clients_max(&args.connect.sources, &target));
+    let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
+    let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;
+    args.connect.apply(&mut plan, false)?;
+    let limit = Limit {
+        start: args.start,
+        clients_max,
+        rate_per_client: args.rate_per_client,
+        rate: plan.has_group_actions().then(|| phases.last().map_or(1.0, |phase| phase.rate)),
+        p99_ms: args.p99,
+        step_ms: (args.step * 1e3) as u64,
+        refinements: 2,
+    };
+    plan.name = format!("limit ({})", plan.name);
+    let options =
+        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let mut observer = observer(&args.output);
+    let outcome = limit::run(plan, &limit, options, observer.as_mut())?;
+    drop(observer);
+    conclude(&outcome, &args.output)
+}
+
+fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
+    let (mut plan, phases, is_file) = plan_of(args)?;
+    args.connect.apply(&mut plan, is_file)?;
+    plan.poisson |= args.poisson;
+    link_limits::check(&plan)?;
+    let options =
+        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let mut observer = observer(&args.output);
+    let outcome = run::run(plan, &phases, options, observer.as_mut())?;
+    drop(observer);
+    conclude(&outcome, &args.output)
+}
+
+fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, bool), String> {
+    if let Ok(scenario) = builtin::Scenario::from_str(&args.scenario, true) {
+        let url =
+            args.url.as_deref().ok_or("the server's address is missing, as in: run echo http://localhost:3000")?;
+        let (plan, phases) = builtin::plan(scenario, &args.settings(), args.connect.target(url)?)?;
+        return Ok((plan, phases, false));
+    }
+    let path = Path::new(&args.scenario);
+    if !path.exists() {
+        let names: Vec<String> = builtin::Scenario::value_variants().iter().map(ToString::to_string).collect();
+        return Err(format!("{} is neither a file nor one of {}", args.scenario, names.join(", ")));
+    }
+    let file = read_scenario(path)?;
+    let url =
+        args.url.as_deref().or(file.url()).ok_or("the server's address is missing, in the file (url) and here")?;
+    let (plan, mut phases) = file.plan(args.connect.target(url)?, args.clients)?;
+    if let Some(rate) = args.rate {
+        for phase in &mut phases {
+            (phase.rate, phase.rate_end) = (rate, rate);
+        }
+    }
+    if let Some(seconds) = args.duration {
+        for phase in phases.iter_mut().filter(|phase| phase.measured) {
+            phase.duration_ms = (seconds * 1e3) as u64;
+        }
+    }
+    Ok((plan, phases, true))
+}
+
+fn read_scenario(path: &Path) -> Result<ScenarioFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    ScenarioFile::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn observer(output: &OutputArgs) -> Box<dyn Observer> {
+    if output.quiet { Box::new(Unobserved) } else { screen::choose(output.plain) }
+}
+
+/// Set by Ctrl-C and SIGTERM. The second one ends the program at once.
+fn interruption() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let installed = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(NOT_DONE));
+        }
+    });
+    if installed.is_err() {
+        let _ = writeln!(std::io::stderr(), "Ctrl-C will end the program without a summary");
+    }
+    interrupted
+}
+
+/// Prints and writes the outcome and says how it went.
+fn conclude(outcome: &Outcome, output: &OutputArgs) -> Result<ExitCode, String> {
+    let mut out = std::io::stdout();
+    // Whoever reads may have gone away (a pipe into head); files are written all the same.
+    let _ = out.write_all(text::summary(outcome).as_bytes());
+    if let Some(path) = &output.json {
+        let json = serde_json::to_string_pretty(outcome).map_err(|error| error.to_string())?;
+        write_file(path, &json)?;
+    }
+    if let Some(path) = &output.csv {
+        write_file(path, &csv::table(&outcome.series))?;
+    }
+    if let Some(path) = &output.html {
+        write_file(path, &html::page(outcome)?)?;
+    }
+    let mut code = if outcome.is_complete { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) };
+    if outcome.faults.total() > 0 && !output.allow_faults {
+        code = ExitCode::from(FAILED);
+    }
+    for crossed in output.fail_if.iter().filter_map(|threshold| threshold.crossed_by(outcome)) {
+        let _ = writeln!(out, "{crossed}");
+        code = ExitCode::from(FAILED);
+    }
+    Ok(code)
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}

@@ -1,0 +1,260 @@
+//! One TCP connection, with or without TLS, as bytes in and out that never wait.
+//!
+//! Reading is edge-triggered: a read that does not fill the buffer has emptied the socket (epoll(7)), unless the peer
+//! has ended its side, which the event says.
+
+use crate::failure::{Class, Failure};
+use crate::plan::Plan;
+use mio::net::TcpStream;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// How connections are made.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    address: SocketAddr,
+    sources: Vec<IpAddr>,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Dialer {
+    pub(crate) fn new(plan: &Plan) -> Result<Self, Failure> {
+        let tls = match plan.target.tls {
+            false => None,
+            true => {
+                let name = ServerName::try_from(plan.target.host.clone())
+                    .map_err(|error| Failure::new(Class::Tls, format!("{}: {error}", plan.target.host)))?;
+                Some((Arc::new(tls_config(plan)?), name))
+            }
+        };
+        Ok(Self { address: plan.target.address, sources: plan.sources.clone(), tls })
+    }
+
+    /// Begins a connection. `index` chooses the source address.
+    pub(crate) fn dial(&self, index: u32, is_slow: bool) -> Result<Link, Failure> {
+        let stream = self.connect(index, is_slow).map_err(|error| {
+            let failure = Failure::of_io(&error, false);
+            match failure.class {
+                Class::Exhausted => Failure::new(Class::Exhausted, format!("{error}. {}", exhausted_advice(&error))),
+                _ => failure,
+            }
+        })?;
+        let tls = match &self.tls {
+            None => None,
+            Some((config, name)) => Some(Box::new(
+                ClientConnection::new(Arc::clone(config), name.clone())
+                    .map_err(|error| Failure::new(Class::Tls, error.to_string()))?,
+            )),
+        };
+        Ok(Link { stream, tls, written: 0 })
+    }
+
+    fn connect(&self, index: u32, is_slow: bool) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        if !self.sources.is_empty() {
+            // Without this, bind takes a port for this address alone, and ports run out at 28,000 in sum.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::new(self.sources[index as usize % self.sources.len()], 0).into())?;
+        }
+        if is_slow {
+            // So that what is not read stays with the server, not in the kernel's buffer on this side.
+            socket.set_recv_buffer_size(4096)?;
+        }
+        match socket.connect(&self.address.into()) {
+            // EINPROGRESS has no kind of its own.
+            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => return Err(error),
+            _ => {}
+        }
+        socket.set_tcp_nodelay(true)?;
+        Ok(TcpStream::from_std(socket.into()))
+    }
+}
+
+fn exhausted_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(23 | 24) => "Raise the limit of open files (ulimit -n) or share the clients among several runs of this program.",
+        _ => "Give more source addresses (--source 127.0.0.2,127.0.0.3): each carries about 28,000 connections.",
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// How much of the outbox was sent.
+    written: usize,
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadResult {
+    /// So many bytes; whether there may be more.
+    Bytes(usize, bool),
+    /// Nothing at present.
+    Empty,
+    /// The server has ended the connection.
+    End,
+}
+
+impl Link {
+    /// Reads into `buffer`. `is_ended`: the server's end was announced, so nothing short of it is the last.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], is_ended: bool) -> Result<ReadResult, Failure> {
+        match &mut self.tls {
+            None => loop {
+                return match self.stream.read(buffer) {
+                    Ok(0) => Ok(ReadResult::End),
+                    Ok(count) => Ok(ReadResult::Bytes(count, is_ended || count == buffer.len())),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadResult::Empty),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(Failure::of_io(&error, true)),
+                };
+            },
+            Some(tls) => read_tls(tls, &mut self.stream, buffer),
+        }
+    }
+
+    /// Sends what is in the outbox, as far as the socket takes it.
+    pub(crate) fn flush(&mut self, outbox: &mut Vec<u8>) -> Result<(), Failure> {
+        let failed = |error: &io::Error| Failure::of_io(error, true);
+        match &mut self.tls {
+            None => {
+                while self.written < outbox.len() {
+                    match self.stream.write(&outbox[self.written..]) {
+                        Ok(count) => self.written += count,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        // Not yet connected: the event will come.
+                        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                        Err(error) => return Err(failed(&error)),
+                    }
+                }
+                self.written = 0;
+                if outbox.capacity() > 4096 {
+                    *outbox = Vec::new();
+                } else {
+                    outbox.clear();
+                }
+            }
+            Some(tls) => {
+                tls.writer().write_all(outbox).map_err(|error| failed(&error))?;
+                outbox.clear();
+                while tls.wants_write() {
+                    match tls.write_tls(&mut self.stream) {
+                        Ok(_) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                        Err(error) => return Err(failed(&error)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is encrypted, so that a flush may be due without anything in the outbox.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+fn read_tls(tls: &mut ClientConnection, stream: &mut TcpStream, buffer: &mut [u8]) -> Result<ReadResult, Failure> {
+    loop {
+        match tls.reader().read(buffer) {
+            Ok(0) => return Ok(ReadResult::End),
+            Ok(count) => return Ok(ReadResult::Bytes(count, true)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Failure::of_io(&error, true)),
+        }
+        match tls.read_tls(stream) {
+            Ok(0) => return Ok(ReadResult::End),
+            Ok(_) => {
+                tls.process_new_packets().map_err(|error| Failure::new(Class::Tls, tls_advice(&error)))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(ReadResult::Empty),
+            Err(error) => return Err(Failure::of_io(&error, true)),
+        }
+    }
+}
+
+fn tls_advice(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(_) => {
+            format!("{error}. Trust its authority with --ca FILE, or accept any certificate with --insecure.")
+        }
+        rustls::Error::InvalidMessage(_) => format!("{error}. Does the server speak TLS on this port?"),
+        _ => error.to_string(),
+    }
+}
+
+fn tls_config(plan: &Plan) -> Result<ClientConfig, Failure> {
+    let failed = |what: String| Failure::new(Class::Tls, what);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(error.to_string()))?;
+    if plan.target.insecure {
+        return Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(file) = &plan.target.authorities {
+        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| failed(format!("{file}: {error}")))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| failed(format!("{file}: {error}")))?;
+            roots.add(certificate).map_err(|error| failed(format!("{file}: {error}")))?;
+        }
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Accepts whatever the server shows: for test servers with certificates of their own (`--insecure`).
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,306 @@
+//! The loop of a worker: commands, timers, connections due, messages due, then what the sockets have.
+//!
+//! One `recv` per readable event and at most one `send` per client and turn, one clock reading per event. It sleeps until
+//! the next thing is due by a timer descriptor: epoll's own timeout counts whole milliseconds, which would be added
+//! to every latency.
+
+mod bookkeeping;
+mod connections;
+mod messages;
+
+use super::client::{Client, Status};
+use super::link::Dialer;
+use super::receiving::Ledger;
+use super::sending::{Pace, Prepared, Repertoire, quoted};
+use super::stats::{Counts, Stats};
+use super::verify::Faults;
+use super::{Command, Report, Share, Totals};
+use crate::clock::{SECOND_NS, now_ns};
+use crate::failure::{Class, Failure, Failures};
+use crate::plan::{Phase, Plan};
+use crate::protocol::{Config, websocket::Deflater};
+use crate::template::Template;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+const SCRATCH_BYTES: usize = 256 * 1024;
+const EVENT_COUNT: usize = 1024;
+const TIMER_TOKEN: Token = Token(usize::MAX - 1);
+/// The longest sleep: commands are looked for at least this often.
+const SLEEP_MAX_NS: u64 = 10_000_000;
+/// Messages sent before the sockets are looked at again, however many are due.
+const BATCH_MAX: usize = 256;
+/// Bytes that may wait for one client before it is passed over: the server is not reading.
+const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// How often slow checks (who is still connecting, who is silent) are made.
+const CHECK_INTERVAL_NS: u64 = 50_000_000;
+/// Grace beyond the silence that the server promised.
+const HEARTBEAT_GRACE_NS: u64 = SECOND_NS;
+/// Messages to groups count as delivered when nothing has come for so long.
+const QUIET_NS: u64 = 700_000_000;
+/// How long a goodbye may take.
+const LEAVE_NS: u64 = 2 * SECOND_NS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Reconnect,
+    LifetimeOver,
+    ReadAgain,
+    CloseHard,
+}
+
+/// One worker.
+pub(super) struct Worker<'a> {
+    plan: &'a Plan,
+    share: Share,
+    epoch_ns: u64,
+    config: Config,
+    dialer: Dialer,
+    repertoire: Repertoire,
+    setup: Vec<Prepared>,
+    auth: Option<Template>,
+    poll: Poll,
+    timer: TimerFd,
+    clients: Vec<Client>,
+    /// How many of this worker's clients are to be connected.
+    target: u32,
+    /// Clients to connect, in turn.
+    queue: VecDeque<u32>,
+    connect_due_ns: f64,
+    paces: VecDeque<Pace>,
+    senders: Vec<u32>,
+    next_sender: usize,
+    is_sending: bool,
+    timers: BinaryHeap<Reverse<(u64, u32, u32, Timer)>>,
+    ledger: Ledger,
+    deflater: Deflater,
+    scratch: Vec<u8>,
+    block: Vec<u8>,
+    packet: Vec<u8>,
+    dirty: Vec<u32>,
+    failures: Failures,
+    second_failures: Failures,
+    second_index: u64,
+    second_cpu_ns: u64,
+    reported_faults: Faults,
+    ready: u32,
+    checked_ns: u64,
+    is_growing: bool,
+    draining_since: Option<u64>,
+    stopping_since: Option<u64>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(plan: &'a Plan, share: Share, epoch_ns: u64) -> Result<Self, Failure> {
+        let broken = |error: String| Failure::new(Class::Exhausted, error);
+        let setup = plan.setup.iter().map(|setup| {
+            let arguments = Template::parse(&setup.arguments)?;
+            Ok(Prepared::of_setup(arguments, quoted(&setup.event)))
+        });
+        let poll = Poll::new().map_err(|error| broken(error.to_string()))?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
+            .map_err(|error| broken(error.to_string()))?;
+        poll.registry()
+            .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER_TOKEN, Interest::READABLE)
+            .map_err(|error| broken(error.to_string()))?;
+        Ok(Self {
+            config: Config::new(plan),
+            dialer: Dialer::new(plan)?,
+            repertoire: Repertoire::new(plan).map_err(broken)?,
+            setup: setup.collect::<Result<_, String>>().map_err(broken)?,
+            auth: plan.auth.as_deref().map(Template::parse).transpose().map_err(broken)?,
+            poll,
+            timer,
+            clients: Vec::new(),
+            target: 0,
+            queue: VecDeque::new(),
+            connect_due_ns: 0.0,
+            paces: VecDeque::new(),
+            senders: Vec::new(),
+            next_sender: 0,
+            is_sending: false,
+            timers: BinaryHeap::new(),
+            ledger: Ledger::new(plan),
+            deflater: Deflater::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            block: Vec::new(),
+            packet: Vec::new(),
+            dirty: Vec::new(),
+            failures: Failures::default(),
+            second_failures: Failures::default(),
+            second_index: 0,
+            second_cpu_ns: 0,
+            reported_faults: Faults::default(),
+            ready: 0,
+            checked_ns: 0,
+            is_growing: false,
+            draining_since: None,
+            stopping_since: None,
+            plan,
+            share,
+            epoch_ns,
+        })
+    }
+
+    fn now(&self) -> u64 {
+        now_ns().saturating_sub(self.epoch_ns)
+    }
+
+    pub(super) fn run(&mut self, commands: &Receiver<Command>, reports: &Sender<Report>) -> Result<(), Failure> {
+        let mut events = Events::with_capacity(EVENT_COUNT);
+        loop {
+            for command in commands.try_iter() {
+                self.obey(command);
+            }
+            let now = self.now();
+            self.run_timers(now);
+            self.connect_due(now);
+            self.send_due(now);
+            self.flush_dirty();
+            if let Some(report) = self.check(self.now())
+                && reports.send(report).is_err()
+            {
+                return Ok(());
+            }
+            if self.stopping_since.is_some_and(|since| self.is_gone(since)) {
+                break;
+            }
+            self.wait(&mut events)?;
+            for event in &events {
+                if event.token() != TIMER_TOKEN {
+                    let Token(token) = event.token();
+                    let is_ended = event.is_read_closed() || event.is_error();
+                    self.handle_event(token, event.is_readable() || is_ended, event.is_writable(), is_ended);
+                }
+            }
+            self.flush_dirty();
+            if let Some(second) = self.take_second(false)
+                && reports.send(Report::Second(second)).is_err()
+            {
+                return Ok(());
+            }
+        }
+        if let Some(second) = self.take_second(true) {
+            let _ = reports.send(Report::Second(second));
+        }
+        let totals = Totals {
+            phases: std::mem::take(&mut self.ledger.phases),
+            faults: self.ledger.faults,
+            first_fault: self.ledger.first_fault.take(),
+            failures: std::mem::take(&mut self.failures),
+        };
+        let _ = reports.send(Report::Done(Box::new(totals)));
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events) -> Result<(), Failure> {
+        let now = self.now();
+        let connect_due = (!self.queue.is_empty() || self.is_churning()).then_some(self.connect_due_ns as u64);
+        let timer_due = self.timers.peek().map(|Reverse(timer)| timer.0);
+        let send_due = self.paces.front().and_then(Pace::next_due_ns);
+        let due = [connect_due, timer_due, send_due].into_iter().flatten().min().unwrap_or(u64::MAX);
+        let sleep_ns = due.saturating_sub(now);
+        let timeout = match sleep_ns {
+            0 => Duration::ZERO,
+            SLEEP_MAX_NS.. => Duration::from_nanos(SLEEP_MAX_NS),
+            _ => {
+                let expiration = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(sleep_ns)));
+                // Without the timer the sleep is only longer than it should be, which the lag will show.
+                let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
+                Duration::from_nanos(SLEEP_MAX_NS)
+            }
+        };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(Failure::of_io(&error, true)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Grow(count) => {
+                self.grow(count);
+                self.is_growing = true;
+            }
+            Command::Phase(phase, start_ns) => self.begin_phase(&phase, start_ns),
+            Command::Drain => {
+                self.paces.clear();
+                self.draining_since = Some(self.now());
+                for index in 0..self.clients.len() as u32 {
+                    self.read_again(index);
+                }
+            }
+            Command::Settle(sent) => self.settle(&sent),
+            Command::Stop => {
+                self.stopping_since = Some(self.now());
+                self.queue.clear();
+                self.paces.clear();
+                for index in 0..self.clients.len() as u32 {
+                    self.leave(index);
+                }
+            }
+        }
+    }
+
+    /// Has as many clients as this worker's share of `count`.
+    fn grow(&mut self, count: u32) {
+        let sender_count = if self.plan.has_group_actions() { self.plan.senders_per_group as usize } else { 0 };
+        self.target = self.share.count_below(count);
+        self.connect_due_ns = self.connect_due_ns.max(self.now() as f64);
+        while self.clients.len() < self.target as usize {
+            let global = self.share.global(self.clients.len() as u32);
+            let ticket = f64::from(global.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
+            let is_slow = ticket < self.plan.slow_share && !(self.plan.is_sender(global) && self.plan.group_size > 1);
+            self.clients.push(Client::new(self.plan.actions.len(), sender_count, is_slow));
+        }
+        self.queue = (0..self.target).filter(|local| self.clients[*local as usize].status == Status::Idle).collect();
+        for local in self.target..self.clients.len() as u32 {
+            self.leave(local);
+        }
+        let (share, plan) = (self.share, self.plan);
+        self.senders = (0..self.target).filter(|local| plan.is_sender(share.global(*local))).collect();
+    }
+
+    fn begin_phase(&mut self, phase: &Phase, start_ns: u64) {
+        self.ledger.phases.push(Stats::new(self.plan.actions.len()));
+        self.ledger.starts_ns.push(start_ns);
+        self.draining_since = None;
+        if self.share.count_below(phase.clients) != self.target {
+            self.grow(phase.clients);
+        }
+        let (groups, rest) = (phase.clients / self.plan.group_size, phase.clients % self.plan.group_size);
+        let sender_count = groups * self.plan.senders_per_group + rest.min(self.plan.senders_per_group);
+        let share = self.senders.len() as f64 / f64::from(sender_count.max(1));
+        let offset = f64::from(self.share.worker) / f64::from(self.share.workers);
+        if !self.plan.actions.is_empty() {
+            self.paces.push_back(Pace::new(phase, start_ns, share, offset, self.plan.poisson));
+            self.is_sending |= phase.rate.max(phase.rate_end) > 0.0;
+        }
+        if phase.storm_share > 0.0 {
+            for index in 0..self.clients.len() as u32 {
+                if self.clients[index as usize].status == Status::Ready && fastrand::f64() < phase.storm_share {
+                    self.lose(index);
+                    self.wait_to_reconnect(index, self.plan.reconnection.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn is_churning(&self) -> bool {
+        self.plan.lifetime_ms.is_some() && self.target > 0 && self.stopping_since.is_none()
+    }
+
+    fn count(&mut self, apply: impl Fn(&mut Counts)) {
+        apply(&mut self.ledger.second.counts);
+        let now = self.now();
+        apply(&mut self.ledger.phase_at(now).counts);
+    }
+}

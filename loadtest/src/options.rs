@@ -1,0 +1,311 @@
+//! The command line.
+
+use crate::plan::{Plan, Reconnection, Transport};
+use crate::report::threshold::Threshold;
+use crate::scenario::builtin::{Scenario, Settings};
+use crate::target::{PATH_DEFAULT, Target};
+use clap::{Args, Parser, Subcommand};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Load-tests any Socket.IO server.
+///
+/// With an address alone it finds out how many clients the server holds at which latency, without any help from the
+/// application, and writes a report: ringio-loadtest http://localhost:3000
+#[derive(Debug, Parser)]
+#[command(name = "ringio-loadtest", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The search for the limit.
+    #[command(flatten)]
+    pub limit: LimitArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Finds how many clients the server holds (what an address alone does too).
+    Limit(LimitArgs),
+    /// Runs a built-in scenario, or one from a file.
+    Run(RunArgs),
+    /// Checks a scenario file without running it.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Compares two results: the second in relation to the first.
+    Compare {
+        /// The result to compare with.
+        before: PathBuf,
+        /// The result to be judged.
+        after: PathBuf,
+    },
+    /// Makes the HTML report of a result again.
+    Report {
+        /// The result, as --json wrote it.
+        result: PathBuf,
+        /// The report.
+        #[arg(short, long, default_value = "loadtest.html")]
+        output: PathBuf,
+    },
+    /// Serves a deliberately faulty Socket.IO server, to see how faults are reported.
+    Faulty {
+        /// The fault.
+        #[arg(value_enum)]
+        fault: crate::faulty::Fault,
+        /// The port.
+        #[arg(long, default_value_t = 3001)]
+        port: u16,
+    },
+}
+
+/// How to reach the server.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArgs {
+    /// The path of Socket.IO's requests.
+    #[arg(long, default_value = PATH_DEFAULT)]
+    pub path: String,
+    /// The namespace, instead of the one in the address.
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// How clients connect.
+    #[arg(long, value_parser = parse_transport, default_value = "websocket")]
+    pub transport: Transport,
+    /// JSON object sent as auth; may contain {{client}}.
+    #[arg(long)]
+    pub auth: Option<String>,
+    /// A header of every request, as in `Authorization: Bearer x`. May be given several times.
+    #[arg(long = "header", value_parser = parse_header)]
+    pub headers: Vec<(String, String)>,
+    /// Offers permessage-deflate.
+    #[arg(long)]
+    pub deflate: bool,
+    /// Accepts any TLS certificate.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Trusts the authorities in this PEM file as well.
+    #[arg(long)]
+    pub ca: Option<String>,
+    /// Addresses to connect from, separated by commas. Each has about 28,000 ports.
+    #[arg(long = "source", value_delimiter = ',')]
+    pub sources: Vec<IpAddr>,
+    /// New connections per second.
+    #[arg(long)]
+    pub connect_rate: Option<f64>,
+    /// How long a connection may take. Seconds.
+    #[arg(long, default_value_t = 20.0)]
+    pub connect_timeout: f64,
+    /// Makes lost connections again, as socket.io-client does.
+    #[arg(long)]
+    pub reconnect: bool,
+    /// Threads. Default: one for every 20,000 clients, at most half the cores.
+    #[arg(long)]
+    pub workers: Option<u32>,
+    /// Process of the server, for its CPU and memory. Default: the one that listens on its port, if it is on this machine.
+    #[arg(long = "pid", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+}
+
+/// Where results go.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Writes the result as JSON.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Writes the seconds as CSV.
+    #[arg(long)]
+    pub csv: Option<PathBuf>,
+    /// Writes the report as HTML.
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+    /// Fails the run (exit code 1) if the condition holds, as in `p99>20ms`. May be given several times.
+    #[arg(long = "fail-if")]
+    pub fail_if: Vec<Threshold>,
+    /// Does not fail because of lost, repeated, reordered or changed messages.
+    #[arg(long)]
+    pub allow_faults: bool,
+    /// A line per second instead of the live screen.
+    #[arg(long)]
+    pub plain: bool,
+    /// Nothing but the summary.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Arguments of the search.
+#[derive(Clone, Debug, Args)]
+pub struct LimitArgs {
+    /// Address of the server, as in http://localhost:3000. A path names a namespace.
+    pub url: Option<String>,
+    /// What clients do meanwhile.
+    #[arg(long, value_enum, default_value_t = Scenario::Probe)]
+    pub scenario: Scenario,
+    /// Clients of the first step.
+    #[arg(long, default_value_t = 100)]
+    pub start: u32,
+    /// The most clients that are tried. Default: what open files and ports of this machine allow.
+    #[arg(long)]
+    pub max_clients: Option<u32>,
+    /// Messages per second of each client.
+    #[arg(long, default_value_t = 1.0)]
+    pub rate_per_client: f64,
+    /// The 99th percentile of latency that is still good. Milliseconds.
+    #[arg(long, default_value_t = 100.0)]
+    pub p99: f64,
+    /// How long each step is measured. Seconds.
+    #[arg(long, default_value_t = 5.0)]
+    pub step: f64,
+    /// Bytes of payload per message.
+    #[arg(long, default_value_t = 64)]
+    pub size: usize,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of a run.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// probe, connect, churn, idle, storm, echo, ack, binary, broadcast, rooms, slow, mixed, or a scenario file.
+    pub scenario: String,
+    /// Address of the server; may be left out if the file has one.
+    pub url: Option<String>,
+    /// Clients.
+    #[arg(long, short)]
+    pub clients: Option<u32>,
+    /// Messages per second over all clients (connect and churn: connections per second).
+    #[arg(long, short)]
+    pub rate: Option<f64>,
+    /// How long is measured. Seconds.
+    #[arg(long, short)]
+    pub duration: Option<f64>,
+    /// How long messages flow before that. Seconds.
+    #[arg(long)]
+    pub warmup: Option<f64>,
+    /// Bytes of payload per message.
+    #[arg(long, default_value_t = 64)]
+    pub size: usize,
+    /// Members of a room.
+    #[arg(long, default_value_t = 10)]
+    pub room_size: u32,
+    /// Members of a group that send: one in a broadcast, all in a room.
+    #[arg(long)]
+    pub senders: Option<u32>,
+    /// Another event than the scenario's (echo, ack, binary, broadcast).
+    #[arg(long)]
+    pub event: Option<String>,
+    /// The event in which it comes back, if that is another one.
+    #[arg(long)]
+    pub reply: Option<String>,
+    /// The share of clients that read little (slow) or lose their connection (storm). 0 to 1.
+    #[arg(long)]
+    pub share: Option<f64>,
+    /// Spaces messages at random (Poisson) instead of evenly.
+    #[arg(long)]
+    pub poisson: bool,
+    /// How to connect.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl ConnectArgs {
+    /// Resolves the address.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn target(&self, url: &str) -> Result<Target, String> {
+        let mut target = Target::resolve(url, &self.path)?;
+        target.insecure = self.insecure;
+        target.authorities = self.ca.clone();
+        Ok(target)
+    }
+
+    /// Moves these arguments into a plan. `keep`: the plan comes from a file, whose values stand unless given here.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn apply(&self, plan: &mut Plan, keep: bool) -> Result<(), String> {
+        if let Some(auth) = &self.auth {
+            crate::template::Template::parse(auth).map_err(|error| format!("--auth: {error}"))?;
+            if !auth.trim_start().starts_with('{') {
+                return Err(format!("--auth must be a JSON object, as in '{{\"token\":\"x\"}}', not {auth}"));
+            }
+            plan.auth = Some(auth.clone());
+        }
+        if let Some(namespace) = &self.namespace {
+            plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
+        }
+        if let Some(rate) = self.connect_rate {
+            if !(rate > 0.0 && rate.is_finite()) {
+                return Err("--connect-rate must be above 0".to_owned());
+            }
+            plan.connect_rate = rate;
+        }
+        if !keep || self.transport != Transport::default() {
+            plan.transport = self.transport;
+        }
+        plan.headers.extend(self.headers.iter().cloned());
+        plan.deflate |= self.deflate;
+        plan.sources.extend(self.sources.iter().copied());
+        plan.connect_timeout_ms = (self.connect_timeout * 1e3) as u64;
+        if self.reconnect && plan.reconnection.is_none() {
+            plan.reconnection = Some(Reconnection::default());
+        }
+        spread_sources(plan);
+        Ok(())
+    }
+}
+
+/// On loopback every address in 127.0.0.0/8 is ours: more of them carry more connections.
+fn spread_sources(plan: &mut Plan) {
+    const PORTS: u32 = 20_000;
+    let IpAddr::V4(address) = plan.target.address.ip() else { return };
+    if address.is_loopback() && plan.sources.is_empty() && plan.clients > PORTS {
+        let count = plan.clients.div_ceil(PORTS).min(200);
+        plan.sources = (0..count).map(|index| IpAddr::from([127, 0, 1, 1 + index as u8])).collect();
+    }
+}
+
+impl RunArgs {
+    /// The numbers of a built-in scenario.
+    pub fn settings(&self) -> Settings {
+        let default = Settings::default();
+        Settings {
+            clients: self.clients.unwrap_or(default.clients),
+            rate: self.rate,
+            duration_ms: self.duration.map_or(default.duration_ms, |seconds| (seconds * 1e3) as u64),
+            warmup_ms: self.warmup.map_or(default.warmup_ms, |seconds| (seconds * 1e3) as u64),
+            size: self.size,
+            room_size: self.room_size,
+            senders: self.senders,
+            event: self.event.clone(),
+            reply: self.reply.clone(),
+            share: self.share,
+        }
+    }
+}
+
+fn parse_transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "websocket" => Ok(Transport::Websocket),
+        "polling" => Ok(Transport::Polling),
+        "upgrade" => Ok(Transport::Upgrade),
+        _ => Err("there are websocket, polling and upgrade".to_owned()),
+    }
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    if text.contains(['\r', '\n']) || name.trim().is_empty() {
+        return Err("a header is one line, `Name: value`".to_owned());
+    }
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

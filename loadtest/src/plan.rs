@@ -1,0 +1,212 @@
+//! What a run is to do: who connects how, what they send, and what has to come back. Plain values, without behaviour.
+//!
+//! Built-in scenarios and scenario files both become a [`Plan`]; workers know nothing else. Phases are separate, because
+//! they may be decided while the run goes on (the search for a server's limit does that).
+
+use crate::target::Target;
+use serde::{Deserialize, Serialize};
+
+/// How clients reach the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A WebSocket from the start.
+    #[default]
+    Websocket,
+    /// HTTP long-polling, and nothing else.
+    Polling,
+    /// Long-polling first, then the upgrade to a WebSocket: what browsers do unless told otherwise.
+    Upgrade,
+}
+
+/// What has to come back for a message, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// Nothing.
+    Nothing,
+    /// An event to the sender alone.
+    Sender,
+    /// An event to every member of the sender's group, the sender included.
+    Group,
+    /// An event to every member of the sender's group but the sender.
+    Others,
+    /// The acknowledgement of the event.
+    Ack,
+}
+
+/// One kind of message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its name in reports.
+    pub name: String,
+    /// How often it is chosen, relative to the others.
+    pub weight: u32,
+    /// The event to send. Empty for the probe: a CONNECT to a namespace that does not exist, which every server
+    /// answers with its name, so that the round trip needs nothing from the application.
+    pub event: String,
+    /// The JSON of the arguments, separated by commas, with places like `{{stamp}}` in it; see `template`.
+    pub arguments: String,
+    /// Bytes of the block that stands at `{{stamp}}` or `{{bytes}}`.
+    pub size: usize,
+    /// What comes back.
+    pub expect: Expect,
+    /// The event in which it comes back. For [`Expect::Ack`] it is not used.
+    pub reply: String,
+    /// Whether the block comes back too. If not, answers are matched by id (ack) or by order, and only counted.
+    pub stamped: bool,
+}
+
+impl Action {
+    /// Whether this is the probe.
+    pub fn is_probe(&self) -> bool {
+        self.event.is_empty()
+    }
+}
+
+/// An event sent once by every client when it has connected: joining a room, for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The event.
+    pub event: String,
+    /// Its arguments, as in [`Action::arguments`].
+    pub arguments: String,
+    /// Whether it asks for an acknowledgement; what that says is not looked at.
+    pub ack: bool,
+}
+
+/// How a client comes back after its connection was lost. The defaults are those of socket.io-client.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reconnection {
+    /// Pause before the first attempt. Milliseconds, default 1_000.
+    pub delay_ms: u64,
+    /// The longest pause; it doubles with each attempt. Milliseconds, default 5_000.
+    pub delay_max_ms: u64,
+    /// By how much the pause is varied at random. Share of it, 0.0 to 1.0, default 0.5.
+    pub jitter: f64,
+}
+
+impl Default for Reconnection {
+    fn default() -> Self {
+        Self { delay_ms: 1_000, delay_max_ms: 5_000, jitter: 0.5 }
+    }
+}
+
+/// Everything that workers need to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The scenario's name.
+    pub name: String,
+    /// The server.
+    pub target: Target,
+    /// The most clients there will be at a time.
+    pub clients: u32,
+    /// Members of a group: 1 when everybody talks to itself, all of them for a broadcast.
+    pub group_size: u32,
+    /// How many members of each group send.
+    pub senders_per_group: u32,
+    /// New connections per second, over all workers.
+    pub connect_rate: f64,
+    /// The longest that a connection may take until its namespace is joined. Milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How clients connect.
+    pub transport: Transport,
+    /// Offers permessage-deflate, without context takeover.
+    pub deflate: bool,
+    /// The namespace.
+    pub namespace: String,
+    /// The JSON object sent as `auth`; may have places like `{{client}}` in it.
+    pub auth: Option<String>,
+    /// Further headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// Addresses to connect from, in turn. None: the system chooses.
+    pub sources: Vec<std::net::IpAddr>,
+    /// Whether a lost connection is made again, and how.
+    pub reconnection: Option<Reconnection>,
+    /// How long a client stays before it leaves and another takes its place. None: to the end. Milliseconds.
+    pub lifetime_ms: Option<u64>,
+    /// The share of clients that read only now and then. 0.0 to 1.0.
+    pub slow_share: f64,
+    /// How long a slow client reads nothing between two reads. Milliseconds.
+    pub slow_pause_ms: u64,
+    /// What is sent once by everybody.
+    pub setup: Vec<Setup>,
+    /// What is sent all the time. Empty: nothing.
+    pub actions: Vec<Action>,
+    /// What was not answered within this time of the last arrival is lost. Milliseconds, default 5_000.
+    pub drain_ms: u64,
+    /// Whether messages are spaced at random (a Poisson process) instead of evenly.
+    pub poisson: bool,
+}
+
+impl Plan {
+    /// A plan in which clients connect, stay, and say nothing.
+    pub fn new(name: &str, target: Target, clients: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: target.namespace.clone(),
+            target,
+            clients,
+            group_size: 1,
+            senders_per_group: 1,
+            connect_rate: 1_000.0,
+            connect_timeout_ms: 20_000,
+            transport: Transport::default(),
+            deflate: false,
+            auth: None,
+            headers: Vec::new(),
+            sources: Vec::new(),
+            reconnection: None,
+            lifetime_ms: None,
+            slow_share: 0.0,
+            slow_pause_ms: 2_000,
+            setup: Vec::new(),
+            actions: Vec::new(),
+            drain_ms: 5_000,
+            poisson: false,
+        }
+    }
+
+    /// Whether some action sends to a whole group.
+    pub fn has_group_actions(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action.expect, Expect::Group | Expect::Others))
+    }
+
+    /// Whether a client sends, by its place in its group.
+    pub fn is_sender(&self, client: u32) -> bool {
+        client % self.group_size.max(1) < self.senders_per_group
+    }
+}
+
+/// A stretch of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name in reports.
+    pub name: String,
+    /// How long it lasts. Milliseconds.
+    pub duration_ms: u64,
+    /// Messages per second over all clients, when it begins.
+    pub rate: f64,
+    /// The same when it ends: the rate moves evenly from one to the other.
+    pub rate_end: f64,
+    /// How many clients there are to be; more connect and surplus ones leave when it begins.
+    pub clients: u32,
+    /// Whether its figures count. Not those of warming up.
+    pub measured: bool,
+    /// The share of clients whose connection is cut when it begins. 0.0 to 1.0.
+    pub storm_share: f64,
+}
+
+impl Phase {
+    /// A measured phase of constant rate.
+    pub fn new(name: &str, duration_ms: u64, rate: f64, clients: u32) -> Self {
+        Self { name: name.to_owned(), duration_ms, rate, rate_end: rate, clients, measured: true, storm_share: 0.0 }
+    }
+
+    /// The same, without being measured.
+    #[must_use]
+    pub fn unmeasured(mut self) -> Self {
+        self.measured = false;
+        self
+    }
+}

@@ -1,0 +1,615 @@
+//! One client's conversation with the server, over whichever transport.
+//!
+//! ```text
+//! websocket   Opening -> Joining -> Ready                                        -> Leaving
+//! polling     Opening -> Joining -> Ready            (GET waits, POST sends)
+//! upgrade     Opening -> Joining -> Probing -> Pausing -> Ready
+//!              open      namespace  2probe    last GET,
+//!                                    3probe    then 5
+//! ```
+//!
+//! A session says which connections it needs ([`Session::needs`]); whoever does the I/O makes them, feeds their bytes to
+//! [`Session::handle`] and sends what is in their outboxes. Source: Engine.IO protocol 4, Socket.IO protocol 5.
+
+use super::http::{self, Answer};
+use super::websocket::{self, Deflater, Message};
+use crate::failure::{Class, Failure};
+use crate::plan::{Plan, Transport};
+use ringio_codec::engineio::payload::SEPARATOR;
+use ringio_codec::engineio::{PolledPacket, payload};
+use ringio_codec::socketio::PacketKind;
+use ringio_codec::socketio::encode::encode_header;
+use ringio_codec::websocket::{Opcode, accept_key};
+use serde::Deserialize;
+
+/// The key of every handshake (that of RFC 6455, section 1.3): nothing here depends on its being fresh.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// One of the connections that a session may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The WebSocket.
+    WebSocket = 0,
+    /// Carries the GET that waits.
+    Poll = 1,
+    /// Carries POSTs.
+    Post = 2,
+}
+
+impl Role {
+    /// All of them, by index.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Poll, Self::Post];
+}
+
+/// What all sessions of a plan share.
+#[derive(Clone, Debug)]
+pub struct Config {
+    transport: Transport,
+    deflate: bool,
+    path: String,
+    namespace: String,
+    /// `Host` and the plan's own headers, each with its line end.
+    headers: String,
+}
+
+impl Config {
+    /// The plan's way to connect.
+    pub fn new(plan: &Plan) -> Self {
+        let mut headers = format!("Host: {}\r\n", plan.target.authority);
+        for (name, value) in &plan.headers {
+            headers.push_str(&format!("{name}: {value}\r\n"));
+        }
+        Self {
+            transport: plan.transport,
+            deflate: plan.deflate,
+            path: plan.target.path.clone(),
+            namespace: plan.namespace.clone(),
+            headers,
+        }
+    }
+}
+
+/// What arrived for the application.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// The namespace is joined, over the transport that is to be used: messages may be sent.
+    Joined,
+    /// A ping of Engine.IO was answered.
+    Heartbeat,
+    /// A Socket.IO packet other than those of joining: its text, and its attachments.
+    Packet {
+        /// The text behind the Engine.IO `4`.
+        text: &'a str,
+        /// As many as the text announced.
+        attachments: &'a [Vec<u8>],
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Opening,
+    Joining,
+    /// Joined over polling; the WebSocket is being made or probed.
+    Probing,
+    /// The probe was answered; the last GET and POST have to come back first.
+    Pausing,
+    Ready,
+    Leaving,
+}
+
+/// The values of the server's first packet.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Open {
+    sid: String,
+    #[serde(default)]
+    upgrades: Vec<String>,
+    ping_interval: u32,
+    ping_timeout: u32,
+}
+
+#[derive(Debug)]
+struct Polling {
+    sid: String,
+    poll: http::Reader,
+    post: http::Reader,
+    is_poll_waiting: bool,
+    /// The request that is on its way, kept in case an idle connection was closed under it.
+    posting: Option<Vec<u8>>,
+    /// The body of the next POST.
+    body: Vec<u8>,
+}
+
+/// An event whose attachments are arriving.
+#[derive(Debug)]
+struct Assembly {
+    text: String,
+    missing: usize,
+    attachments: Vec<Vec<u8>>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    /// Whether messages go over the WebSocket, not by polling.
+    on_websocket: bool,
+    /// Whether the handshake of the WebSocket is done.
+    is_upgraded: bool,
+    deflates: bool,
+    /// The head of the handshake's answer, as far as it has arrived.
+    head: Vec<u8>,
+    reader: websocket::Reader,
+    polling: Option<Box<Polling>>,
+    assembly: Option<Box<Assembly>>,
+    auth: Option<Box<str>>,
+    outbox: [Vec<u8>; 3],
+    /// The longest silence that the server promised. Milliseconds; 0 until the session is open.
+    pub silence_max_ms: u32,
+}
+
+impl Session {
+    /// A client that is about to connect. `auth` is the JSON of its CONNECT.
+    pub fn new(config: &Config, auth: Option<String>) -> Self {
+        let polls = config.transport != Transport::Websocket;
+        let mut session = Self {
+            state: State::Opening,
+            on_websocket: !polls,
+            is_upgraded: false,
+            deflates: false,
+            head: Vec::new(),
+            reader: websocket::Reader::default(),
+            polling: polls.then(|| {
+                Box::new(Polling {
+                    sid: String::new(),
+                    poll: http::Reader::default(),
+                    post: http::Reader::default(),
+                    is_poll_waiting: false,
+                    posting: None,
+                    body: Vec::new(),
+                })
+            }),
+            assembly: None,
+            auth: auth.map(String::into_boxed_str),
+            outbox: Default::default(),
+            silence_max_ms: 0,
+        };
+        if polls {
+            session.poll(config);
+        } else {
+            session.request_websocket(config);
+        }
+        session
+    }
+
+    /// Whether messages may be sent.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Whether the client said goodbye.
+    pub fn is_leaving(&self) -> bool {
+        self.state == State::Leaving
+    }
+
+    /// Whether this connection has to stand.
+    pub fn needs(&self, role: Role) -> bool {
+        match role {
+            Role::WebSocket => self.on_websocket || matches!(self.state, State::Probing | State::Pausing),
+            Role::Poll => self.polling.as_ref().is_some_and(|polling| polling.is_poll_waiting),
+            Role::Post => self.polling.as_ref().is_some_and(|polling| polling.posting.is_some()),
+        }
+    }
+
+    /// Whether this connection may stand: one that waits for its next request may.
+    pub fn may_keep(&self, role: Role) -> bool {
+        self.needs(role) || (role != Role::WebSocket && self.polling.is_some())
+    }
+
+    /// What is to be sent over a connection. Taken bytes are removed by whoever sends them.
+    pub fn outbox(&mut self, role: Role) -> &mut Vec<u8> {
+        &mut self.outbox[role as usize]
+    }
+
+    /// A connection ended or was reset.
+    ///
+    /// # Errors
+    /// When it was still needed. A POST that met a connection which the server had closed for being idle is sent again.
+    pub fn handle_end(&mut self, role: Role) -> Result<(), Failure> {
+        self.outbox[role as usize].clear();
+        if let (Role::Post, Some(polling)) = (role, &mut self.polling)
+            && let Some(request) = &polling.posting
+            && !polling.post.has_begun()
+        {
+            self.outbox[role as usize] = request.clone();
+            return Ok(());
+        }
+        if !self.needs(role) {
+            return Ok(());
+        }
+        let text = match self.state {
+            State::Opening => "the connection was closed before the handshake was answered",
+            State::Joining => "the connection was closed before the namespace was joined",
+            _ => "the connection was closed without a reason",
+        };
+        Err(Failure::new(if self.state == State::Opening { Class::Handshake } else { Class::Closed }, text))
+    }
+
+    /// Takes in bytes of one connection.
+    ///
+    /// # Errors
+    /// Why the connection cannot be used any longer.
+    pub fn handle(
+        &mut self,
+        role: Role,
+        input: &[u8],
+        config: &Config,
+        deflater: &mut Deflater,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        match role {
+            Role::WebSocket if !self.is_upgraded => self.handle_switching(input, config, deflater, sink),
+            Role::WebSocket => self.handle_frames(input, config, deflater, sink),
+            Role::Poll => {
+                let answer = match &mut self.polling {
+                    Some(polling) => polling.poll.read(input)?,
+                    None => None,
+                };
+                let Some(answer) = answer else { return Ok(()) };
+                self.handle_polled(&answer, config, sink)
+            }
+            Role::Post => {
+                let answer = match &mut self.polling {
+                    Some(polling) => polling.post.read(input)?,
+                    None => None,
+                };
+                let Some(answer) = answer else { return Ok(()) };
+                if answer.status != 200 {
+                    return Err(self.refusal(answer.status, &answer.body, config));
+                }
+                if let Some(polling) = &mut self.polling {
+                    polling.posting = None;
+                }
+                self.post(config);
+                self.finish_upgrade(sink);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a Socket.IO packet and its attachment.
+    pub fn send(&mut self, packet: &[u8], attachment: Option<&[u8]>, config: &Config, deflater: &mut Deflater) {
+        if self.on_websocket && self.deflates {
+            let text = [b"4", packet].concat();
+            websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Text, &text, Some(deflater));
+        } else {
+            self.push_text(b'4', packet);
+        }
+        if let Some(bytes) = attachment {
+            if self.on_websocket {
+                let deflater = self.deflates.then_some(deflater);
+                websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Binary, bytes, deflater);
+            } else if let Some(polling) = &mut self.polling {
+                polling.body.push(SEPARATOR);
+                polling.body.push(b'b');
+                ringio_codec::engineio::base64::encode(&mut polling.body, bytes);
+            }
+        }
+        self.post(config);
+    }
+
+    /// Says goodbye: leaves the namespace and closes the session.
+    pub fn leave(&mut self, config: &Config) {
+        let mut packet = Vec::new();
+        ringio_codec::socketio::encode::disconnect(&mut packet, &config.namespace);
+        self.push_text(b'4', &packet);
+        self.push_text(b'1', b"");
+        if self.on_websocket {
+            let code = 1000u16.to_be_bytes();
+            websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Close, &code, None);
+        }
+        self.state = State::Leaving;
+        self.post(config);
+    }
+
+    /// Appends one Engine.IO packet to what is to be sent, never deflated: answers are too short for it.
+    fn push_text(&mut self, digit: u8, data: &[u8]) {
+        if self.on_websocket {
+            websocket::push_text(&mut self.outbox[Role::WebSocket as usize], digit, data);
+        } else if let Some(polling) = &mut self.polling {
+            if !polling.body.is_empty() {
+                polling.body.push(SEPARATOR);
+            }
+            polling.body.push(digit);
+            polling.body.extend_from_slice(data);
+        }
+    }
+
+    fn push_probe(&mut self, text: &[u8]) {
+        websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Text, text, None);
+    }
+
+    fn request_websocket(&mut self, config: &Config) {
+        let sid = match &self.polling {
+            Some(polling) => format!("&sid={}", polling.sid),
+            None => String::new(),
+        };
+        let offer = if config.deflate {
+            "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n"
+        } else {
+            ""
+        };
+        let request = format!(
+            "GET {}?EIO=4&transport=websocket{sid} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n",
+            config.path, config.headers
+        );
+        self.outbox[Role::WebSocket as usize].extend_from_slice(request.as_bytes());
+    }
+
+    fn poll(&mut self, config: &Config) {
+        let Some(polling) = &mut self.polling else { return };
+        polling.is_poll_waiting = true;
+        let sid = if polling.sid.is_empty() { String::new() } else { format!("&sid={}", polling.sid) };
+        let request = format!("GET {}?EIO=4&transport=polling{sid} HTTP/1.1\r\n{}\r\n", config.path, config.headers);
+        self.outbox[Role::Poll as usize].extend_from_slice(request.as_bytes());
+    }
+
+    /// Sends what waits, unless a POST is on its way.
+    fn post(&mut self, config: &Config) {
+        let Some(polling) = &mut self.polling else { return };
+        if polling.body.is_empty() || polling.posting.is_some() || polling.sid.is_empty() {
+            return;
+        }
+        let mut request = format!(
+            "POST {}?EIO=4&transport=polling&sid={} HTTP/1.1\r\n{}Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n",
+            config.path,
+            polling.sid,
+            config.headers,
+            polling.body.len()
+        )
+        .into_bytes();
+        request.append(&mut polling.body);
+        self.outbox[Role::Post as usize].extend_from_slice(&request);
+        polling.posting = Some(request);
+    }
+
+    fn handle_switching(
+        &mut self,
+        input: &[u8],
+        config: &Config,
+        deflater: &mut Deflater,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        self.head.extend_from_slice(input);
+        let Some(head) = http::decode_head(&self.head)? else {
+            return Ok(());
+        };
+        let bytes = std::mem::take(&mut self.head);
+        let rest = &bytes[head.len..];
+        if head.status != 101 {
+            return Err(self.refusal(head.status, rest, config));
+        }
+        if head.accept.as_deref() != Some(&accept_key(KEY.as_bytes())) {
+            return Err(Failure::new(
+                Class::Handshake,
+                "the server switched protocols with a wrong Sec-WebSocket-Accept",
+            ));
+        }
+        self.deflates = head.deflate;
+        self.is_upgraded = true;
+        if !self.on_websocket {
+            self.push_probe(b"2probe");
+        }
+        self.handle_frames(rest, config, deflater, sink)
+    }
+
+    fn handle_frames(
+        &mut self,
+        input: &[u8],
+        config: &Config,
+        deflater: &mut Deflater,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        let mut reader = std::mem::take(&mut self.reader);
+        let result = reader.read(input, deflater, &mut |message| match message {
+            Message::Text(text) => {
+                let text = std::str::from_utf8(text)
+                    .map_err(|_| Failure::new(Class::Protocol, "WebSocket: text that is not UTF-8"))?;
+                self.handle_text(text, config, sink)
+            }
+            Message::Binary(bytes) => self.handle_attachment(bytes.to_vec(), sink),
+            Message::Ping(bytes) => {
+                websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Pong, bytes, None);
+                Ok(())
+            }
+            Message::Close(_) if self.state == State::Leaving => Ok(()),
+            Message::Close(payload) => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
+                Err(Failure::new(Class::Closed, format!("the server closed the WebSocket with code {code} {reason:?}")))
+            }
+        });
+        self.reader = reader;
+        result
+    }
+
+    fn handle_polled(
+        &mut self,
+        answer: &Answer,
+        config: &Config,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        if answer.status != 200 {
+            return Err(self.refusal(answer.status, &answer.body, config));
+        }
+        if let Some(polling) = &mut self.polling {
+            polling.is_poll_waiting = false;
+        }
+        let body = std::str::from_utf8(&answer.body)
+            .map_err(|_| Failure::new(Class::Protocol, "a polling body that is not UTF-8"))?;
+        for packet in payload::decode(body) {
+            match packet {
+                Ok(PolledPacket::Text(packet)) => {
+                    let mut text = Vec::with_capacity(packet.data.len() + 1);
+                    packet.encode(&mut text);
+                    let text = String::from_utf8_lossy(&text);
+                    self.handle_text(&text, config, sink)?;
+                }
+                Ok(PolledPacket::Binary(bytes)) => self.handle_attachment(bytes, sink)?,
+                Err(error) => return Err(not_engine(&format!("{error} in the polling body"), body)),
+            }
+        }
+        if !matches!(self.state, State::Pausing | State::Leaving) && !self.on_websocket {
+            self.poll(config);
+        }
+        self.finish_upgrade(sink);
+        Ok(())
+    }
+
+    /// One Engine.IO packet as text.
+    fn handle_text(&mut self, text: &str, config: &Config, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Failure> {
+        match text.as_bytes().first() {
+            Some(b'4') if self.state != State::Opening => self.handle_packet(&text[1..], config, sink),
+            Some(b'2') => {
+                self.push_text(b'3', &text.as_bytes()[1..]);
+                self.post(config);
+                sink(Incoming::Heartbeat);
+                Ok(())
+            }
+            Some(b'0') if self.state == State::Opening => self.handle_open(&text[1..], config),
+            Some(b'3') if text == "3probe" && self.state == State::Probing => {
+                self.state = State::Pausing;
+                self.finish_upgrade(sink);
+                Ok(())
+            }
+            Some(b'6' | b'3') => Ok(()),
+            Some(b'1') if self.state == State::Leaving => Ok(()),
+            Some(b'1') => Err(Failure::new(Class::Closed, "the server closed the session")),
+            Some(b'b') => self.handle_attachment(ringio_codec::engineio::base64::decode(&text[1..]), sink),
+            _ => Err(not_engine("not an Engine.IO packet", text)),
+        }
+    }
+
+    fn handle_open(&mut self, json: &str, config: &Config) -> Result<(), Failure> {
+        let open: Open = serde_json::from_str(json)
+            .map_err(|error| Failure::new(Class::Handshake, format!("Engine.IO handshake {json:?}: {error}")))?;
+        self.silence_max_ms = open.ping_interval.saturating_add(open.ping_timeout);
+        if let Some(polling) = &mut self.polling {
+            polling.sid = open.sid;
+            if config.transport == Transport::Upgrade && !open.upgrades.iter().any(|name| name == "websocket") {
+                return Err(Failure::new(Class::Handshake, "the server offers no upgrade to WebSocket"));
+            }
+        }
+        self.state = State::Joining;
+        let mut packet = Vec::new();
+        encode_header(&mut packet, PacketKind::Connect, 0, &config.namespace, None);
+        packet.extend_from_slice(self.auth.take().unwrap_or_default().as_bytes());
+        self.push_text(b'4', &packet);
+        self.post(config);
+        Ok(())
+    }
+
+    /// One Socket.IO packet.
+    fn handle_packet(
+        &mut self,
+        text: &str,
+        config: &Config,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        if let Some(assembly) = &self.assembly {
+            return Err(Failure::new(Class::Protocol, format!("{} attachments never came", assembly.missing)));
+        }
+        match text.as_bytes().first() {
+            Some(b'0' | b'4') if self.state == State::Joining => self.handle_joining(text, config, sink),
+            Some(b'1') if self.state != State::Leaving => {
+                Err(Failure::new(Class::Closed, "the server disconnected the client from its namespace"))
+            }
+            Some(b'5' | b'6') => {
+                let count = text[1..].split('-').next().and_then(|count| count.parse().ok());
+                let missing = count
+                    .filter(|count| (1..=1000).contains(count))
+                    .ok_or_else(|| Failure::new(Class::Protocol, format!("attachment count in {text:.60?}")))?;
+                self.assembly = Some(Box::new(Assembly { text: text.to_owned(), missing, attachments: Vec::new() }));
+                Ok(())
+            }
+            _ => {
+                sink(Incoming::Packet { text, attachments: &[] });
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_joining(
+        &mut self,
+        text: &str,
+        config: &Config,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        if text.starts_with('4') {
+            let reason = text.find('{').map_or(text, |start| &text[start..]);
+            return Err(Failure::new(
+                Class::Namespace,
+                format!("the namespace {} refused the client: {reason}", config.namespace),
+            ));
+        }
+        if config.transport == Transport::Upgrade {
+            self.state = State::Probing;
+            self.request_websocket(config);
+        } else {
+            self.state = State::Ready;
+            sink(Incoming::Joined);
+        }
+        Ok(())
+    }
+
+    /// Moves to the WebSocket once both HTTP connections are silent.
+    fn finish_upgrade(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let is_silent = |polling: &Polling| !polling.is_poll_waiting && polling.posting.is_none();
+        if self.state != State::Pausing || !self.polling.as_deref().is_some_and(is_silent) {
+            return;
+        }
+        let body = self.polling.take().map(|polling| polling.body).unwrap_or_default();
+        self.on_websocket = true;
+        self.state = State::Ready;
+        self.push_text(b'5', b"");
+        // A heartbeat that was to be answered by POST.
+        for packet in body.split(|byte| *byte == SEPARATOR).filter(|packet| !packet.is_empty()) {
+            self.push_text(packet[0], &packet[1..]);
+        }
+        sink(Incoming::Joined);
+    }
+
+    fn handle_attachment(&mut self, bytes: Vec<u8>, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Failure> {
+        let Some(mut assembly) = self.assembly.take() else {
+            return Err(Failure::new(Class::Protocol, "an attachment that no packet announced"));
+        };
+        assembly.attachments.push(bytes);
+        assembly.missing -= 1;
+        if assembly.missing == 0 {
+            sink(Incoming::Packet { text: &assembly.text, attachments: &assembly.attachments });
+        } else {
+            self.assembly = Some(assembly);
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, status: u16, body: &[u8], config: &Config) -> Failure {
+        let body = String::from_utf8_lossy(&body[..body.len().min(120)]).trim().to_owned();
+        let path = &config.path;
+        let advice = match status {
+            404 => ": no Socket.IO there. Is it mounted at another path (--path)?",
+            301..=308 => ": a redirect. Give the address that it leads to.",
+            401 | 403 => ": not allowed. Does it want a header (--header) or a cookie?",
+            400 if body.contains("Transport unknown") => ": the server does not allow this transport (--transport)",
+            502..=504 => ": a proxy answered that the server behind it does not",
+            _ => "",
+        };
+        let class = if self.state == State::Opening { Class::Handshake } else { Class::Closed };
+        Failure::new(class, format!("the server answered HTTP {status} at {path}{advice} {body}"))
+    }
+}
+
+fn not_engine(what: &str, text: &str) -> Failure {
+    Failure::new(Class::Protocol, format!("{what}: {:?}", text.chars().take(60).collect::<String>()))
+}

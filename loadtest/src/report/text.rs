@@ -1,0 +1,184 @@
+//! The summary at the end of a run, as lines of text.
+
+use super::outcome::{Outcome, Percentiles, PhaseOutcome};
+use std::fmt::Write;
+
+/// The whole summary.
+pub fn summary(outcome: &Outcome) -> String {
+    let mut out = String::new();
+    // Writing to memory cannot fail.
+    let _ = write_summary(&mut out, outcome);
+    out
+}
+
+fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    let total = &outcome.total;
+    writeln!(out, "\n{} against {} ({})", outcome.scenario, outcome.url, outcome.transport)?;
+    writeln!(out, "{}", "-".repeat(72))?;
+    if !outcome.verdict.is_empty() {
+        writeln!(out, "{}\n", outcome.verdict)?;
+    }
+    if total.sent > 0 {
+        writeln!(
+            out,
+            "messages     {} sent, {} delivered in {:.1} s: {}/s of {}/s offered, {}/s delivered",
+            grouped(total.sent),
+            grouped(total.received),
+            total.seconds,
+            rate(total.rate_sent),
+            rate(total.rate_offered),
+            rate(total.rate_received)
+        )?;
+        write_percentiles(out, "latency", &total.latency)?;
+        if total.actions.len() > 1 {
+            for (name, latency) in &total.actions {
+                write_percentiles(out, &format!("  {name}"), latency)?;
+            }
+        }
+    }
+    write_percentiles(out, "connect", &total.connect)?;
+    if total.reconnect.count > 0 {
+        write_percentiles(out, "reconnect", &total.reconnect)?;
+    }
+    if let (Some(cpu), Some(rss)) = (total.server_cpu, total.server_rss) {
+        let pids: Vec<String> = outcome.server_pids.iter().map(u32::to_string).collect();
+        writeln!(out, "server       CPU {cpu:.0} % of a core, memory {} (process {})", bytes(rss), pids.join(", "))?;
+    }
+    writeln!(
+        out,
+        "generator    CPU {:.0} % at most, {} worker{}, sent late by {} at the 99th percentile",
+        total.generator_cpu,
+        outcome.workers,
+        if outcome.workers == 1 { "" } else { "s" },
+        millis(total.lag.p99)
+    )?;
+    if outcome.phases.iter().filter(|phase| phase.measured).count() > 1 {
+        write_phases(out, &outcome.phases)?;
+    }
+    write_faults(out, outcome)
+}
+
+fn write_percentiles(out: &mut String, name: &str, figures: &Percentiles) -> std::fmt::Result {
+    if figures.count == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{name:<12} p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        millis(figures.p50),
+        millis(figures.p90),
+        millis(figures.p99),
+        millis(figures.p999),
+        millis(figures.max)
+    )
+}
+
+fn write_phases(out: &mut String, phases: &[PhaseOutcome]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{:<16} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>9}",
+        "phase", "clients", "sent/s", "recv/s", "p50", "p99", "max", "CPU", "memory"
+    )?;
+    for phase in phases.iter().filter(|phase| phase.measured) {
+        writeln!(
+            out,
+            "{:<16} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>9}  {}",
+            phase.name,
+            phase.clients,
+            rate(phase.rate_sent),
+            rate(phase.rate_received),
+            millis(phase.latency.p50),
+            millis(phase.latency.p99),
+            millis(phase.latency.max),
+            phase.server_cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.0} %")),
+            phase.server_rss.map_or("-".to_owned(), bytes),
+            phase.verdict.as_deref().unwrap_or("")
+        )?;
+    }
+    Ok(())
+}
+
+fn write_faults(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    let faults = &outcome.faults;
+    writeln!(out)?;
+    if faults.total() == 0 && outcome.phases.iter().all(|phase| phase.sent == 0) {
+        writeln!(out, "verified     nothing: this scenario sends no messages")?;
+    } else if faults.total() == 0 {
+        writeln!(out, "verified     every message arrived once, in order, unchanged, where it should")?;
+    } else {
+        writeln!(
+            out,
+            "FAULTS       {} lost, {} duplicated, {} reordered, {} corrupt, {} unexpected",
+            faults.lost, faults.duplicated, faults.reordered, faults.corrupt, faults.unexpected
+        )?;
+        if let Some(first) = &outcome.first_fault {
+            writeln!(out, "             first: {first}")?;
+        }
+    }
+    for (class, counted) in &outcome.failures.0 {
+        writeln!(out, "FAILURES     {} x {class}; first: {}", grouped(counted.count), counted.first)?;
+    }
+    for note in &outcome.notes {
+        writeln!(out, "NOTE         {note}")?;
+    }
+    Ok(())
+}
+
+/// Milliseconds with a unit and three digits that matter.
+pub fn millis(value: f64) -> String {
+    match value {
+        value if value >= 10_000.0 => format!("{:.1} s", value / 1e3),
+        value if value >= 100.0 => format!("{value:.0} ms"),
+        value if value >= 10.0 => format!("{value:.1} ms"),
+        value => format!("{value:.2} ms"),
+    }
+}
+
+/// A rate, without digits that nobody reads.
+pub fn rate(value: f64) -> String {
+    if value >= 100.0 || value == 0.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
+}
+
+/// Bytes with a unit.
+pub fn bytes(value: u64) -> String {
+    let value = value as f64;
+    match value {
+        value if value >= 1e9 => format!("{:.2} GB", value / 1e9),
+        value if value >= 1e6 => format!("{:.0} MB", value / 1e6),
+        value if value >= 1e3 => format!("{:.0} kB", value / 1e3),
+        value => format!("{value:.0} B"),
+    }
+}
+
+/// A number with commas between thousands.
+pub fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(
+            (millis(0.123), millis(45.67), millis(12_345.0)),
+            ("0.12 ms".into(), "45.7 ms".into(), "12.3 s".into())
+        );
+        assert_eq!(
+            (bytes(512), bytes(1_500_000), bytes(2_340_000_000)),
+            ("512 B".into(), "2 MB".into(), "2.34 GB".into())
+        );
+        assert_eq!((rate(0.0), rate(12.34), rate(1234.5)), ("0".into(), "12.3".into(), "1,235".into()));
+    }
+}

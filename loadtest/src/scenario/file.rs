@@ -1,0 +1,445 @@
+//! A scenario of one's own, in a TOML file.
+//!
+//! ```toml
+//! name = "chat"
+//!
+//! [clients]
+//! count = 200
+//! group_size = 10                      # who hears whom; `{{group}}` is the number of the group
+//!
+//! [[setup]]                            # once per client
+//! emit = "join"
+//! args = ["room-{{group}}"]
+//!
+//! [[action]]
+//! emit = "chat message"
+//! args = ["{{stamp}}"]
+//! expect = "group"                     # nothing, sender, group, others, ack
+//! weight = 9
+//!
+//! [[phase]]
+//! name = "rush hour"
+//! duration = "30s"
+//! rate = [50, 500]                     # messages per second over all clients, from the first to the second
+//! ```
+//!
+//! Everything that is not understood is an error with its line: a misspelt key is never ignored.
+
+use crate::block::BLOCK_BYTES_MIN;
+use crate::plan::{Action, Expect, Phase, Plan, Reconnection, Setup, Transport};
+use crate::scenario::builtin::probe_action;
+use crate::target::Target;
+use crate::template::Template;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A parsed and checked file.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    file: File,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Option<String>,
+    url: Option<String>,
+    #[serde(default)]
+    clients: Clients,
+    #[serde(default)]
+    setup: Vec<SetupTable>,
+    #[serde(default)]
+    action: Vec<Spanned<ActionTable>>,
+    #[serde(default)]
+    phase: Vec<Spanned<PhaseTable>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Clients {
+    count: Spanned<u32>,
+    group_size: Option<u32>,
+    senders_per_group: Option<Spanned<u32>>,
+    connect_rate: f64,
+    transport: Transport,
+    namespace: Option<String>,
+    deflate: bool,
+    auth: Option<toml::Value>,
+    headers: BTreeMap<String, String>,
+    reconnect: bool,
+    /// How long a client stays before another takes its place.
+    lifetime: Option<Spanned<String>>,
+    /// The mean pause between two actions of one client: another way to say the rate.
+    think: Option<Spanned<String>>,
+    slow_share: f64,
+    slow_pause: Option<Spanned<String>>,
+    poisson: bool,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            count: Spanned::new(0..0, 100),
+            group_size: None,
+            senders_per_group: None,
+            connect_rate: 200.0,
+            transport: Transport::default(),
+            namespace: None,
+            deflate: false,
+            auth: None,
+            headers: BTreeMap::new(),
+            reconnect: false,
+            lifetime: None,
+            think: None,
+            slow_share: 0.0,
+            slow_pause: None,
+            poisson: true,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetupTable {
+    emit: String,
+    #[serde(default)]
+    args: Vec<toml::Value>,
+    /// Whether the handler wants a callback.
+    #[serde(default)]
+    ack: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActionTable {
+    name: Option<String>,
+    /// The event; without it the action is the probe.
+    emit: Option<String>,
+    #[serde(default)]
+    args: Vec<toml::Value>,
+    #[serde(default = "one")]
+    weight: u32,
+    size: Option<usize>,
+    expect: Option<Expect>,
+    /// The event in which the answer comes, if it is not the one sent.
+    reply: Option<String>,
+    /// Whether the answer carries the stamp; it does unless the arguments have none.
+    stamped: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PhaseTable {
+    name: Option<String>,
+    duration: Spanned<String>,
+    rate: Option<Rate>,
+    clients: Option<u32>,
+    #[serde(default = "yes")]
+    measured: bool,
+    /// The share of clients that lose their connection when the phase begins.
+    #[serde(default)]
+    storm: f64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum Rate {
+    Steady(f64),
+    Ramp(f64, f64),
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ScenarioFile {
+    /// Parses and checks a file's text.
+    ///
+    /// # Errors
+    /// What is wrong and in which line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(String::new(), |span| format!("line {}: ", line_of(text, span.start)));
+            format!("{line}{}", error.message().trim())
+        })?;
+        let at = |offset: usize, error: String| format!("line {}: {error}", line_of(text, offset));
+        for action in &file.action {
+            action_of(action.get_ref()).map_err(|error| at(action.span().start, error))?;
+        }
+        for setup in &file.setup {
+            Template::parse(&arguments(&setup.args)).map_err(|error| format!("setup {}: {error}", setup.emit))?;
+        }
+        for phase in &file.phase {
+            let duration = &phase.get_ref().duration;
+            duration_ms(duration.get_ref()).map_err(|error| at(duration.span().start, error))?;
+        }
+        let clients = &file.clients;
+        for duration in [&clients.lifetime, &clients.think, &clients.slow_pause].into_iter().flatten() {
+            duration_ms(duration.get_ref()).map_err(|error| at(duration.span().start, error))?;
+        }
+        if *clients.count.get_ref() == 0 {
+            return Err(at(clients.count.span().start, "count must be at least 1".to_owned()));
+        }
+        if let Some(senders) = &clients.senders_per_group {
+            let most = clients.group_size.unwrap_or(*clients.count.get_ref());
+            if *senders.get_ref() == 0 || *senders.get_ref() > most {
+                return Err(at(senders.span().start, format!("senders_per_group must be 1 to {most}")));
+            }
+        }
+        if file.phase.is_empty() {
+            return Err("there is no [[phase]]: a run needs at least one, with a duration".to_owned());
+        }
+        if file.action.len() > 255 {
+            return Err("there may be 255 actions at most".to_owned());
+        }
+        Ok(Self { file })
+    }
+
+    /// The server that the file names.
+    pub fn url(&self) -> Option<&str> {
+        self.file.url.as_deref()
+    }
+
+    /// The plan and phases. `clients` stands instead of the file's count.
+    ///
+    /// # Errors
+    /// What is wrong; nothing that [`ScenarioFile::parse`] accepts is, at present.
+    pub fn plan(&self, target: Target, clients: Option<u32>) -> Result<(Plan, Vec<Phase>), String> {
+        let file = &self.file;
+        let count = clients.unwrap_or(*file.clients.count.get_ref());
+        let mut plan = Plan::new(file.name.as_deref().unwrap_or("scenario"), target, count);
+        plan.actions = file.action.iter().map(|action| action_of(action.get_ref())).collect::<Result<_, _>>()?;
+        let default_group = if plan.has_group_actions() { count } else { 1 };
+        plan.group_size = file.clients.group_size.unwrap_or(default_group).clamp(1, count);
+        let senders = file.clients.senders_per_group.as_ref().map(|senders| *senders.get_ref());
+        // A receiver keeps track of each sender that it hears.
+        plan.senders_per_group = senders.unwrap_or(plan.group_size.min(64)).min(plan.group_size);
+        plan.setup = file
+            .setup
+            .iter()
+            .map(|setup| Setup { event: setup.emit.clone(), arguments: arguments(&setup.args), ack: setup.ack })
+            .collect();
+        let clients = &file.clients;
+        plan.connect_rate = clients.connect_rate;
+        plan.transport = clients.transport;
+        plan.deflate = clients.deflate;
+        plan.poisson = clients.poisson;
+        plan.slow_share = clients.slow_share;
+        plan.headers = clients.headers.clone().into_iter().collect();
+        plan.auth = clients.auth.as_ref().map(json_of);
+        plan.reconnection = clients.reconnect.then(Reconnection::default);
+        if let Some(namespace) = &clients.namespace {
+            plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
+        }
+        let millis = |duration: &Option<Spanned<String>>| match duration {
+            Some(text) => duration_ms(text.get_ref()).map(Some),
+            None => Ok(None),
+        };
+        plan.lifetime_ms = millis(&clients.lifetime)?;
+        plan.slow_pause_ms = millis(&clients.slow_pause)?.unwrap_or(plan.slow_pause_ms);
+        let think_ms = millis(&clients.think)?;
+        let mut phases = Vec::new();
+        for (index, table) in file.phase.iter().enumerate() {
+            let table = table.get_ref();
+            let name = table.name.clone().unwrap_or_else(|| format!("phase {}", index + 1));
+            let connected = table.clients.unwrap_or(count).min(count);
+            let thinking = think_ms.map_or(0.0, |ms| 1e3 * f64::from(connected) / ms.max(1) as f64);
+            let (rate, rate_end) = match table.rate {
+                None => (thinking, thinking),
+                Some(Rate::Steady(rate)) => (rate, rate),
+                Some(Rate::Ramp(from, to)) => (from, to),
+            };
+            let phase = Phase::new(&name, duration_ms(table.duration.get_ref())?, rate, connected);
+            phases.push(Phase { rate_end, measured: table.measured, storm_share: table.storm, ..phase });
+        }
+        Ok((plan, phases))
+    }
+}
+
+fn action_of(table: &ActionTable) -> Result<Action, String> {
+    let size = table.size.unwrap_or(64);
+    if size < BLOCK_BYTES_MIN {
+        return Err(format!("size must be at least {BLOCK_BYTES_MIN}: that much takes the stamp"));
+    }
+    if table.weight == 0 {
+        return Err("weight must be at least 1".to_owned());
+    }
+    let Some(event) = &table.emit else {
+        return Ok(Action {
+            name: table.name.clone().unwrap_or_else(|| "probe".to_owned()),
+            weight: table.weight,
+            ..probe_action(size)
+        });
+    };
+    let arguments = arguments(&table.args);
+    let template = Template::parse(&arguments)?;
+    let expect = table.expect.unwrap_or(Expect::Nothing);
+    let stamped = table.stamped.unwrap_or(template.has_block());
+    if stamped && !template.has_block() {
+        return Err(format!(
+            "{event} is to come back stamped, but its args have no {{{{stamp}}}} and no {{{{bytes}}}}"
+        ));
+    }
+    if !stamped && matches!(expect, Expect::Group | Expect::Others) {
+        return Err(format!(
+            "{event} goes to a group, so its args need a {{{{stamp}}}}: receivers could not tell messages apart"
+        ));
+    }
+    Ok(Action {
+        name: table.name.clone().unwrap_or_else(|| event.clone()),
+        weight: table.weight,
+        event: event.clone(),
+        arguments,
+        size,
+        expect,
+        reply: table.reply.clone().unwrap_or_else(|| event.clone()),
+        stamped,
+    })
+}
+
+/// The arguments as JSON, separated by commas. A string that is nothing but `{{bytes}}`, `{{client}}` or another place
+/// for a number becomes that value, without quotes.
+fn arguments(values: &[toml::Value]) -> String {
+    values.iter().map(json_of).collect::<Vec<_>>().join(",")
+}
+
+fn json_of(value: &toml::Value) -> String {
+    let list = |items: Vec<String>, open: char, close: char| format!("{open}{}{close}", items.join(","));
+    match value {
+        toml::Value::String(text) => {
+            let is_place = text.starts_with("{{") && text.ends_with("}}") && text.matches("{{").count() == 1;
+            if is_place && !text.contains("stamp") {
+                text.clone()
+            } else {
+                serde_json::Value::from(text.as_str()).to_string()
+            }
+        }
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => serde_json::Value::from(*number).to_string(),
+        toml::Value::Boolean(value) => value.to_string(),
+        toml::Value::Datetime(time) => serde_json::Value::from(time.to_string()).to_string(),
+        toml::Value::Array(items) => list(items.iter().map(json_of).collect(), '[', ']'),
+        toml::Value::Table(table) => {
+            let member = |(name, value): (&String, &toml::Value)| {
+                format!("{}:{}", serde_json::Value::from(name.as_str()), json_of(value))
+            };
+            list(table.iter().map(member).collect(), '{', '}')
+        }
+    }
+}
+
+/// `500ms`, `30s`, `2m`.
+fn duration_ms(text: &str) -> Result<u64, String> {
+    let end = text.find(|character: char| !(character.is_ascii_digit() || character == '.')).unwrap_or(text.len());
+    let factor = match text[end..].trim() {
+        "ms" => 1.0,
+        "s" => 1e3,
+        "m" | "min" => 60e3,
+        _ => return Err(format!("{text:?} is no duration: write 500ms, 30s or 2m")),
+    };
+    let number: f64 = text[..end].parse().map_err(|_| format!("{text:?} is no duration: write 500ms, 30s or 2m"))?;
+    Ok((number * factor) as u64)
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            url: "http://a".to_owned(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            authority: "a".to_owned(),
+            host: "a".to_owned(),
+            tls: false,
+            authorities: None,
+            insecure: false,
+            path: "/socket.io/".to_owned(),
+            namespace: "/".to_owned(),
+        }
+    }
+
+    const CHAT: &str = r#"
+name = "chat"
+[clients]
+count = 40
+group_size = 10
+think = "2s"
+auth = { token = "t-{{client}}" }
+[[setup]]
+emit = "join"
+args = ["room-{{group}}"]
+[[action]]
+emit = "chat message"
+args = [{ text = "{{stamp}}", n = "{{sequence}}", tags = [1, true] }]
+expect = "group"
+weight = 9
+[[action]]
+name = "file"
+emit = "upload"
+args = ["{{bytes}}"]
+expect = "ack"
+size = 1000
+[[phase]]
+duration = "500ms"
+measured = false
+[[phase]]
+name = "rush"
+duration = "2m"
+rate = [10, 100]
+clients = 20
+"#;
+
+    #[test]
+    fn a_file_becomes_a_plan() {
+        let (plan, phases) = ScenarioFile::parse(CHAT).unwrap().plan(target(), None).unwrap();
+        assert_eq!((plan.clients, plan.group_size, plan.senders_per_group), (40, 10, 10));
+        assert_eq!(plan.setup[0].arguments, r#""room-{{group}}""#);
+        assert_eq!(plan.auth.as_deref(), Some(r#"{"token":"t-{{client}}"}"#));
+        let message = &plan.actions[0];
+        assert_eq!((message.name.as_str(), message.weight, message.expect), ("chat message", 9, Expect::Group));
+        assert!(message.stamped && message.arguments.contains(r#""n":{{sequence}}"#), "{}", message.arguments);
+        assert!(message.arguments.contains(r#""tags":[1,true]"#), "{}", message.arguments);
+        assert_eq!((plan.actions[1].arguments.as_str(), plan.actions[1].size), ("{{bytes}}", 1000));
+        assert_eq!((phases[0].rate, phases[0].duration_ms, phases[0].measured), (20.0, 500, false));
+        assert_eq!(
+            (phases[1].rate, phases[1].rate_end, phases[1].clients, phases[1].duration_ms),
+            (10.0, 100.0, 20, 120_000)
+        );
+    }
+
+    /// Each mistake in the file above is told with its line and its remedy.
+    #[test]
+    fn mistakes_are_told_with_their_line() {
+        for (from, to, line, words) in [
+            ("count = 40", "cuont = 40", 4, "cuont"),
+            ("count = 40", "count = \"x\"", 4, "u32"),
+            ("count = 40", "count = 0", 4, "at least 1"),
+            ("think = \"2s\"", "think = \"2 fortnights\"", 6, "no duration"),
+            ("expect = \"group\"", "expect = \"everybody\"", 14, "everybody"),
+            ("weight = 9", "weight = 0", 11, "weight"),
+            ("{{sequence}}", "{{seqence}}", 11, "seqence"),
+            ("{{stamp}}", "hello", 11, "{{stamp}}"),
+            ("size = 1000", "size = 3", 16, "size"),
+            ("duration = \"2m\"", "duration = \"2\"", 27, "no duration"),
+            ("[[setup]]", "[[setup]", 8, ""),
+        ] {
+            let text = CHAT.replacen(from, to, 1);
+            assert_ne!(text, CHAT, "{from}");
+            let error = ScenarioFile::parse(&text).unwrap_err();
+            assert!(error.starts_with(&format!("line {line}:")) && error.contains(words), "{to}: {error}");
+        }
+        let error = ScenarioFile::parse("name = \"x\"").unwrap_err();
+        assert!(error.contains("[[phase]]"), "{error}");
+    }
+}

@@ -1,0 +1,205 @@
+//! The search for how many clients a server holds at which latency.
+//!
+//! ```text
+//! start -> x2 -> x2 -> ... until a step is not held -> halfway between held and not held, twice -> the answer
+//! ```
+//!
+//! Each step connects the clients that are missing, lets the load settle for a second, and measures. A step is not held
+//! when, twice in a row, latency passes the bound, answers stay out, connections fail, or messages arrive wrong. If the load generator itself
+//! gives in first, the answer says so: then it is a lower bound.
+
+use crate::plan::{Phase, Plan};
+use crate::report::outcome::{Outcome, PhaseOutcome};
+use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
+
+/// The bounds of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Clients of the first step.
+    pub start: u32,
+    /// No more clients than this.
+    pub clients_max: u32,
+    /// Messages per second of each client.
+    pub rate_per_client: f64,
+    /// If set, messages per second over all clients at every step instead: for broadcasts.
+    pub rate: Option<f64>,
+    /// The 99th percentile of latency that is still good. Milliseconds.
+    pub p99_ms: f64,
+    /// How long a step is measured. Milliseconds.
+    pub step_ms: u64,
+    /// Steps between held and not held.
+    pub refinements: u32,
+}
+
+const HELD: &str = "held";
+/// The load generator's CPU above which a step says nothing about the server. Percent of a core.
+const BUSY_PERCENT: f64 = 95.0;
+/// The share of messages that has to be answered within a step.
+const ANSWERED_SHARE: f64 = 0.95;
+/// The share of clients that has to be ready.
+const READY_SHARE: f64 = 0.999;
+
+/// Searches.
+///
+/// # Errors
+/// A sentence for the operator when no client can connect.
+pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome, String> {
+    check_target(&plan)?;
+    let is_group = plan.has_group_actions();
+    let mut conductor = Conductor::start(plan, options, observer)?;
+    let mut held: Option<(u32, Glance)> = None;
+    let mut broken: Option<(u32, String)> = None;
+    let mut bottleneck = None;
+    let mut next = limit.start.min(limit.clients_max).max(1);
+    let mut refinements = 0;
+    while !conductor.is_over() {
+        let mut glance = step(&mut conductor, limit, next, is_group);
+        if let Err(reason) = judge(&glance, limit, next)
+            && !conductor.is_over()
+        {
+            // A machine that does something else for a moment looks like a limit; a limit is there twice.
+            conductor.judge(&format!("repeated: {reason}"));
+            conductor.say(&format!("{next} clients: {reason}; once more"));
+            glance = step(&mut conductor, limit, next, is_group);
+        }
+        if conductor.is_over() {
+            break;
+        }
+        let failures = conductor.take_failures();
+        match judge(&glance, limit, next) {
+            Ok(()) => {
+                conductor.judge(HELD);
+                conductor.say(&format!("{next} clients: held, p99 {:.1} ms", glance.latency.p99));
+                held = Some((next, glance));
+            }
+            Err(reason) if glance.generator_cpu > BUSY_PERCENT => {
+                conductor.judge("load generator at its limit");
+                bottleneck = Some(format!("{next} clients: {reason}, but the load generator was busy itself"));
+                break;
+            }
+            Err(reason) => {
+                let seen =
+                    failures.0.values().next().map(|counted| format!(" ({})", counted.first)).unwrap_or_default();
+                conductor.judge(&format!("not held: {reason}{seen}"));
+                conductor.say(&format!("{next} clients: not held, {reason}{seen}"));
+                broken = Some((next, format!("{reason}{seen}")));
+            }
+        }
+        let low = held.as_ref().map_or(0, |held| held.0);
+        match &broken {
+            None if low >= limit.clients_max => break,
+            None => next = low.saturating_mul(2).min(limit.clients_max),
+            Some((high, _)) => {
+                if refinements == limit.refinements || high - low <= 1 + low / 20 {
+                    break;
+                }
+                refinements += 1;
+                next = low + (high - low) / 2;
+            }
+        }
+    }
+    let verdict = verdict(limit, held.as_ref(), broken.as_ref(), bottleneck.as_deref());
+    let mut outcome = conductor.finish();
+    outcome.verdict = verdict;
+    // The figures of the run are those of the greatest step that was held; what lies beyond it is not to be averaged in.
+    let is_best = |phase: &&PhaseOutcome| {
+        phase.verdict.as_deref() == Some(HELD) && held.as_ref().is_some_and(|held| held.0 == phase.clients)
+    };
+    if let Some(best) = outcome.phases.iter().find(is_best) {
+        outcome.total = PhaseOutcome { connect: outcome.total.connect, ..best.clone() };
+    }
+    Ok(outcome)
+}
+
+fn step(conductor: &mut Conductor<'_>, limit: &Limit, clients: u32, is_group: bool) -> Glance {
+    conductor.say(&format!("connecting {clients} clients"));
+    conductor.grow(clients);
+    let rate = limit.rate.unwrap_or(limit.rate_per_client * f64::from(if is_group { 1 } else { clients }));
+    let phase = Phase::new(&format!("{clients} clients"), limit.step_ms, rate, clients);
+    conductor.phase(&Phase { name: format!("to {clients}"), duration_ms: 1_000, ..phase.clone() }.unmeasured());
+    conductor.phase(&phase);
+    conductor.glance()
+}
+
+fn judge(glance: &Glance, limit: &Limit, clients: u32) -> Result<(), String> {
+    if f64::from(glance.ready) < READY_SHARE * f64::from(clients) {
+        return Err(format!("{} of {clients} clients were connected", glance.ready));
+    }
+    if glance.faults > 0 {
+        return Err(format!("{} messages were repeated, reordered, changed or misrouted", glance.faults));
+    }
+    if glance.sent > 0 && (glance.received as f64) < ANSWERED_SHARE * glance.sent as f64 {
+        return Err(format!("{} of {} messages were answered in time", glance.received, glance.sent));
+    }
+    if glance.latency.p99 > limit.p99_ms {
+        return Err(format!("p99 {:.1} ms is above {} ms", glance.latency.p99, limit.p99_ms));
+    }
+    Ok(())
+}
+
+fn verdict(
+    limit: &Limit,
+    held: Option<&(u32, Glance)>,
+    broken: Option<&(u32, String)>,
+    bottleneck: Option<&str>,
+) -> String {
+    let bound = format!("p99 at most {} ms", limit.p99_ms);
+    let figures = |glance: &Glance| format!("p50 {:.2} ms, p99 {:.2} ms", glance.latency.p50, glance.latency.p99);
+    match (held, broken, bottleneck) {
+        (Some((clients, glance)), _, Some(bottleneck)) => format!(
+            "The server holds at least {clients} clients with {bound} ({}). More could not be tried: {bottleneck}.",
+            figures(glance)
+        ),
+        (Some((clients, glance)), Some((high, reason)), None) => format!(
+            "The server holds {clients} clients with {bound} ({}); with {high} it does not: {reason}.",
+            figures(glance)
+        ),
+        (Some((clients, glance)), None, None) => format!(
+            "The server holds {clients} clients with {bound} ({}), and more was not tried (--max-clients).",
+            figures(glance)
+        ),
+        (None, Some((clients, reason)), _) => {
+            format!("The server does not hold {clients} clients with {bound}: {reason}.")
+        }
+        (None, None, Some(bottleneck)) => format!("Nothing can be said of the server: {bottleneck}."),
+        (None, None, None) => "The search ended before its first step.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::outcome::Percentiles;
+
+    const LIMIT: Limit = Limit {
+        start: 100,
+        clients_max: 1000,
+        rate_per_client: 1.0,
+        rate: None,
+        p99_ms: 50.0,
+        step_ms: 1000,
+        refinements: 2,
+    };
+
+    fn glance(p99: f64, ready: u32, received: u64, faults: u64) -> Glance {
+        let latency = Percentiles { p99, ..Percentiles::default() };
+        Glance { latency, sent: 100, received, failed: 0, faults, ready, generator_cpu: 10.0 }
+    }
+
+    #[test]
+    fn a_step_is_held_or_the_reason_is_named() {
+        assert_eq!(judge(&glance(49.0, 100, 100, 0), &LIMIT, 100), Ok(()));
+        let reason = |glance| judge(&glance, &LIMIT, 100).err().unwrap_or_default();
+        assert!(reason(glance(51.0, 100, 100, 0)).contains("p99"));
+        assert!(reason(glance(1.0, 90, 100, 0)).contains("connected"));
+        assert!(reason(glance(1.0, 100, 80, 0)).contains("answered"));
+        assert!(reason(glance(1.0, 100, 100, 3)).contains("repeated"));
+    }
+
+    #[test]
+    fn a_bottleneck_of_our_own_is_never_called_the_servers_limit() {
+        let held = (100, glance(5.0, 100, 100, 0));
+        let text = verdict(&LIMIT, Some(&held), None, Some("busy"));
+        assert!(text.contains("at least 100") && text.contains("busy"), "{text}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Every fault of a server is reported, and in its own class; a correct server raises no alarm.
+#![allow(clippy::unwrap_used)]
+
+use ringio_loadtest::failure::Class;
+use ringio_loadtest::faulty::{Fault, FaultyServer};
+use ringio_loadtest::report::outcome::Outcome;
+use ringio_loadtest::run::{RunOptions, Unobserved, run};
+use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
+use ringio_loadtest::target::{PATH_DEFAULT, Target};
+
+/// 8 clients, 200 messages in 0.4 s.
+fn attempt(fault: Fault, scenario: Scenario) -> Result<Outcome, String> {
+    let server = FaultyServer::start(fault, 0).unwrap();
+    let target = Target::resolve(&server.url(), PATH_DEFAULT)?;
+    let settings =
+        Settings { clients: 8, rate: Some(500.0), duration_ms: 400, warmup_ms: 0, room_size: 4, ..Settings::default() };
+    let (mut plan, phases) = plan(scenario, &settings, target)?;
+    plan.connect_timeout_ms = 1_500;
+    plan.drain_ms = 500;
+    run(plan, &phases, RunOptions::default(), &mut Unobserved)
+}
+
+fn outcome(fault: Fault, scenario: Scenario) -> Outcome {
+    attempt(fault, scenario).unwrap()
+}
+
+/// The outcome of each scenario, run side by side: most of their time is waiting.
+fn outcomes(fault: Fault, scenarios: &[Scenario]) -> Vec<(Scenario, Outcome)> {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> =
+            scenarios.iter().map(|scenario| scope.spawn(move || (*scenario, outcome(fault, *scenario)))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    })
+}
+
+const WITH_MESSAGES: [Scenario; 7] = [
+    Scenario::Probe,
+    Scenario::Echo,
+    Scenario::Ack,
+    Scenario::Binary,
+    Scenario::Broadcast,
+    Scenario::Rooms,
+    Scenario::Mixed,
+];
+
+#[test]
+fn a_correct_server_raises_no_alarm() {
+    for (scenario, outcome) in outcomes(Fault::None, &WITH_MESSAGES) {
+        assert_eq!(outcome.faults, Default::default(), "{scenario}: {:?}", outcome.first_fault);
+        assert_eq!(outcome.failures.total(), 0, "{scenario}: {:?}", outcome.failures);
+        assert_eq!(outcome.total.sent, 200, "{scenario}");
+        assert!(outcome.total.received >= outcome.total.sent, "{scenario}");
+    }
+}
+
+#[test]
+fn dropped_messages_are_lost() {
+    for (scenario, outcome) in
+        outcomes(Fault::Drop, &[Scenario::Probe, Scenario::Ack, Scenario::Binary, Scenario::Broadcast, Scenario::Rooms])
+    {
+        let faults = outcome.faults;
+        assert!(faults.lost >= 10, "{scenario}: {faults:?}");
+        assert_eq!(faults.total(), faults.lost, "{scenario}: {faults:?}");
+    }
+}
+
+#[test]
+fn repeated_messages_are_duplicated() {
+    for (scenario, outcome) in
+        outcomes(Fault::Duplicate, &[Scenario::Probe, Scenario::Ack, Scenario::Binary, Scenario::Rooms])
+    {
+        let faults = outcome.faults;
+        assert!(faults.duplicated >= 10, "{scenario}: {faults:?}");
+        assert_eq!(faults.total(), faults.duplicated, "{scenario}: {faults:?}");
+    }
+}
+
+#[test]
+fn late_messages_are_reordered() {
+    for (scenario, outcome) in
+        outcomes(Fault::Reorder, &[Scenario::Probe, Scenario::Echo, Scenario::Binary, Scenario::Broadcast])
+    {
+        let faults = outcome.faults;
+        assert!(faults.reordered >= 1, "{scenario}: {faults:?}");
+        // The last one held back may never go out.
+        assert!(faults.lost <= 1 && faults.total() == faults.reordered + faults.lost, "{scenario}: {faults:?}");
+    }
+}
+
+#[test]
+fn changed_messages_are_corrupt() {
+    for (scenario, outcome) in outcomes(
+        Fault::Corrupt,
+        &[Scenario::Echo, Scenario::Ack, Scenario::Binary, Scenario::Broadcast, Scenario::Rooms],
+    ) {
+        let faults = outcome.faults;
+        assert!(faults.corrupt >= 10, "{scenario}: {faults:?}");
+        // What arrived changed has not arrived as it was sent.
+        assert_eq!(faults.lost, faults.corrupt, "{scenario}: {faults:?}");
+    }
+}
+
+#[test]
+fn messages_for_others_are_unexpected() {
+    for (scenario, outcome) in outcomes(Fault::Misroute, &[Scenario::Echo, Scenario::Rooms, Scenario::Probe]) {
+        let faults = outcome.faults;
+        assert!(faults.unexpected >= 5, "{scenario}: {faults:?}");
+        assert_eq!(faults.corrupt, 0, "{scenario}: {faults:?}");
+    }
+    let faults = outcome(Fault::Rename, Scenario::Echo).faults;
+    assert!(faults.unexpected >= 10 && faults.lost == faults.unexpected, "{faults:?}");
+}
+
+#[test]
+fn a_stalled_server_loses_what_it_owes() {
+    let outcome = outcome(Fault::Stall, Scenario::Echo);
+    assert!(outcome.faults.lost > 100, "{:?}", outcome.faults);
+    assert_eq!(outcome.faults.lost, outcome.total.sent - outcome.total.received);
+}
+
+#[test]
+fn closed_connections_are_failures_and_not_losses() {
+    let outcome = outcome(Fault::Close, Scenario::Echo);
+    assert!(
+        outcome.failures.count(Class::Closed) + outcome.failures.count(Class::Reset) >= 8,
+        "{:?}",
+        outcome.failures
+    );
+    assert!(outcome.failures.count(Class::NoSender) > 0);
+    assert_eq!(outcome.faults.total(), 0, "{:?}", outcome.faults);
+}
+
+#[test]
+fn broken_frames_are_protocol_errors() {
+    let outcome = outcome(Fault::Frame, Scenario::Echo);
+    assert!(outcome.failures.count(Class::Protocol) >= 5, "{:?}", outcome.failures);
+}
+
+#[test]
+fn missing_pings_are_noticed() {
+    let server = FaultyServer::start(Fault::Heartbeat, 0).unwrap();
+    let target = Target::resolve(&server.url(), PATH_DEFAULT).unwrap();
+    let settings = Settings { clients: 4, duration_ms: 3_500, ..Settings::default() };
+    let (plan, phases) = plan(Scenario::Idle, &settings, target).unwrap();
+    let outcome = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+    assert_eq!(outcome.failures.count(Class::Heartbeat), 4, "{:?}", outcome.failures);
+}
+
+#[test]
+fn a_server_nobody_can_connect_to_is_explained_in_a_sentence() {
+    for (fault, words) in [
+        (Fault::Accept, "Sec-WebSocket-Accept"),
+        (Fault::NotFound, "--path"),
+        (Fault::Open, "Engine.IO handshake"),
+        (Fault::Refuse, "namespace"),
+        (Fault::Silent, "not ready after"),
+    ] {
+        let error = attempt(fault, Scenario::Echo).unwrap_err();
+        assert!(error.contains(words) && error.contains("no client can connect"), "{fault:?}: {error}");
+    }
+}
