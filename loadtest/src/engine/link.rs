@@ -81,7 +81,9 @@ impl Dialer {
 
 fn exhausted_advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(23 | 24) => "Raise the limit of open files (ulimit -n) or share the clients among several runs of this program.",
+        Some(23 | 24) => {
+            "Raise the limit of open files (ulimit -n) or share the clients among several runs of this program."
+        }
         _ => "Give more source addresses (--source 127.0.0.2,127.0.0.3): each carries about 28,000 connections.",
     }
 }
