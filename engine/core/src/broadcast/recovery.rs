@@ -63,6 +63,8 @@ struct Entry {
     namespace: NamespaceId,
     target: Target,
     packet: Arc<Encoded>,
+    /// Sent to one socket of this shard: no other shard hears of it.
+    is_direct: bool,
 }
 
 /// What one shard has delivered lately.
@@ -86,11 +88,26 @@ impl Log {
     pub fn push(&mut self, now: Time, offset: Offset, namespace: NamespaceId, target: Target, packet: Arc<Encoded>) {
         self.note_heard(offset);
         self.bytes += packet.bytes.len();
-        self.entries.push_back(Entry { offset, at: now, namespace, target, packet });
+        self.entries.push_back(Entry { offset, at: now, namespace, target, packet, is_direct: false });
         while self.entries.len() > self.options.packets_max || self.bytes > self.options.bytes_max {
             self.pop();
         }
         self.forget_old(now);
+    }
+
+    /// Notes a packet that went to one socket of this shard alone.
+    pub fn push_direct(
+        &mut self,
+        now: Time,
+        offset: Offset,
+        namespace: NamespaceId,
+        target: Target,
+        packet: Arc<Encoded>,
+    ) {
+        self.push(now, offset, namespace, target, packet);
+        if let Some(entry) = self.entries.back_mut().filter(|entry| entry.offset == offset) {
+            entry.is_direct = true;
+        }
     }
 
     /// Forgets what is older than the longest absence.
@@ -132,10 +149,12 @@ impl Log {
         Some(self.matching(at + 1, namespace, rooms).map(|entry| Arc::clone(&entry.packet)).collect())
     }
 
-    /// The packets for a socket in `rooms` that lie beyond `horizon`.
+    /// The packets for a socket in `rooms` that lie beyond `horizon`. What was sent to the socket alone is not among
+    /// them: it was here when it was sent, and has left since.
     #[must_use]
     pub fn beyond(&self, horizon: &Horizon, namespace: NamespaceId, rooms: &[Box<str>]) -> Vec<Arc<Encoded>> {
-        let is_beyond = |entry: &&Entry| entry.offset.number > horizon[usize::from(entry.offset.origin.0)];
+        let is_beyond =
+            |entry: &&Entry| !entry.is_direct && entry.offset.number > horizon[usize::from(entry.offset.origin.0)];
         self.matching(0, namespace, rooms).filter(is_beyond).map(|entry| Arc::clone(&entry.packet)).collect()
     }
 
@@ -240,6 +259,20 @@ mod tests {
         log.forget_old(Time::from_millis(101));
         assert!(log.missed(offset(0, 6), namespace, &[]).is_none(), "too old");
         assert_eq!(log.bytes, 0);
+    }
+
+    /// It was delivered when the socket was here; the shard that the socket came from has never heard of its number.
+    #[test]
+    fn what_was_sent_to_the_socket_alone_is_not_beyond_the_horizon() {
+        let mut log = Log::new(RecoveryOptions::default(), 2);
+        let namespace = NamespaceId(0);
+        let own = Target { rooms: [Arc::from("me")].into_iter().collect(), ..Target::default() };
+        log.push_direct(Time::ZERO, offset(1, 1), namespace, own, packet("direct"));
+        log.push(Time::ZERO, offset(1, 2), namespace, Target::everyone(), packet("all"));
+        let nothing_heard: Horizon = [0, 0].into();
+        let beyond = log.beyond(&nothing_heard, namespace, &[Box::from("me")]);
+        assert_eq!(beyond.iter().map(|packet| &packet.bytes[..]).collect::<Vec<_>>(), [b"all"]);
+        assert_eq!(log.missed(offset(1, 1), namespace, &[Box::from("me")]).map(|missed| missed.len()), Some(1));
     }
 
     #[test]

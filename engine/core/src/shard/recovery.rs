@@ -301,7 +301,10 @@ impl Shard {
         let packet = Arc::new(encode::recoverable_event(self.namespace_name(namespace), event, wire));
         self.counters.packets_encoded += 1;
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
-        self.log_packet(offset, namespace, &target, &packet);
+        let now = self.now;
+        if let Some(recovery) = self.recovery.as_mut() {
+            recovery.log.push_direct(now, offset, namespace, target, Arc::clone(&packet));
+        }
         self.queue(session, Frame::shared(packet), false)
     }
 
