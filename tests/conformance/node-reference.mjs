@@ -58,6 +58,55 @@ const suites = {
     const io = new Server(http);
     for (const name of ["/", "/admin"]) serveClients(io.of(name));
   },
+
+  guarded() {
+    const io = new Server(http);
+    io.use((socket, next) => {
+      socket.join("from middleware");
+      socket.emit("early", socket.connected);
+      const { refuse } = socket.handshake.auth;
+      next(refuse === undefined ? undefined : Object.assign(new Error("refused"), { data: { why: refuse } }));
+    });
+    io.use(async (socket, next) => {
+      const { wait, late } = socket.handshake.auth;
+      if (wait) await delay(wait);
+      socket.data.waited = wait ?? null;
+      next(late === undefined ? undefined : new Error("refused late"));
+    });
+    io.on("connection", (socket) => {
+      const rooms = [...socket.rooms].filter((room) => room !== socket.id);
+      socket.emit("welcome", socket.connected, rooms, socket.data.waited);
+    });
+    for (const name of ["/", "/open"]) {
+      io.of(name).on("connection", (socket) => {
+        socket.on("members", async (reply) => reply((await io.in("from middleware").fetchSockets()).length));
+      });
+    }
+  },
+
+  recovery() {
+    const io = new Server(http, { connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: true } });
+    io.use((socket, next) => {
+      socket.guarded = true;
+      next();
+    });
+    serveClients(io.of("/"));
+    io.on("connection", (socket) => {
+      if (!socket.recovered) socket.emit("welcome");
+      socket.onAny((name) => {
+        if (name === "seen by any") socket.send(name);
+      });
+      socket.on("set", (name, value, reply) => {
+        socket.data[name] = value;
+        reply();
+      });
+      socket.on("state", (reply) => {
+        const { recovered, guarded = false, data } = socket;
+        reply({ recovered, guarded, rooms: [...socket.rooms].sort(), data });
+      });
+      socket.on("poke", (id, text) => io.in(id).emit("poked", text));
+    });
+  },
 };
 
 function serveClients(namespace) {

@@ -12,6 +12,7 @@ use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
 use crate::extract::EventContext;
 use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
+use crate::middleware::Step;
 use crate::registry::{Occasion, View};
 use crate::shared::Shared;
 use crate::socket::Socket;
@@ -127,8 +128,7 @@ impl Application for ShardApplication {
             Event::BroadcastAcknowledged { waiter, answers, is_complete } => {
                 app.resolve_broadcast(waiter, answers, is_complete);
             }
-            // Recovery is not offered yet.
-            Event::RecoveryDecided { .. } => {}
+            Event::RecoveryDecided { socket, is_recovered, data } => app.handle_return(socket, is_recovered, data),
         }
     }
 
@@ -180,7 +180,7 @@ impl App {
         Some(Socket::new(Rc::clone(self), key, namespace, id))
     }
 
-    /// A client wants to join a namespace. Middleware would stand between the look-up and `accept_socket`.
+    /// A client wants to join a namespace: recovery, then middlewares, then `accept`.
     fn handle_connect(self: &Rc<Self>, key: SocketKey) {
         let snapshot = self.snapshot();
         let requested = self.with_core(|core| {
@@ -194,11 +194,67 @@ impl App {
             return;
         };
         let Some(table) = snapshot.view.table(namespace) else { return };
+        if !self.with_core(|core| core.enter_socket(key, namespace, &table.name)) {
+            return;
+        }
+        self.sockets.insert(key, namespace, id);
+        let former =
+            self.shared.settings.options.recovery.and_then(|_| self.with_core(|core| former_of(core.auth(key)?)));
+        match former {
+            Some(Former { pid, offset }) => self.with_core(|core| core.recover_socket(key, &pid, &offset)),
+            None => self.enter(key),
+        }
+    }
+
+    /// Whether a client that says it comes back does.
+    fn handle_return(self: &Rc<Self>, key: SocketKey, is_recovered: bool, data: Option<Box<dyn Any + Send>>) {
+        if !is_recovered {
+            return self.enter(key);
+        }
+        if let Some(id) = self.with_core(|core| core.socket_id(key)) {
+            self.sockets.rename(key, id);
+        }
+        if let Some(data) = data.and_then(|data| data.downcast::<serde_json::Map<String, serde_json::Value>>().ok()) {
+            self.sockets.change(key, |local| local.data = *data);
+        }
+        let skips = self.shared.settings.options.recovery.is_some_and(|recovery| recovery.skip_middlewares);
+        if skips { self.accept(key) } else { self.enter(key) }
+    }
+
+    /// Lets the middlewares decide.
+    fn enter(self: &Rc<Self>, key: SocketKey) {
+        let Some(socket) = self.socket(key) else { return };
+        let snapshot = self.snapshot();
+        let Some(table) = snapshot.view.shared_table(socket.namespace_id()) else { return };
+        if table.middlewares.is_empty() {
+            return self.accept(key);
+        }
+        let (table, app) = (Arc::clone(table), Rc::clone(self));
+        let future = Box::pin(async move {
+            for middleware in &table.middlewares {
+                let verdict = match middleware(socket.clone()) {
+                    Step::Done(verdict) => verdict,
+                    Step::Pending(future) => future.await,
+                };
+                if let Err(error) = verdict {
+                    let data = error.data().map(ToString::to_string);
+                    app.with_core(|core| core.refuse_socket(key, error.message(), data.as_deref()));
+                    return;
+                }
+            }
+            app.accept(key);
+        });
+        self.start(EntryTask { app: Rc::clone(self), key, future });
+    }
+
+    fn accept(self: &Rc<Self>, key: SocketKey) {
+        let Some((namespace, id)) = self.sockets.find(key) else { return };
+        let snapshot = self.snapshot();
+        let Some(table) = snapshot.view.table(namespace) else { return };
         // The client is told before the handlers run: what they emit comes after its CONNECT.
         if !self.with_core(|core| core.accept_socket(key, namespace, &table.name)) {
             return;
         }
-        self.sockets.insert(key, namespace, id);
         let socket = Socket::new(Rc::clone(self), key, namespace, id);
         let context = EventContext::new(&socket, "connection", Arguments::NONE);
         for handler in table.handlers(&Occasion::Connection) {
@@ -219,7 +275,11 @@ impl App {
         let table = snapshot.view.table(socket.namespace_id());
         let shared = table.map_or(&[][..], |table| table.handlers(&Occasion::Event(&name)));
         let mut context = EventContext::new(&socket, &name, arguments(message, data));
-        context.set_ack(message.id, local.len() + shared.len() > 1);
+        let any = self.sockets.look(key, |local| local.any.clone()).unwrap_or_default();
+        context.set_ack(message.id, any.len() + local.len() + shared.len() > 1);
+        for handler in &any {
+            self.run(&**handler, &context);
+        }
         for handler in &local {
             self.run(&**handler, &context);
         }
@@ -243,6 +303,10 @@ impl App {
         for handler in shared {
             self.run(&**handler, &context);
         }
+        if matches!(occasion, Occasion::Disconnect) && self.shared.settings.options.recovery.is_some() {
+            let data = self.sockets.look(key, |local| std::mem::take(&mut local.data)).unwrap_or_default();
+            self.with_core(|core| core.keep_data(key, Box::new(data)));
+        }
     }
 
     /// Runs one handler for one event.
@@ -262,7 +326,7 @@ impl App {
 
     /// Polls an async handler once, as in Node, so that what stands before its first `await` happens at once and in
     /// order; what is not finished then goes to the executor, which polls it again and so takes over its wake-up.
-    fn start(&self, mut task: HandlerTask) {
+    fn start(&self, mut task: impl Future<Output = ()> + Unpin + 'static) {
         if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.spawn(task);
         }
@@ -355,6 +419,44 @@ impl Future for HandlerTask {
         }
         Poll::Ready(())
     }
+}
+
+/// The middlewares of a namespace at work for one socket.
+struct EntryTask {
+    app: Rc<App>,
+    key: SocketKey,
+    future: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Future for EntryTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let app = Rc::clone(&self.app);
+        let polled = {
+            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
+            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
+        };
+        if matches!(polled, Ok(Poll::Pending)) {
+            return Poll::Pending;
+        }
+        if let Err(error) = app.settle(polled.map(|_| Ok(()))) {
+            tracing::error!(%error, "a middleware failed");
+            app.with_core(|core| core.refuse_socket(self.key, "internal server error", None));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What a client says that comes back, beside its auth fields.
+#[derive(serde::Deserialize)]
+struct Former {
+    pid: String,
+    offset: String,
+}
+
+fn former_of(auth: &[u8]) -> Option<Former> {
+    serde_json::from_slice(auth).ok()
 }
 
 pub(crate) fn arguments<'a>(message: &'a Message, data: &'a [u8]) -> Arguments<'a> {

@@ -82,6 +82,7 @@ mod error;
 pub mod extract;
 mod handler;
 mod handshake;
+mod middleware;
 mod namespace;
 mod options;
 mod raw_args;
@@ -107,6 +108,7 @@ pub use error::{AckError, ArgumentError, EmitError, Error, FetchError, HandlerEr
 pub use extract::{Args, Attachments, Data, EventContext, EventName, Extension, FromEvent, State, TryData};
 pub use handler::{Handler, HandlerOutput};
 pub use handshake::Handshake;
+pub use middleware::{ConnectError, Middleware};
 pub use namespace::Namespace;
 pub use options::Builder;
 pub use raw_args::RawArgs;

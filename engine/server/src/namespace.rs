@@ -10,10 +10,12 @@ use crate::emitted::Emitted;
 use crate::encode::EmitArgs;
 use crate::error::EmitError;
 use crate::handler::Handler;
+use crate::middleware::Middleware;
 use crate::registry::Occasion;
 use crate::rooms::IntoRooms;
 use crate::shared::Shared;
-use ringio_core::base::id::{NamespaceId, SocketKey};
+use parking_lot::Mutex;
+use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::seed::Sid;
 use ringio_core::door::EmitFlags;
 use ringio_core::room::select::Target;
@@ -78,6 +80,31 @@ impl Namespace {
         self.add(&Occasion::Connection, handler);
     }
 
+    /// Lets `middleware` decide about every client that asks to join, before it is connected: `use` in Node.
+    ///
+    /// Inside, the socket has its id, handshake, data and extensions, and may join rooms; `is_connected` is false. What
+    /// it emits there reaches the client before its CONNECT. A refused client gets `connect_error` and keeps its
+    /// connection; one that is left without a verdict is closed after `connect_timeout`. A panic refuses the client with
+    /// the message `internal server error`. Those added later decide about later clients only.
+    ///
+    /// ```no_run
+    /// # use ringio::{ConnectError, Server, Socket};
+    /// # async fn user_of(token: &str) -> Option<u64> { None }
+    /// # let io = Server::new();
+    /// io.with_middleware(|socket: Socket| match socket.handshake().header("authorization") {
+    ///     Some(_) => Ok(()),
+    ///     None => Err("not authorized"),
+    /// });
+    /// io.of("/admin").with_middleware(async |socket: Socket| {
+    ///     let user = user_of("token").await.ok_or_else(|| ConnectError::new("unknown user"))?;
+    ///     socket.extensions().insert(user);
+    ///     Ok::<_, ConnectError>(())
+    /// });
+    /// ```
+    pub fn with_middleware<M>(&self, middleware: impl Middleware<M>) {
+        self.shared().registry.add_middleware(self.id(), middleware.into_step());
+    }
+
     /// Calls `handler` for every event of this name from any socket of this namespace, after the socket's own handlers.
     ///
     /// Shared by all shards: no memory per socket. It may be added at any time.
@@ -119,6 +146,11 @@ impl Namespace {
     /// everything else one.
     pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
         broadcast(self, &Target::default(), EmitFlags::default(), event, args)
+    }
+
+    /// Sends the event `message`, as `emit` does.
+    pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.emit("message", args)
     }
 
     /// The sockets in any of these rooms.
@@ -191,14 +223,18 @@ impl Namespace {
     /// Where the socket with this id is.
     pub(crate) fn locate(&self, socket: Sid) -> Place {
         match current(self.shared()) {
-            Some(app) if app.index == socket.shard() => {
+            Some(app) => {
                 let id = self.id();
                 match app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
                     Some(key) => Place::Here(app, key),
-                    None => Place::Gone,
+                    // A socket that came back may live on another shard than the one that made its id.
+                    None if app.index == socket.shard() && app.shared.settings.options.recovery.is_none() => {
+                        Place::Gone
+                    }
+                    None => Place::Elsewhere,
                 }
             }
-            _ => Place::Elsewhere,
+            None => Place::Elsewhere,
         }
     }
 
@@ -210,10 +246,10 @@ impl Namespace {
     ) -> Result<(), EmitError> {
         let id = self.id();
         self.run(move |app| {
-            let at_owner = move |app: &Rc<App>| {
-                if let Some(key) = app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
-                    job(app, key);
-                }
+            let at_owner = move |app: &Rc<App>| match app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
+                Some(key) => job(app, key),
+                None if app.shared.settings.options.recovery.is_some() => seek(app, id, socket, job),
+                None => {}
             };
             let owner = socket.shard();
             if owner == app.index {
@@ -227,6 +263,24 @@ impl Namespace {
                 });
             }
         })
+    }
+}
+
+/// Runs `job` on whichever other shard has the socket: after a recovery that need not be the one that made its id.
+fn seek(app: &Rc<App>, id: NamespaceId, socket: Sid, job: impl FnOnce(&Rc<App>, SocketKey) + Send + 'static) {
+    let job = Arc::new(Mutex::new(Some(job)));
+    let others = (0..app.with_core(|core| core.shard_count())).map(ShardIndex).filter(|shard| *shard != app.index);
+    for shard in others {
+        let job = Arc::clone(&job);
+        let look = move |app: &Rc<App>| {
+            if let Some(key) = app.with_core(|core| core.socket_by_id(id, socket.as_str())) {
+                let job = job.lock().take();
+                if let Some(job) = job {
+                    job(app, key);
+                }
+            }
+        };
+        app.with_core(|core| core.send_to_peer(shard, Box::new(PeerJob(Box::new(look)))));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::shared::{Settings, Shared, States};
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Server, Transport};
 use ringio_core::base::seed::SHARD_COUNT_MAX;
-use ringio_core::options::{Asset, Options};
+use ringio_core::options::{Asset, Options, RecoveryOptions};
 use std::any::TypeId;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -130,6 +130,25 @@ impl Builder {
     /// once and served below the path: `/socket.io/socket.io.js`.
     pub fn serve_client(mut self, directory: impl Into<PathBuf>) -> Self {
         self.client_directory = Some(directory.into());
+        self
+    }
+
+    /// Lets clients that were cut off come back to their socket, with its id, rooms and data, and sends them what they
+    /// missed. Default: off. Node suggests 2 minutes and `true`.
+    ///
+    /// A client comes back when it was away for less than `max_disconnection` (1 ms to 24 h), left for another reason
+    /// than `disconnect` on either side or an unreadable packet, had received at least one event before, and what it missed
+    /// is still in the log. It need not reach the same shard. With `skip_middlewares` the middlewares do not see it.
+    /// Volatile events and those with acknowledgements are not sent again. [`Socket::is_recovered`](crate::Socket::is_recovered) tells.
+    ///
+    /// Cost: every event carries its offset as one more argument and is logged, up to 100,000 packets and 64 MiB per
+    /// shard; up to 100,000 absent sockets per shard are remembered, the oldest are forgotten first.
+    pub fn connection_state_recovery(mut self, max_disconnection: Duration, skip_middlewares: bool) -> Self {
+        self.options.recovery = Some(RecoveryOptions {
+            max_disconnection_ms: millis_of(max_disconnection),
+            skip_middlewares,
+            ..RecoveryOptions::default()
+        });
         self
     }
 
@@ -263,7 +282,8 @@ fn check(options: &Options) -> Result<()> {
         ("upgrade_timeout", options.upgrade_timeout_ms),
         ("connect_timeout", options.connect_timeout_ms),
     ];
-    for (option, millis) in durations {
+    let absence = options.recovery.map(|recovery| ("connection_state_recovery", recovery.max_disconnection_ms));
+    for (option, millis) in durations.into_iter().chain(absence) {
         if !(1..=MILLIS_MAX).contains(&millis) {
             return Err(refused(option, format!("{millis} ms is not between 1 ms and {MILLIS_MAX} ms (a day)")));
         }

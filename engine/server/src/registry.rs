@@ -8,6 +8,7 @@
 //! its number for ever; numbers are never used again.
 
 use crate::handler::SharedHandler;
+use crate::middleware::SharedMiddleware;
 use parking_lot::RwLock;
 use ringio_core::base::id::NamespaceId;
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ pub(crate) enum Occasion<'a> {
 #[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) name: Arc<str>,
+    /// In their order.
+    pub(crate) middlewares: Vec<SharedMiddleware>,
     connection: Vec<SharedHandler>,
     disconnecting: Vec<SharedHandler>,
     disconnect: Vec<SharedHandler>,
@@ -42,7 +45,14 @@ pub(crate) struct Table {
 
 impl Table {
     fn new(name: Arc<str>) -> Self {
-        Self { name, connection: Vec::new(), disconnecting: Vec::new(), disconnect: Vec::new(), events: Vec::new() }
+        Self {
+            name,
+            middlewares: Vec::new(),
+            connection: Vec::new(),
+            disconnecting: Vec::new(),
+            disconnect: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     /// The handlers for `occasion` in the order in which they were added.
@@ -85,6 +95,10 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn table(&self, id: NamespaceId) -> Option<&Table> {
         self.tables.get(id.0 as usize).map(|table| &**table)
+    }
+
+    pub(crate) fn shared_table(&self, id: NamespaceId) -> Option<&Arc<Table>> {
+        self.tables.get(id.0 as usize)
     }
 
     pub(crate) fn tables(&self) -> &[Arc<Table>] {
@@ -140,6 +154,14 @@ impl Registry {
             let table =
                 view.tables.get_mut(id.0 as usize).expect("a namespace handle exists for registered namespaces only");
             Arc::make_mut(table).handlers_mut(occasion).push(handler);
+        });
+    }
+
+    pub(crate) fn add_middleware(&self, id: NamespaceId, middleware: SharedMiddleware) {
+        self.change(|view| {
+            let table =
+                view.tables.get_mut(id.0 as usize).expect("a namespace handle exists for registered namespaces only");
+            Arc::make_mut(table).middlewares.push(middleware);
         });
     }
 

@@ -11,7 +11,7 @@ use crate::data::{Extensions, SocketData};
 use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs};
 use crate::error::{EmitError, millis_of};
-use crate::handler::Handler;
+use crate::handler::{Handler, LocalHandler};
 use crate::rooms::IntoRooms;
 use crate::waiter::{AckWaiter, Waiter};
 use crate::{Handshake, Namespace, RemoteSocket, Server, Transport};
@@ -70,6 +70,14 @@ impl Socket {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.app.with_core(|core| core.is_connected(self.key))
+    }
+
+    /// Whether the client was cut off and has its former state again: id, rooms, data and the events that it missed.
+    ///
+    /// Only with [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.app.with_core(|core| core.is_recovered(self.key))
     }
 
     /// The first request of the client's session and the auth payload.
@@ -138,6 +146,11 @@ impl Socket {
     /// waits for the client.
     pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
         self.emit_flagged(event, args, EmitFlags::default())
+    }
+
+    /// Sends the event `message`, as [`Socket::emit`] does.
+    pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.emit("message", args)
     }
 
     fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
@@ -239,6 +252,33 @@ impl Socket {
     pub fn off(&self, event: &str) {
         let forgotten = self.app.sockets.look(self.key, |local| local.forget(event));
         drop(forgotten);
+    }
+
+    /// Calls `handler` for every event from this client, before the handlers of its name.
+    ///
+    /// [`EventName`](crate::EventName) and [`Args`](crate::Args) say what came.
+    pub fn on_any<M>(&self, handler: impl Handler<M>) {
+        self.listen_to_all(handler, |handlers| handlers.len());
+    }
+
+    /// As [`Socket::on_any`], before those that were added earlier.
+    pub fn prepend_any<M>(&self, handler: impl Handler<M>) {
+        self.listen_to_all(handler, |_| 0);
+    }
+
+    /// Forgets the handlers given to [`Socket::on_any`] and [`Socket::prepend_any`].
+    pub fn off_any(&self) {
+        let forgotten = self.app.sockets.look(self.key, |local| std::mem::take(&mut local.any));
+        drop(forgotten);
+    }
+
+    fn listen_to_all<M>(&self, handler: impl Handler<M>, position: impl FnOnce(&[LocalHandler]) -> usize) {
+        let mut handler = Some(handler.into_local());
+        self.app.sockets.change(self.key, |local| {
+            if let Some(handler) = handler.take() {
+                local.any.insert(position(&local.any), handler);
+            }
+        });
     }
 
     /// Calls `handler` when the client is leaving: its rooms are still there.

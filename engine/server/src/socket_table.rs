@@ -31,6 +31,8 @@ struct Listener {
 #[derive(Default)]
 pub(crate) struct Local {
     listeners: Vec<Listener>,
+    /// Handlers of every event.
+    pub(crate) any: Vec<LocalHandler>,
     pub(crate) data: Map<String, Value>,
     pub(crate) extensions: Vec<(TypeId, Rc<dyn Any>)>,
 }
@@ -98,6 +100,15 @@ impl SocketTable {
         let slots = self.slots.borrow();
         let slot = slots.get(key.index() as usize)?.as_ref()?;
         (slot.generation == key.generation()).then_some((NamespaceId(slot.namespace_plus_one.get() - 1), slot.id))
+    }
+
+    /// The socket got its former id back.
+    pub(crate) fn rename(&self, key: SocketKey, id: Sid) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.get_mut(key.index() as usize).and_then(Option::as_mut);
+        if let Some(slot) = slot.filter(|slot| slot.generation == key.generation()) {
+            slot.id = id;
+        }
     }
 
     /// Calls `look` with what the socket has registered, if it has anything.

@@ -9,8 +9,8 @@ use clap::{Parser, ValueEnum};
 use parking_lot::Mutex;
 use ringio::engine::EngineServer;
 use ringio::{
-    Ack, BroadcastAckError, Builder, Data, DisconnectReason, Driver, Handshake, Namespace, RawArgs, Server, Socket,
-    Transport, stop_on_signals,
+    Ack, BroadcastAckError, Builder, ConnectError, Data, DisconnectReason, Driver, EventName, Handshake, Namespace,
+    RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -38,6 +38,8 @@ enum Suite {
     SocketioV5,
     Bench,
     Clients,
+    Guarded,
+    Recovery,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,6 +73,11 @@ fn main() -> ringio::Result<()> {
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), bench),
         Suite::Clients => serve(&options, Server::builder(), clients),
+        Suite::Guarded => serve(&options, Server::builder(), guarded),
+        Suite::Recovery => {
+            let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
+            serve(&options, builder, recovery)
+        }
     }
 }
 
@@ -279,6 +286,81 @@ fn ends(namespace: &Namespace) {
     namespace.sockets_on("reasons", move |ack: Ack| ack.send(&*ended.lock()));
     namespace.sockets_on("panic", panic_as_asked);
 }
+
+/// Middlewares of `/`, as the auth payload asks for; `/open` has none.
+fn guarded(io: &Server) {
+    io.with_middleware(|socket: Socket| {
+        socket.join("from middleware");
+        socket.emit("early", &socket.is_connected());
+        let auth: Value = socket.handshake().auth().unwrap_or_default();
+        match auth.get("refuse") {
+            Some(why) => {
+                Err(ConnectError::new("refused").with_data(&json!({ "why": why })).unwrap_or_else(|_| "?".into()))
+            }
+            None => Ok(()),
+        }
+    });
+    io.with_middleware(async |socket: Socket| {
+        let auth: Value = socket.handshake().auth().unwrap_or_default();
+        if let Some(ms) = auth.get("wait").and_then(Value::as_u64) {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        let _ = socket.data().insert("waited", &auth.get("wait"));
+        if auth.get("late").is_some() { Err("refused late") } else { Ok(()) }
+    });
+    io.on_connection(|socket: Socket| {
+        let rooms: Vec<String> = socket.rooms().into_iter().filter(|room| room != socket.id()).collect();
+        socket.emit("welcome", &(socket.is_connected(), rooms, socket.data().get::<Value>("waited")));
+    });
+    for name in ["/", "/open"] {
+        io.of(name).sockets_on("members", async |namespace: Namespace, ack: Ack| {
+            let members = namespace.server().within("from middleware").fetch_sockets().await?;
+            ack.send(&members.len());
+            Ok::<_, ringio::FetchError>(())
+        });
+    }
+}
+
+/// State that outlives a connection.
+fn recovery(io: &Server) {
+    io.with_middleware(|socket: Socket| {
+        socket.extensions().insert(Guarded);
+        Ok::<_, ConnectError>(())
+    });
+    io.on_connection(|socket: Socket| {
+        if !socket.is_recovered() {
+            socket.emit("welcome", &());
+        }
+        socket.on_any(|socket: Socket, name: EventName| {
+            if &*name.0 == "seen by any" {
+                socket.send(&name.0);
+            }
+        });
+    });
+    rooms(io);
+    questions(io);
+    io.sockets_on("set", |socket: Socket, Data((name, value)): Data<(String, Value)>, ack: Ack| {
+        let _ = socket.data().insert(name, &value);
+        ack.send(&())
+    });
+    io.sockets_on("state", |socket: Socket, ack: Ack| {
+        let mut rooms = socket.rooms();
+        rooms.sort();
+        let guarded = socket.extensions().contains::<Guarded>();
+        let (recovered, data) = (socket.is_recovered(), socket.data().to_json());
+        ack.send(&json!({ "recovered": recovered, "guarded": guarded, "rooms": rooms, "data": data }))
+    });
+    io.sockets_on("poke", async |namespace: Namespace, Data((id, text)): Data<(String, String)>| {
+        for socket in namespace.within(id).fetch_sockets().await? {
+            socket.emit("poked", &text);
+        }
+        Ok::<_, ringio::FetchError>(())
+    });
+}
+
+/// Left by the middleware.
+#[derive(Clone)]
+struct Guarded;
 
 fn panic_as_asked() {
     panic!("a client asked for a panic: it costs this event and nothing else");
