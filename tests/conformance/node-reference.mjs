@@ -68,8 +68,9 @@ const suites = {
       next(refuse === undefined ? undefined : Object.assign(new Error("refused"), { data: { why: refuse } }));
     });
     io.use(async (socket, next) => {
-      const { wait, late } = socket.handshake.auth;
+      const { wait, late, panic } = socket.handshake.auth;
       if (wait) await delay(wait);
+      if (panic) return next(new Error("internal server error")); // stands for the wall around our middlewares
       socket.data.waited = wait ?? null;
       next(late === undefined ? undefined : new Error("refused late"));
     });

@@ -23,6 +23,8 @@ suite("guarded", "middlewares", (server) => {
         for (const [auth, message, data] of [
           [{ refuse: { deep: [1, "€"] } }, "refused", { why: { deep: [1, "€"] } }],
           [{ late: true, wait: 5 }, "refused late", undefined],
+          [{ panic: true }, "internal server error", undefined],
+          [{ panic: true, wait: 5 }, "internal server error", undefined],
         ]) {
           const socket = open.io.socket("/", { auth });
           socket.auth = auth;

@@ -305,6 +305,7 @@ fn guarded(io: &Server) {
         if let Some(ms) = auth.get("wait").and_then(Value::as_u64) {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
+        assert!(auth.get("panic").is_none(), "a client asked for a panic: it costs its connection to the namespace");
         let _ = socket.data().insert("waited", &auth.get("wait"));
         if auth.get("late").is_some() { Err("refused late") } else { Ok(()) }
     });
