@@ -6,6 +6,7 @@
 // `tests/src/bin/conformance.rs` can offer exactly the same. A test that passes here and fails there has
 // found a difference; a test that fails here is wrong.
 
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -83,6 +84,48 @@ const suites = {
         socket.on("members", async (reply) => reply((await io.in("from middleware").fetchSockets()).length));
       });
     }
+  },
+
+  requests() {
+    const refusals = [];
+    const slowly = async (request) => request.headers["x-slow"] && delay(20);
+    const io = new Server(http, {
+      cors: (request, answer) => answer(null, { origin: (request.headers.origin ?? "").endsWith(".a.test"), credentials: true }),
+      cookie: { name: "io", maxAge: 60 },
+      allowRequest: (request, answer) => slowly(request).then(() => answer(request.headers["x-refuse"], !request.headers["x-refuse"])),
+    });
+    io.engine.use((request, response, next) => {
+      const end = request.headers["x-end"];
+      if (end === "panic") return next(new Error("on purpose"));
+      if (end === undefined) return next();
+      response.writeHead(401, { "X-Ended": "yes", "Content-Length": end.length });
+      response.end(end);
+    });
+    io.engine.use((request, response, next) => {
+      slowly(request).then(() => {
+        response.setHeader("X-Middleware", "yes");
+        next();
+      });
+    });
+    io.engine.generateId = async (request) => {
+      const { id } = request._query;
+      if (id === "fail") throw new Error("there is no id");
+      return id === undefined ? randomBytes(15).toString("base64url") : `${id}AA`; // two for the shard, as ours
+    };
+    io.engine.on("initial_headers", (headers) => (headers["X-First"] = "yes"));
+    io.engine.on("headers", (headers) => (headers["X-Every"] = "yes"));
+    io.engine.on("connection_error", ({ code, context }) => {
+      refusals.push([code, context.name ?? null, typeof context.message === "string" ? context.message : null]);
+    });
+    io.on("connection", (socket) => {
+      socket.on("echo", (...args) => socket.emit("echo", ...args));
+      socket.on("refusals", (reply) => reply(refusals));
+    });
+  },
+
+  cors() {
+    const io = new Server(http, { cors: { origin: ["http://a.test"], exposedHeaders: ["X-Shown"] } });
+    for (const name of ["/", "/admin"]) serveClients(io.of(name));
   },
 
   recovery() {

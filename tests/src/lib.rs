@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
+
+pub mod requests;

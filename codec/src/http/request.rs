@@ -78,6 +78,8 @@ pub enum BodyLength {
 /// A request's head, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
+    /// All of it, as it came.
+    pub head: &'a [u8],
     /// What is to be done.
     pub method: Method,
     /// Path and query as sent, nothing decoded.
@@ -204,6 +206,7 @@ fn parse(head: &[u8]) -> Result<Option<Request<'_>>, RequestError> {
     }
     let (body, keep_alive) = connection_rules(request.headers, version_minor)?;
     Ok(Some(Request {
+        head,
         method: Method::from_token(method),
         target,
         version_minor,

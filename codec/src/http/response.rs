@@ -11,18 +11,43 @@ use crate::json_string::{write_decimal, write_json_string};
 
 /// Appends an answer. `headers` come first, as they are; `Content-Length` and `Connection` are added.
 pub fn write(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], body: &[u8], keep_alive: bool) {
-    write_head(out, status, headers, body.len() as u64, keep_alive);
+    write_with(out, status, headers, b"", body, keep_alive);
+}
+
+/// Appends an answer with header lines that [`write_headers`] has written before, behind `headers`.
+pub fn write_with(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &[(&str, &str)],
+    fields: &[u8],
+    body: &[u8],
+    keep_alive: bool,
+) {
+    write_head_with(out, status, headers, fields, body.len() as u64, keep_alive);
     out.extend_from_slice(body);
 }
 
 /// Appends an answer's head, for a body of `content_length` bytes that follows.
 pub fn write_head(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)], content_length: u64, keep_alive: bool) {
+    write_head_with(out, status, headers, b"", content_length, keep_alive);
+}
+
+/// Appends an answer's head with header lines that [`write_headers`] has written before, behind `headers`.
+pub fn write_head_with(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &[(&str, &str)],
+    fields: &[u8],
+    content_length: u64,
+    keep_alive: bool,
+) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(status));
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
     write_headers(out, headers);
+    out.extend_from_slice(fields);
     out.extend_from_slice(b"Content-Length: ");
     write_decimal(out, content_length);
     out.extend_from_slice(if keep_alive {

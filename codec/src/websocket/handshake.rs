@@ -90,12 +90,19 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
 
 /// Appends the answer that opens the WebSocket, with `headers` of the caller at its end.
 pub fn write_switching_protocols(out: &mut Vec<u8>, accept: &[u8; ACCEPT_BYTES], headers: &[(&str, &str)]) {
+    let mut fields = Vec::new();
+    crate::http::response::write_headers(&mut fields, headers);
+    write_switching_protocols_with(out, accept, &fields);
+}
+
+/// The same with header lines that [`write_headers`](crate::http::response::write_headers) has written before.
+pub fn write_switching_protocols_with(out: &mut Vec<u8>, accept: &[u8; ACCEPT_BYTES], fields: &[u8]) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
-    crate::http::response::write_headers(out, headers);
+    out.extend_from_slice(fields);
     out.extend_from_slice(b"\r\n");
 }
 

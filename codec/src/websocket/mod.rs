@@ -23,6 +23,8 @@ pub use frame::{
     CONTROL_PAYLOAD_BYTES_MAX, FrameError, FrameHeader, HEADER_BYTES_MAX, Opcode, decode_header, encode_header,
     encode_header_deflated, encode_header_masked, header_len,
 };
-pub use handshake::{HandshakeError, HandshakeKey, accept_key, validate, write_switching_protocols};
+pub use handshake::{
+    HandshakeError, HandshakeKey, accept_key, validate, write_switching_protocols, write_switching_protocols_with,
+};
 pub use mask::apply as apply_mask;
 pub use message::{Deflated, Incoming, MessageError, MessageLimits, Payload, Received, Receiver, Role};

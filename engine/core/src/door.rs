@@ -20,6 +20,7 @@ use bytes::Bytes;
 use core::any::Any;
 use core::net::SocketAddr;
 use core::ops::Range;
+use ringio_codec::http::EngineError;
 
 /// What the kernel is to do.
 #[derive(Debug)]
@@ -62,6 +63,16 @@ pub enum Event {
     Released { socket: SocketKey },
     /// The client broke the protocol; its connection is being closed.
     ProtocolError { socket: SocketKey, error: &'static str },
+    /// `Options::hooks`: a request waits for `Shard::decide`.
+    RequestArrived { connection: ConnectionKey, request: Arc<HandshakeRequest>, stage: Stage },
+    /// `Options::hooks`: a request was refused; `context` is Node's name for what exactly was wrong, `message` the
+    /// application's own words.
+    RequestRefused {
+        request: Arc<HandshakeRequest>,
+        error: EngineError,
+        context: &'static str,
+        message: Option<String>,
+    },
     /// Somebody wants to know these sockets: answer with `reply_fetch`.
     FetchRequested { request: FetchRequest, sockets: Vec<SocketKey> },
     /// The answer to `fetch_sockets`. `missing` shards did not answer in time.
@@ -235,6 +246,28 @@ impl Transport {
     }
 }
 
+/// What is being decided about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Whether it is looked at at all.
+    Request,
+    /// Whether it opens a session; nothing else stands against it.
+    Handshake,
+}
+
+/// What the application says to a request. `fields` are header lines for the answer, each with its line end; those of
+/// both stages are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Verdict {
+    /// It goes on; a session that it opens is called `sid`, unless another one is already.
+    Pass { fields: Vec<u8>, sid: Option<Sid> },
+    /// It is refused; `message` instead of the error's own, `context` for [`Event::RequestRefused`].
+    Refuse { error: EngineError, message: Option<String>, context: &'static str, fields: Vec<u8> },
+    /// The application answers it itself. A WebSocket handshake is answered like any other request.
+    Answer { status: u16, fields: Vec<u8>, body: Vec<u8> },
+}
+
 /// The first request of a session, kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeRequest {
@@ -295,12 +328,20 @@ pub enum PeerMessage {
     CameBack { socket: SocketKey, found: Option<Box<Return>> },
     /// Join, leave or disconnect the sockets that the target selects.
     Operate { namespace: NamespaceId, target: Target, operation: Operation },
-    /// An event that the selected sockets are to acknowledge under `id`.
-    Ask { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, id: u64, timeout_ms: u64, flags: EmitFlags },
+    /// An event that the selected sockets are to acknowledge under `id`: `question` of the asker.
+    Ask {
+        namespace: NamespaceId,
+        target: Target,
+        packet: Arc<Encoded>,
+        id: u64,
+        question: u64,
+        timeout_ms: u64,
+        flags: EmitFlags,
+    },
     /// So many were asked.
-    Asked { id: u64, count: usize },
+    Asked { question: u64, count: usize },
     /// One of them has answered, or never will.
-    Answered { id: u64, answer: Option<Message> },
+    Answered { question: u64, answer: Option<Message> },
     /// Which sockets does the target select?
     Fetch { request: u64, namespace: NamespaceId, target: Target },
     /// They are these.

@@ -18,6 +18,9 @@ pub const PIPELINED_BYTES_MAX: usize = 16 << 10;
 /// clients that poll send the next request within a round trip.
 pub const REQUEST_HEAD_DEADLINE_MS: u64 = 20_000;
 
+/// How long the application may take to decide about a request; then it is answered with 503. Milliseconds.
+pub const DECISION_DEADLINE_MS: u64 = 30_000;
+
 /// From the end of a POST's head to the end of its body. Milliseconds, absolute.
 pub const REQUEST_BODY_DEADLINE_MS: u64 = 30_000;
 

@@ -5,6 +5,8 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use ringio_codec::http::cookie::Cookie;
+use ringio_codec::http::cors::CorsOptions;
 
 /// Settings of a server, the same on every shard.
 #[derive(Clone, Debug)]
@@ -34,6 +36,13 @@ pub struct Options {
     pub outbox_bytes_max: usize,
     /// Let clients that were cut off come back to their socket. Default off.
     pub recovery: Option<RecoveryOptions>,
+    /// Which pages of other origins may use the server. Default: no field of CORS is written, no preflight answered.
+    pub cors: Option<CorsOptions>,
+    /// A cookie that names the session, in the answer to the request that opens it by polling. Default none. Must have
+    /// passed [`Cookie::check`].
+    pub cookie: Option<Cookie>,
+    /// Which requests the application decides about. Default none.
+    pub hooks: Hooks,
     /// Speak Engine.IO only: every message goes to the application as it came, nothing of Socket.IO. Default false.
     pub engine_only: bool,
 }
@@ -53,9 +62,23 @@ impl Default for Options {
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,
             recovery: None,
+            cors: None,
+            cookie: None,
+            hooks: Hooks::default(),
             engine_only: false,
         }
     }
+}
+
+/// Which requests of Engine.IO are put before the application, which then answers with `Shard::decide`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Every request, before anything is checked.
+    pub requests: bool,
+    /// Each that would open a session, when everything else about it is right.
+    pub handshakes: bool,
+    /// Each that was refused, for information.
+    pub refusals: bool,
 }
 
 /// Connection state recovery. Each shard keeps a log of what it delivered, and what it needs of sockets that left.

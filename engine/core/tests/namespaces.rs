@@ -364,3 +364,35 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
     world.run();
     assert_eq!(gathered(&world), Some((4, vec![], true)));
 }
+
+#[test]
+fn broadcasts_with_acks_in_two_namespaces_do_not_mix_though_their_ids_are_the_same() {
+    use ringio_core::base::id::NamespaceId;
+    use std::sync::Arc;
+    let mut world = World::new(2, Options::default());
+    let wire = world.websocket(1);
+    world.send(wire, &text("40"));
+    world.send(wire, &text("40/admin"));
+    world.take(wire);
+    for (number, name) in [(0, "/"), (1, "/admin")] {
+        let name = Arc::from(name);
+        world.shards[0].broadcast_with_ack(
+            NamespaceId(number),
+            &name,
+            &Default::default(),
+            event("[\"q\"]"),
+            EmitFlags::default(),
+            1_000,
+            u64::from(number) + 50,
+        );
+    }
+    world.run();
+    assert_eq!(world.take_messages(wire), ["420[\"q\"]", "42/admin,0[\"q\"]"], "each namespace counts from 0");
+    world.send(wire, &text("43/admin,0[\"second\"]"));
+    world.send(wire, &text("430[\"first\"]"));
+    let gathered: Vec<_> = world.heard.iter().filter(|heard| matches!(heard, Heard::Gathered(..))).cloned().collect();
+    assert_eq!(
+        gathered,
+        [Heard::Gathered(51, vec!["[\"second\"]".into()], true), Heard::Gathered(50, vec!["[\"first\"]".into()], true)]
+    );
+}

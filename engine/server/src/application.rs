@@ -8,6 +8,7 @@
 //! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
 
 use crate::Namespace;
+use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
 use crate::extract::EventContext;
@@ -17,9 +18,10 @@ use crate::registry::{Occasion, View};
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::socket_table::SocketTable;
+use crate::tokio_context::TokioContext;
 use crate::waiter::{Waiter, Waiters};
-use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
-use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message};
+use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
+use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
 use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::{Application, ShardContext};
@@ -127,6 +129,13 @@ impl Application for ShardApplication {
             Event::EngineOpened { .. } | Event::EngineMessage { .. } | Event::EngineClosed { .. } => {}
             Event::BroadcastAcknowledged { waiter, answers, is_complete } => {
                 app.resolve_broadcast(waiter, answers, is_complete);
+            }
+            Event::RequestArrived { connection, request, stage } => {
+                let hooks = &app.shared.settings.hooks;
+                app.start(Decision::new(Rc::clone(app), hooks, app.index, connection, request, stage));
+            }
+            Event::RequestRefused { request, error, context, message } => {
+                decision::tell(&app.shared.settings.hooks, request, error, context, message);
             }
             Event::RecoveryDecided { socket, is_recovered, data } => app.handle_return(socket, is_recovered, data),
         }
@@ -389,6 +398,16 @@ impl App {
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Host for App {
+    fn tokio(&self) -> &TokioContext {
+        &self.shared.tokio
+    }
+
+    fn decide(&self, connection: ConnectionKey, verdict: Verdict) {
+        self.with_core(|core| core.decide(connection, verdict));
     }
 }
 

@@ -16,24 +16,30 @@
 
 use crate::DisconnectReason;
 use crate::address::IntoAddresses;
+use crate::decision::{self, Decision, Host};
 use crate::emitted::Emitted;
 use crate::error::{EmitError, Error, Result};
+use crate::hooks::Hooks;
 use crate::options::Builder;
 use crate::server::on_signals;
 use crate::shared::Settings;
 use crate::tokio_context::TokioContext;
 use parking_lot::RwLock;
-use ringio_core::base::id::SessionKey;
-use ringio_core::door::Event;
+use ringio_core::base::id::{ConnectionKey, SessionKey, ShardIndex};
+use ringio_core::door::{Event, Verdict};
 use ringio_core::options::Options;
 use ringio_core::shard::Shard;
+use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::{self, Application, Running, ShardContext};
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 
 /// A message of Engine.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +163,12 @@ impl EngineServer {
             return Err(Error::AlreadyStarted);
         }
         let handlers = inner.handlers.read().clone();
+        let server = self.clone();
         let make = move |context: ShardContext| EngineApplication {
+            index: context.index,
+            host: Rc::new(EngineHost { core: Rc::clone(&context.core), server: server.clone() }),
             core: context.core,
+            executor: RefCell::new(Some(context.executor)),
             is_in_core: Cell::new(false),
             handlers: handlers.clone(),
         };
@@ -207,12 +217,44 @@ impl std::fmt::Debug for EngineServer {
 
 /// What the runtime runs, one per shard.
 struct EngineApplication {
+    index: ShardIndex,
     core: Rc<RefCell<Shard>>,
+    host: Rc<EngineHost>,
+    executor: RefCell<Option<Executor>>,
     is_in_core: Cell<bool>,
     handlers: Handlers,
 }
 
+/// What the hooks for requests work on.
+struct EngineHost {
+    core: Rc<RefCell<Shard>>,
+    server: EngineServer,
+}
+
+impl Host for EngineHost {
+    fn tokio(&self) -> &TokioContext {
+        &self.server.0.tokio
+    }
+
+    fn decide(&self, connection: ConnectionKey, verdict: Verdict) {
+        self.core.borrow_mut().decide(connection, verdict);
+    }
+}
+
 impl EngineApplication {
+    fn hooks(&self) -> &Arc<Hooks> {
+        &self.host.server.0.settings.hooks
+    }
+
+    /// Polls a decision once; what waits then goes to the executor.
+    fn start(&self, mut decision: Decision<EngineHost>) {
+        if Pin::new(&mut decision).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            && let Some(executor) = self.executor.borrow().clone()
+        {
+            executor.spawn(decision);
+        }
+    }
+
     fn with_core<R>(&self, call: impl FnOnce(&mut Shard) -> R) -> R {
         self.is_in_core.set(true);
         let result = call(&mut self.core.borrow_mut());
@@ -256,9 +298,18 @@ impl Application for EngineApplication {
                     self.run(session, |session| handler(session, reason));
                 }
             }
+            Event::RequestArrived { connection, request, stage } => {
+                let host = Rc::clone(&self.host);
+                self.start(Decision::new(host, self.hooks(), self.index, connection, request, stage));
+            }
+            Event::RequestRefused { request, error, context, message } => {
+                decision::tell(self.hooks(), request, error, context, message);
+            }
             _ => {}
         }
     }
 
-    fn handle_stop(&self) {}
+    fn handle_stop(&self) {
+        drop(self.executor.borrow_mut().take());
+    }
 }

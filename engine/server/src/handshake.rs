@@ -4,89 +4,22 @@
 //! those of the session's first request even after an upgrade, as in Node; auth belongs to the namespace.
 
 use crate::error::ArgumentError;
-use ringio_codec::http::query;
-use ringio_codec::http::request::{self, Request, RequestLimits};
+use crate::request::Request;
 use ringio_core::door::HandshakeRequest;
 use serde::de::DeserializeOwned;
-use std::borrow::Cow;
-use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How a client came here. Cloning is cheap.
+/// How a client came here: its first request, to which this dereferences, and its auth payload. Cloning is cheap.
 #[derive(Clone)]
 pub struct Handshake {
-    request: Arc<HandshakeRequest>,
+    request: Request,
     auth: Arc<[u8]>,
 }
 
 impl Handshake {
     pub(crate) fn new(request: Arc<HandshakeRequest>, auth: &[u8]) -> Self {
-        Self { request, auth: Arc::from(auth) }
-    }
-
-    /// The client's address, IPv4 as such (not as `::ffff:..`). None if the transport has none (a Unix socket).
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        self.request.address.map(|address| address.ip().to_canonical())
-    }
-
-    /// The port the client connected from.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        self.request.address.map(|address| address.port())
-    }
-
-    /// The first value of a header, whatever the case of its name; None if there is none or it is no UTF-8.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.head().headers.get(name)?).ok()
-    }
-
-    /// All headers in their order; values are bytes, most of them ASCII.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.head().headers.iter()
-    }
-
-    /// The last value of a query parameter, decoded.
-    #[must_use]
-    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        query::value(self.head().query(), name)
-    }
-
-    /// All query parameters in their order, decoded; those of Engine.IO (`EIO`, `transport`, `t`) among them.
-    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        query::pairs(self.head().query())
-    }
-
-    /// The request's target as it came: `/socket.io/?EIO=4&transport=polling`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        self.head().target
-    }
-
-    /// When the request came.
-    #[must_use]
-    pub fn time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.request.issued_ms)
-    }
-
-    /// When the request came. Milliseconds of Unix time.
-    #[must_use]
-    pub fn issued_ms(&self) -> u64 {
-        self.request.issued_ms
-    }
-
-    /// Whether it came over TLS.
-    #[must_use]
-    pub fn is_secure(&self) -> bool {
-        self.request.secure
-    }
-
-    /// Whether the request names an origin, as browsers do for a page of another host.
-    #[must_use]
-    pub fn is_cross_domain(&self) -> bool {
-        self.head().headers.get("origin").is_some_and(|origin| !origin.is_empty())
+        Self { request: Request(request), auth: Arc::from(auth) }
     }
 
     /// The auth payload of this socket as a `T`; an empty object if the client sent none.
@@ -106,20 +39,20 @@ impl Handshake {
     fn auth_bytes(&self) -> &[u8] {
         if self.auth.is_empty() { b"{}" } else { &self.auth }
     }
+}
 
-    fn head(&self) -> Request<'_> {
-        let limits = RequestLimits { head_bytes_max: usize::MAX };
-        match request::decode(&self.request.head, &limits) {
-            Ok(Some((head, _))) => head,
-            other => panic!("the session was opened by a complete request, not {other:?}"),
-        }
+impl Deref for Handshake {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        &self.request
     }
 }
 
 impl std::fmt::Debug for Handshake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Neither headers nor auth: they hold cookies and tokens, and what is printed gets logged.
-        f.debug_struct("Handshake").field("address", &self.request.address).finish_non_exhaustive()
+        f.debug_struct("Handshake").field("address", &self.request.address()).finish_non_exhaustive()
     }
 }
 
@@ -127,6 +60,7 @@ impl std::fmt::Debug for Handshake {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::time::UNIX_EPOCH;
 
     fn handshake(address: &str, auth: &str) -> Handshake {
         let head = "GET /socket.io/?EIO=4&transport=polling&name=J%C3%BCrgen+K&name=2 HTTP/1.1\r\nHost: a\r\n\

@@ -5,9 +5,11 @@
 use crate::client_files;
 use crate::engine::EngineServer;
 use crate::error::{Error, Result, millis_of};
+use crate::hooks::Hooks;
 use crate::shared::{Settings, Shared, States};
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Server, Transport};
+use ringio_codec::http::Cookie;
 use ringio_core::base::seed::SHARD_COUNT_MAX;
 use ringio_core::options::{Asset, Options, RecoveryOptions};
 use std::any::TypeId;
@@ -38,7 +40,7 @@ const MILLIS_MAX: u64 = 86_400_000;
 /// ```
 #[must_use = "call build"]
 pub struct Builder {
-    options: Options,
+    pub(crate) options: Options,
     has_trailing_slash: bool,
     shard_count: Option<usize>,
     driver: Driver,
@@ -48,6 +50,7 @@ pub struct Builder {
     pages: Vec<Asset>,
     states: States,
     tokio: Option<tokio::runtime::Handle>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Builder {
@@ -63,6 +66,7 @@ impl Builder {
             pages: Vec::new(),
             states: States::new(),
             tokio: None,
+            hooks: Hooks::default(),
         }
     }
 
@@ -236,6 +240,7 @@ impl Builder {
     fn settings(mut self) -> Result<(Settings, States, TokioContext)> {
         self.options.path = path_of(&self.options.path, self.has_trailing_slash)?;
         check(&self.options)?;
+        self.options.hooks = self.hooks.wanted();
         let shard_count = shard_count(self.shard_count)?;
         let mut assets = match &self.client_directory {
             Some(directory) => client_files::read(directory, &self.options.path)?,
@@ -245,6 +250,7 @@ impl Builder {
         let settings = Settings {
             options: Arc::new(self.options),
             assets: Arc::new(assets),
+            hooks: Arc::new(self.hooks),
             shard_count,
             driver: self.driver,
             pin_threads: self.pin_threads,
@@ -292,6 +298,9 @@ fn check(options: &Options) -> Result<()> {
     if !(1..=1 << 31).contains(&size) {
         return Err(refused("max_http_buffer_size", format!("{size} bytes is not between 1 and {}", 1_u64 << 31)));
     }
+    if let Some(Err(error)) = options.cookie.as_ref().map(Cookie::check) {
+        return Err(refused("cookie", error.to_string()));
+    }
     if !options.allow_polling && !options.allow_websocket {
         return Err(refused("transports", "at least one of Transport::Polling and Transport::WebSocket is needed"));
     }
@@ -337,6 +346,8 @@ mod tests {
         assert_eq!(problem_of(builder().max_http_buffer_size(0)), "max_http_buffer_size");
         assert_eq!(problem_of(builder().transports(&[])), "transports");
         assert_eq!(problem_of(builder().outbox_bytes_max(10)), "outbox_bytes_max");
+        let cookie = Cookie { name: "a b".to_owned(), ..Cookie::default() };
+        assert_eq!(problem_of(builder().cookie(cookie)), "cookie");
         assert_eq!(problem_of(builder().shards(0)), "shards");
         assert_eq!(problem_of(builder().shards(5000)), "shards");
         for path in ["", "socket.io", "/a b", "/a?b", "/ä"] {

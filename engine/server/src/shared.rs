@@ -4,6 +4,7 @@
 
 use crate::application::ShardApplication;
 use crate::error::{EmitError, HandlerError};
+use crate::hooks::Hooks;
 use crate::registry::Registry;
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Socket};
@@ -22,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Settings {
     pub(crate) options: Arc<Options>,
     pub(crate) assets: Arc<Vec<Asset>>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) shard_count: u16,
     pub(crate) driver: Driver,
     pub(crate) pin_threads: bool,

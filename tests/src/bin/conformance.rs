@@ -9,9 +9,10 @@ use clap::{Parser, ValueEnum};
 use parking_lot::Mutex;
 use ringio::engine::EngineServer;
 use ringio::{
-    Ack, BroadcastAckError, Builder, ConnectError, Data, DisconnectReason, Driver, EventName, Handshake, Namespace,
-    RawArgs, Server, Socket, Transport, stop_on_signals,
+    Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
+    Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
+use ringio_tests::requests;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -40,6 +41,8 @@ enum Suite {
     Clients,
     Guarded,
     Recovery,
+    Requests,
+    Cors,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,10 +81,21 @@ fn main() -> ringio::Result<()> {
             let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
             serve(&options, builder, recovery)
         }
+        Suite::Requests => {
+            let refusals = requests::Refusals::default();
+            let builder = requests::options(Server::builder(), &refusals);
+            serve(&options, builder, |io| requests::handlers(io, &refusals))
+        }
+        Suite::Cors => {
+            let origin = CorsOrigin::List(vec!["http://a.test".to_owned()]);
+            let exposed_headers = vec!["X-Shown".to_owned()];
+            let builder = Server::builder().cors(Cors { origin, exposed_headers, ..Cors::default() });
+            serve(&options, builder, clients)
+        }
     }
 }
 
-fn serve(options: &Options, builder: Builder, suite: fn(&Server)) -> ringio::Result<()> {
+fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio::Result<()> {
     let io = options.apply(builder).build()?;
     suite(&io);
     stop_on_signals(&io)?;

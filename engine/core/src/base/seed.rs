@@ -15,6 +15,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// Characters of a sid.
 pub const SID_LEN: usize = 20;
 
+/// Characters of a sid that do not name the shard.
+pub const SID_CHOSEN_LEN: usize = SID_LEN - 2;
+
 /// How many shards a sid can name.
 pub const SHARD_COUNT_MAX: u16 = 1 << 12;
 
@@ -72,6 +75,22 @@ fn digit_of(byte: u8) -> Option<u16> {
     )
 }
 
+impl Sid {
+    /// A sid of the caller's choice: 18 characters of `A-Za-z0-9-_`, to which the two that name the shard are added.
+    /// `None` for anything else.
+    #[must_use]
+    pub fn chosen(text: &str, shard: ShardIndex) -> Option<Self> {
+        if text.len() != SID_CHOSEN_LEN || shard.0 >= SHARD_COUNT_MAX {
+            return None;
+        }
+        let mut sid = [0; SID_LEN];
+        sid[..SID_CHOSEN_LEN].copy_from_slice(text.as_bytes());
+        sid[SID_LEN - 2] = ALPHABET[usize::from(shard.0 >> 6)];
+        sid[SID_LEN - 1] = ALPHABET[usize::from(shard.0 & 63)];
+        Self::parse(core::str::from_utf8(&sid).ok()?)
+    }
+}
+
 /// Makes the sids of one shard and whatever else needs chance.
 #[derive(Debug)]
 pub struct Seed {
@@ -127,6 +146,17 @@ mod tests {
         assert_eq!(first, same.next_sid());
         assert_ne!(first, other.next_sid());
         assert_ne!(first, one.next_sid());
+    }
+
+    #[test]
+    fn a_chosen_sid_names_its_shard_too() {
+        for shard in [0, 63, 64, 4095] {
+            let sid = Sid::chosen("custom-id_42345678", ShardIndex(shard)).unwrap();
+            assert_eq!((sid.shard(), &sid.as_str()[..SID_CHOSEN_LEN]), (ShardIndex(shard), "custom-id_42345678"));
+        }
+        for text in ["", "short", "custom id 12345678", "custom-id_423456789", "\u{e4}ustom-id_423456"] {
+            assert_eq!(Sid::chosen(text, ShardIndex(0)), None, "{text}");
+        }
     }
 
     #[test]

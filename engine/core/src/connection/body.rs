@@ -14,6 +14,8 @@ pub struct Body {
     pub session: SessionKey,
     /// Whether the connection stays open after the answer.
     pub keep_alive: bool,
+    /// Header lines for the answer.
+    pub fields: Vec<u8>,
     /// What has arrived.
     bytes: Vec<u8>,
     framing: Framing,
@@ -43,13 +45,15 @@ impl Body {
     /// A body of `length` bytes.
     #[must_use]
     pub fn fixed(session: SessionKey, keep_alive: bool, length: u64, bytes_max: u64) -> Self {
-        Self { session, keep_alive, bytes: Vec::new(), framing: Framing::Fixed { remaining: length }, bytes_max }
+        let framing = Framing::Fixed { remaining: length };
+        Self { session, keep_alive, fields: Vec::new(), bytes: Vec::new(), framing, bytes_max }
     }
 
     /// A body in chunks.
     #[must_use]
     pub fn chunked(session: SessionKey, keep_alive: bool, bytes_max: u64) -> Self {
-        Self { session, keep_alive, bytes: Vec::new(), framing: Framing::Chunked(ChunkedDecoder::default()), bytes_max }
+        let framing = Framing::Chunked(ChunkedDecoder::default());
+        Self { session, keep_alive, fields: Vec::new(), bytes: Vec::new(), framing, bytes_max }
     }
 
     /// Takes a piece.
@@ -83,10 +87,10 @@ impl Body {
         }
     }
 
-    /// The whole body.
+    /// The header lines for the answer, and the whole body.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub fn into_parts(self) -> (Vec<u8>, Vec<u8>) {
+        (self.fields, self.bytes)
     }
 
     /// Bytes reserved.
@@ -109,7 +113,7 @@ mod tests {
         let mut body = Body::fixed(session(), true, 5, 100);
         assert_eq!(body.take(b"hel"), Progress::More);
         assert_eq!(body.take(b"loGET"), Progress::Complete(2));
-        assert_eq!(body.into_bytes(), b"hello");
+        assert_eq!(body.into_parts().1, b"hello");
     }
 
     #[test]
@@ -124,7 +128,7 @@ mod tests {
         let mut body = Body::chunked(session(), true, 6);
         assert_eq!(body.take(b"3\r\nabc\r\n"), Progress::More);
         assert_eq!(body.take(b"3\r\ndef\r\n0\r\n\r\nGET"), Progress::Complete(13));
-        assert_eq!(body.into_bytes(), b"abcdef");
+        assert_eq!(body.into_parts().1, b"abcdef");
         let mut body = Body::chunked(session(), true, 5);
         assert_eq!(body.take(b"3\r\nabc\r\n3\r\ndef\r\n"), Progress::TooLarge);
     }

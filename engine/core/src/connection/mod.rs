@@ -3,6 +3,8 @@
 //! ```text
 //!            head complete           answered
 //!   Head ---------------------> Body / Waiting -------> Head          HTTP, keep-alive
+//!     |  the application decides first
+//!     +-----------------------> Deciding ---------> any of these
 //!     |  GET upgrade
 //!     +-----------------------> WebSocket ------------> Closing
 //!     |  the session lives elsewhere
@@ -11,6 +13,7 @@
 //! A connection without a half-arrived request or message owns no buffer. Its deadline is absolute per state.
 
 pub mod body;
+pub mod decision;
 pub mod request;
 pub mod transmit;
 
@@ -19,6 +22,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use body::Body;
 use core::net::SocketAddr;
+use decision::Deciding;
 use ringio_codec::websocket::Receiver;
 use transmit::Transmit;
 
@@ -47,6 +51,8 @@ pub enum State {
     },
     /// Reads the body of a POST.
     Body(Box<Body>),
+    /// A request waits for the application's verdict.
+    Deciding(Box<Deciding>),
     /// A GET waits for packets of its session.
     Waiting {
         /// Whose packets.
@@ -55,6 +61,8 @@ pub enum State {
         keep_alive: bool,
         /// What arrived behind the request.
         rest: Vec<u8>,
+        /// Header lines for the answer.
+        fields: Box<[u8]>,
     },
     /// Speaks WebSocket for a session: its transport, or probing to become it.
     WebSocket {
@@ -87,6 +95,7 @@ impl Connection {
         match &self.state {
             State::Head { rest } | State::Waiting { rest, .. } | State::Moving { rest, .. } => rest.capacity(),
             State::Body(body) => body.capacity(),
+            State::Deciding(deciding) => deciding.capacity(),
             State::WebSocket { receiver, .. } => receiver.held_bytes(),
             State::Closing => 0,
         }

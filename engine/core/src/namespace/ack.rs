@@ -45,8 +45,8 @@ pub struct Owed {
 pub enum Waiter {
     /// The application of this shard, in its own words.
     Application(u64),
-    /// A broadcast that this shard sent out, under the packet's id.
-    Broadcast(ShardIndex),
+    /// A broadcast that this shard sent out, and its number there.
+    Broadcast(ShardIndex, u64),
 }
 
 /// What one socket owes, by id. No memory while it owes nothing.
@@ -99,9 +99,9 @@ mod tests {
         for waiter in 0..3 {
             assert!(acks.insert(Owed { id: ids.next_id(), waiter: Waiter::Application(waiter), timer: None }));
         }
-        assert!(acks.insert(Owed { id: 3, waiter: Waiter::Broadcast(ShardIndex(0)), timer: None }));
+        assert!(acks.insert(Owed { id: 3, waiter: Waiter::Broadcast(ShardIndex(0), 9), timer: None }));
         assert_eq!(acks.take(4).map(|owed| owed.waiter), Some(Waiter::Application(1)));
-        assert_eq!(acks.take(3).map(|owed| owed.waiter), Some(Waiter::Broadcast(ShardIndex(0))));
+        assert_eq!(acks.take(3).map(|owed| owed.waiter), Some(Waiter::Broadcast(ShardIndex(0), 9)));
         assert_eq!(acks.take(4), None);
         assert_eq!(acks.take(0), None, "an id of another shard");
         assert_eq!(acks.take_all().len(), 2);

@@ -201,7 +201,7 @@ impl Shard {
     pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_reason: DisconnectReason) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.state {
-            State::Head { .. } | State::Closing => self.drop_connection(key),
+            State::Head { .. } | State::Deciding(_) | State::Closing => self.drop_connection(key),
             State::Body(body) => {
                 let session = body.session;
                 self.drop_connection(key);

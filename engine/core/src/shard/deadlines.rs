@@ -91,6 +91,7 @@ impl Shard {
                 self.drop_connection(key);
                 self.end_session_of(session, key, DisconnectReason::TransportError);
             }
+            ConnectionState::Deciding(_) => self.answer_and_finish(key, 503, &[("Retry-After", "1")], b""),
             // A silent connection costs its peer nothing but the connection.
             _ => self.drop_connection(key),
         }

@@ -70,6 +70,16 @@ impl Shard {
                     rest.extend_from_slice(&bytes[cursor..]);
                     return;
                 }
+                State::Deciding(deciding) => {
+                    let rest = &mut deciding.rest;
+                    if (rest.len() + bytes.len() - cursor) as u64
+                        > self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
+                    {
+                        return self.connection_broke(key);
+                    }
+                    rest.extend_from_slice(&bytes[cursor..]);
+                    return;
+                }
                 State::WebSocket { .. } => self.receive_websocket(key, bytes, &mut cursor),
                 State::Moving { rest, .. } => {
                     if (rest.len() + bytes.len() - cursor) as u64

@@ -55,7 +55,7 @@ impl Shard {
 
     /// A new session with its OPEN packet queued.
     pub(super) fn insert_session(&mut self, link: Link, handshake: Arc<HandshakeRequest>) -> SessionKey {
-        let sid = self.fresh_session_sid();
+        let sid = self.chosen_sid.take().unwrap_or_else(|| self.fresh_session_sid());
         let heartbeat_at = self.now.after(self.options.ping_interval_ms);
         let connect_at = self.now.after(self.options.connect_timeout_ms);
         let engine_only = self.options.engine_only;

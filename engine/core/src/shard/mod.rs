@@ -6,6 +6,7 @@
 pub mod application;
 pub mod closing;
 pub mod deadlines;
+pub mod decisions;
 pub mod inbound;
 pub mod lifecycle;
 pub mod operations;
@@ -53,6 +54,10 @@ pub struct Shard {
     now: Time,
     seed: Seed,
     is_stopping: bool,
+    /// Header lines for the answer to the request at hand.
+    fields: Vec<u8>,
+    /// What the application calls the session that the request at hand opens.
+    chosen_sid: Option<Sid>,
 
     connections: Slab<ConnectionKey, Connection>,
     sessions: Slab<SessionKey, Session>,
@@ -69,8 +74,9 @@ pub struct Shard {
     peer_messages: VecDeque<(ShardIndex, PeerMessage)>,
     fetches: HashMap<u64, PendingFetch, FixedState>,
     recovery: Option<Box<recovery::Recovery>>,
-    /// Broadcasts of this shard that wait for acknowledgements, by ack id.
+    /// Broadcasts of this shard that wait for acknowledgements, by number.
     questions: HashMap<u64, Question, FixedState>,
+    next_question: u64,
     next_fetch: u64,
 
     dirty_sessions: Vec<SessionKey>,
@@ -103,6 +109,8 @@ impl Shard {
             now: Time::ZERO,
             seed,
             is_stopping: false,
+            fields: Vec::new(),
+            chosen_sid: None,
             connections: Slab::default(),
             sessions: Slab::default(),
             sockets: Slab::default(),
@@ -117,6 +125,7 @@ impl Shard {
             fetches: HashMap::with_hasher(hash.clone()),
             recovery: recovery::Recovery::new(&setup_recovery, setup.shard_count, hash.clone()),
             questions: HashMap::with_hasher(hash.clone()),
+            next_question: 0,
             next_fetch: 0,
             dirty_sessions: Vec::new(),
             dirty_connections: Vec::new(),

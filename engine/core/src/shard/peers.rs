@@ -45,11 +45,11 @@ impl Shard {
             }
             PeerMessage::Forgotten { pid } => self.forget_forward(pid),
             PeerMessage::CameBack { socket, found } => self.restore(socket, found),
-            PeerMessage::Ask { namespace, target, packet, id, timeout_ms, flags } => {
-                self.ask_selected(from, namespace, &target, &Frame::shared(packet), id, timeout_ms, flags);
+            PeerMessage::Ask { namespace, target, packet, id, question, timeout_ms, flags } => {
+                self.ask_selected((from, question), namespace, &target, &Frame::shared(packet), id, timeout_ms, flags);
             }
-            PeerMessage::Asked { id, count } => self.note_asked(id, count),
-            PeerMessage::Answered { id, answer } => self.take_ack(id, answer),
+            PeerMessage::Asked { question, count } => self.note_asked(question, count),
+            PeerMessage::Answered { question, answer } => self.take_ack(question, answer),
             PeerMessage::Application(message) => self.events.push_back(Event::FromPeer { from, message }),
         }
     }

@@ -48,22 +48,26 @@ impl Shard {
         let id = self.namespace_or_new(namespace, name).next_ack_id();
         self.counters.packets_encoded += 1;
         let packet = Arc::new(encode::event(name, Some(id), event));
-        let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Question(id));
+        // Not the packet's id: ids count per namespace, so two namespaces may ask under the same one.
+        let number = self.next_question;
+        self.next_question += 1;
+        let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Question(number));
         let question =
             Question { waiter, silent_shards: self.shard_count, asked: 0, gone: 0, answers: Vec::new(), timer };
-        self.questions.insert(id, question);
+        self.questions.insert(number, question);
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
-            self.peer_messages.push_back((peer, PeerMessage::Ask { namespace, target, packet, id, timeout_ms, flags }));
+            let ask = PeerMessage::Ask { namespace, target, packet, id, question: number, timeout_ms, flags };
+            self.peer_messages.push_back((peer, ask));
         }
-        self.ask_selected(self.index, namespace, target, &Frame::shared(packet), id, timeout_ms, flags);
+        self.ask_selected((self.index, number), namespace, target, &Frame::shared(packet), id, timeout_ms, flags);
     }
 
     /// Asks the sockets of this shard on behalf of `asker`.
     #[expect(clippy::too_many_arguments, reason = "the fields of PeerMessage::Ask and who sent it")]
     pub(super) fn ask_selected(
         &mut self,
-        asker: ShardIndex,
+        (asker, question): (ShardIndex, u64),
         namespace: NamespaceId,
         target: &Target,
         frame: &Frame,
@@ -83,7 +87,7 @@ impl Shard {
                 Err(_) => continue,
             }
             let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Ack(key, id));
-            let owed = Owed { id, waiter: Waiter::Broadcast(asker), timer: Some(timer) };
+            let owed = Owed { id, waiter: Waiter::Broadcast(asker, question), timer: Some(timer) };
             let is_taken = self.sockets.get_mut(key).is_some_and(|socket| socket.acks.insert(owed));
             if is_taken {
                 count += 1;
@@ -92,9 +96,9 @@ impl Shard {
             }
         }
         if asker == self.index {
-            self.note_asked(id, count);
+            self.note_asked(question, count);
         } else {
-            self.peer_messages.push_back((asker, PeerMessage::Asked { id, count }));
+            self.peer_messages.push_back((asker, PeerMessage::Asked { question, count }));
         }
     }
 
@@ -102,9 +106,9 @@ impl Shard {
     pub(super) fn acknowledgement_came(&mut self, owed: &Owed, mut message: Message, received: &[u8]) {
         match owed.waiter {
             Waiter::Application(waiter) => self.events.push_back(Event::AckReceived { waiter, message }),
-            Waiter::Broadcast(asker) => {
+            Waiter::Broadcast(asker, question) => {
                 message.data.own(received);
-                self.report_ack(asker, owed.id, Some(message));
+                self.report_ack(asker, question, Some(message));
             }
         }
     }
@@ -113,15 +117,15 @@ impl Shard {
     pub(super) fn acknowledgement_failed(&mut self, owed: &Owed, failure: AckFailure) {
         match owed.waiter {
             Waiter::Application(waiter) => self.events.push_back(Event::AckFailed { waiter, failure }),
-            Waiter::Broadcast(asker) => self.report_ack(asker, owed.id, None),
+            Waiter::Broadcast(asker, question) => self.report_ack(asker, question, None),
         }
     }
 
-    fn report_ack(&mut self, asker: ShardIndex, id: u64, answer: Option<Message>) {
+    fn report_ack(&mut self, asker: ShardIndex, question: u64, answer: Option<Message>) {
         if asker == self.index {
-            self.take_ack(id, answer);
+            self.take_ack(question, answer);
         } else {
-            self.peer_messages.push_back((asker, PeerMessage::Answered { id, answer }));
+            self.peer_messages.push_back((asker, PeerMessage::Answered { question, answer }));
         }
     }
 

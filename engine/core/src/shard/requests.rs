@@ -10,7 +10,7 @@ use crate::base::seed::Sid;
 use crate::connection::State;
 use crate::connection::body::Body;
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
-use crate::door::{DisconnectReason, HandshakeRequest, Output, Transport};
+use crate::door::{DisconnectReason, HandshakeRequest, Output, Stage, Transport};
 use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
 use crate::session::{Link, State as SessionState};
 use alloc::boxed::Box;
@@ -56,7 +56,7 @@ impl Shard {
                     self.move_connection(key, target, bytes.to_vec());
                     return None;
                 }
-                self.handle_request(key, &request, &bytes[..len]);
+                self.handle_request(key, &request);
                 Some(len)
             }
         }
@@ -95,16 +95,25 @@ impl Shard {
         }
     }
 
-    fn handle_request(&mut self, key: ConnectionKey, request: &Request<'_>, head: &[u8]) {
+    fn handle_request(&mut self, key: ConnectionKey, request: &Request<'_>) {
         if self.is_stopping {
             return self.answer_and_finish(key, 503, &[("Retry-After", "1")], b"");
         }
+        if !self.is_held_back(key, request) {
+            self.route_request(key, request);
+        }
+        self.fields = Vec::new();
+    }
+
+    /// Does what a request asks that nobody held back.
+    pub(super) fn route_request(&mut self, key: ConnectionKey, request: &Request<'_>) {
         match route(request, &self.options, &self.assets) {
             Err(error) => self.refuse(key, request, error),
             Ok(Route::NotFound) => self.answer(key, request, 404, &[], b""),
             Ok(Route::Asset { index, is_head, is_known }) => self.answer_asset(key, request, index, is_head, is_known),
             Ok(Route::Engine(ask)) => match ask.sid {
-                AskedSid::None => self.open_session(key, request, head, ask),
+                AskedSid::None if self.options.hooks.handshakes => self.hold_back(key, request, Stage::Handshake),
+                AskedSid::None => self.open_session(key, request, ask),
                 AskedSid::Malformed => self.refuse(key, request, EngineError::UnknownSid),
                 AskedSid::Some(sid) => match self.session_ids.get(&sid).copied() {
                     None => self.refuse(key, request, EngineError::UnknownSid),
@@ -146,7 +155,8 @@ impl Shard {
         self.disarm_connection(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let keep_alive = request.keep_alive && !has_body(request);
-        connection.state = State::Waiting { session: session_key, keep_alive, rest: Vec::new() };
+        let fields = core::mem::take(&mut self.fields).into_boxed_slice();
+        connection.state = State::Waiting { session: session_key, keep_alive, rest: Vec::new(), fields };
         match state {
             SessionState::Open => self.mark_session(session_key),
             SessionState::Closing => self.answer_closing_poll(session_key, false),
@@ -166,7 +176,7 @@ impl Shard {
         }
         *posting = Some(key);
         let keep_alive = request.keep_alive;
-        let body = match request.body {
+        let mut body = match request.body {
             BodyLength::Fixed(length) if length > bytes_max => {
                 *posting = None;
                 return self.answer_and_finish(key, 413, &[], b"");
@@ -179,6 +189,7 @@ impl Shard {
             BodyLength::Fixed(length) => Body::fixed(session_key, keep_alive, length, bytes_max),
             BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
         };
+        body.fields = core::mem::take(&mut self.fields);
         let expects_continue =
             request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         if let Some(connection) = self.connections.get_mut(key) {
@@ -190,13 +201,17 @@ impl Shard {
         }
     }
 
-    /// The finished body of a connection, which reads its next request from here on.
+    /// The finished body of a connection, which reads its next request from here on; the header lines of its answer
+    /// become those at hand.
     pub(super) fn take_body(&mut self, key: ConnectionKey) -> Option<(SessionKey, bool, Vec<u8>)> {
         let connection = self.connections.get_mut(key)?;
         let State::Body(body) = core::mem::replace(&mut connection.state, State::Head { rest: Vec::new() }) else {
             return None;
         };
-        Some((body.session, body.keep_alive, body.into_bytes()))
+        let (session, keep_alive) = (body.session, body.keep_alive);
+        let (fields, bytes) = body.into_parts();
+        self.fields = fields;
+        Some((session, keep_alive, bytes))
     }
 
     /// The session may get its next POST.
@@ -226,25 +241,27 @@ impl Shard {
         }
     }
 
-    /// The handshake of a new session, as kept.
-    pub(super) fn handshake_of(&self, key: ConnectionKey, head: &[u8]) -> Arc<HandshakeRequest> {
+    /// A request as it is kept: the handshake of a session, what the application decides about.
+    pub(super) fn handshake_of(&self, key: ConnectionKey, request: &Request<'_>) -> Arc<HandshakeRequest> {
         let address = self.connections.get(key).and_then(|connection| connection.address);
-        Arc::new(HandshakeRequest { head: head.into(), address, issued_ms: self.unix_time_ms(), secure: false })
+        Arc::new(HandshakeRequest { head: request.head.into(), address, issued_ms: self.unix_time_ms(), secure: false })
     }
 
-    fn open_session(&mut self, key: ConnectionKey, request: &Request<'_>, head: &[u8], ask: Ask) {
+    pub(super) fn open_session(&mut self, key: ConnectionKey, request: &Request<'_>, ask: Ask) {
         if ask.transport == Transport::WebSocket {
-            return self.open_websocket(key, request, head, ask.is_protocol_4);
+            return self.open_websocket(key, request, ask.is_protocol_4);
         }
         if !ask.is_protocol_4 {
             return self.refuse(key, request, EngineError::UnsupportedProtocolVersion);
         }
-        let handshake = self.handshake_of(key, head);
+        let handshake = self.handshake_of(key, request);
         let session = self.insert_session(Link::Polling { waiting: Some(key), posting: None }, handshake);
         self.disarm_connection(key);
         let keep_alive = request.keep_alive && !has_body(request);
+        self.write_cookie(session);
+        let fields = core::mem::take(&mut self.fields).into_boxed_slice();
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.state = State::Waiting { session, keep_alive, rest: Vec::new() };
+            connection.state = State::Waiting { session, keep_alive, rest: Vec::new(), fields };
         }
         self.mark_session(session);
     }
@@ -261,15 +278,30 @@ impl Shard {
 
     /// Refuses a request with Engine.IO's error: JSON for polling, plain text for a WebSocket handshake.
     pub(super) fn refuse(&mut self, key: ConnectionKey, request: &Request<'_>, error: EngineError) {
+        self.refuse_because(key, request, error, None, "");
+    }
+
+    /// The same in the application's words, if there are any, and with a context for whoever listens to refusals.
+    pub(super) fn refuse_because(
+        &mut self,
+        key: ConnectionKey,
+        request: &Request<'_>,
+        error: EngineError,
+        message: Option<&str>,
+        context: &'static str,
+    ) {
+        if self.options.hooks.refusals {
+            self.note_refusal(key, request, error, context, message);
+        }
         if request.is_websocket_upgrade() {
             let mut bytes = Vec::new();
-            response::write_upgrade_refusal(&mut bytes, error.message());
+            response::write_upgrade_refusal(&mut bytes, message.unwrap_or(error.message()));
             self.transmit(key, Frame::raw(bytes));
             return self.finish_connection(key);
         }
-        let status = if error == EngineError::Forbidden { 403 } else { 400 };
-        let body = response::engine_error_json(error);
-        self.answer(key, request, status, &[("Content-Type", "application/json")], body.as_bytes());
+        let mut body = Vec::new();
+        response::write_engine_error_json(&mut body, error, message.unwrap_or(error.message()));
+        self.answer(key, request, error.status(), &[("Content-Type", "application/json")], &body);
     }
 
     fn answer_asset(&mut self, key: ConnectionKey, request: &Request<'_>, index: usize, is_head: bool, is_known: bool) {
@@ -287,19 +319,22 @@ impl Shard {
             return self.answer(key, request, 200, &headers, &asset.body);
         }
         let mut bytes = Vec::new();
-        response::write_head(&mut bytes, 200, &headers, asset.body.len() as u64, request.keep_alive);
+        let fields = core::mem::take(&mut self.fields);
+        response::write_head_with(&mut bytes, 200, &headers, &fields, asset.body.len() as u64, request.keep_alive);
         self.send_answer(key, bytes, request.keep_alive);
     }
 
     /// `ok`, as Node answers every POST it could read.
     pub(super) fn answer_post(&mut self, key: ConnectionKey, keep_alive: bool) {
         let mut bytes = Vec::new();
-        response::write(&mut bytes, 200, &[("Content-Type", "text/html"), NO_STORE], b"ok", keep_alive);
+        let fields = core::mem::take(&mut self.fields);
+        let headers = [("Content-Type", "text/html"), NO_STORE];
+        response::write_with(&mut bytes, 200, &headers, &fields, b"ok", keep_alive);
         self.send_answer(key, bytes, keep_alive);
     }
 
     /// Answers a request that is complete; a body that may follow is not read: the connection ends then.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         key: ConnectionKey,
         request: &Request<'_>,
@@ -309,14 +344,14 @@ impl Shard {
     ) {
         let keep_alive = request.keep_alive && !has_body(request);
         let mut bytes = Vec::new();
-        response::write(&mut bytes, status, headers, body, keep_alive);
+        response::write_with(&mut bytes, status, headers, &core::mem::take(&mut self.fields), body, keep_alive);
         self.send_answer(key, bytes, keep_alive);
     }
 
     /// Answers and ends the connection.
     pub(super) fn answer_and_finish(&mut self, key: ConnectionKey, status: u16, headers: &[(&str, &str)], body: &[u8]) {
         let mut bytes = Vec::new();
-        response::write(&mut bytes, status, headers, body, false);
+        response::write_with(&mut bytes, status, headers, &core::mem::take(&mut self.fields), body, false);
         self.send_answer(key, bytes, false);
     }
 
@@ -335,18 +370,13 @@ impl Shard {
         let Link::Polling { waiting, .. } = &mut session.link else { return };
         let Some(key) = waiting.take() else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::Waiting { keep_alive, rest, .. } = &mut connection.state else { return };
-        let (keep_alive, rest) = (*keep_alive, core::mem::take(rest));
+        let State::Waiting { keep_alive, rest, fields, .. } = &mut connection.state else { return };
+        let (keep_alive, rest, fields) = (*keep_alive, core::mem::take(rest), core::mem::take(fields));
         let has_rest = !rest.is_empty();
         connection.state = State::Head { rest };
         let mut bytes = Vec::with_capacity(160 + payload.len());
-        response::write(
-            &mut bytes,
-            200,
-            &[("Content-Type", "text/plain; charset=UTF-8"), NO_STORE],
-            payload,
-            keep_alive,
-        );
+        let headers = [("Content-Type", "text/plain; charset=UTF-8"), NO_STORE];
+        response::write_with(&mut bytes, 200, &headers, &fields, payload, keep_alive);
         self.send_answer(key, bytes, keep_alive);
         if has_rest && keep_alive {
             self.resume.push(key);

@@ -15,7 +15,7 @@ use ringio_codec::http::request::Request;
 use ringio_codec::http::response::{self, EngineError};
 use ringio_codec::websocket::Opcode;
 use ringio_codec::websocket::{MessageError, MessageLimits, Payload, Received, Receiver, Role};
-use ringio_codec::websocket::{validate, write_switching_protocols};
+use ringio_codec::websocket::{validate, write_switching_protocols_with};
 
 use super::deadlines::Deadline;
 use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
@@ -25,21 +25,16 @@ const TRANSMIT_FRAMES_MAX: usize = 256;
 
 impl Shard {
     /// A WebSocket handshake without a session: opens one.
-    pub(super) fn open_websocket(
-        &mut self,
-        key: ConnectionKey,
-        request: &Request<'_>,
-        head: &[u8],
-        is_protocol_4: bool,
-    ) {
+    pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>, is_protocol_4: bool) {
         let Some(mut answer) = self.accept_websocket(key, request) else { return };
         if !is_protocol_4 {
             // As Node does: found only after the handshake, and said in the wrong language.
+            self.note_refusal(key, request, EngineError::UnsupportedProtocolVersion, "", None);
             response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message());
             self.transmit(key, Frame::raw(answer));
             return self.finish_connection(key);
         }
-        let handshake = self.handshake_of(key, head);
+        let handshake = self.handshake_of(key, request);
         let session = self.insert_session(Link::WebSocket(key), handshake);
         self.become_websocket(key, session, answer);
         self.mark_session(session);
@@ -69,7 +64,7 @@ impl Shard {
         match validate(request) {
             Ok(accepted) => {
                 let mut answer = Vec::with_capacity(256);
-                write_switching_protocols(&mut answer, &accepted.accept(), &[]);
+                write_switching_protocols_with(&mut answer, &accepted.accept(), &core::mem::take(&mut self.fields));
                 Some(answer)
             }
             Err(_) => {

@@ -68,6 +68,13 @@ pub struct World {
     held: VecDeque<(usize, usize, PeerMessage)>,
 }
 
+/// A shard alone, without a world around it.
+pub fn shard_with(options: Options) -> Shard {
+    let (options, assets) = (Arc::new(options), Arc::default());
+    let (shard, shard_count, seed) = (ShardIndex(0), 1, [1; 32]);
+    Shard::new(Setup { options, assets, shard, shard_count, seed, unix_time_ms: 1_700_000_000_000 })
+}
+
 impl World {
     pub fn new(shard_count: u16, options: Options) -> Self {
         Self::with_assets(shard_count, options, Vec::new())
