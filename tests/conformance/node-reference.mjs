@@ -32,6 +32,15 @@ const suites = {
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   },
 
+  "engine-v3"() {
+    const engine = new EngineServer({ pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000, allowEIO3: true });
+    engine.attach(http, { path: "/engine.io/" });
+    engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+  },
+
+  "clients-v2": () => serveOldClients({}),
+  "clients-v2-recovery": () => serveOldClients({ connectionStateRecovery: { maxDisconnectionDuration: 60_000 } }),
+
   "socketio-v5"() {
     const io = new Server(http, { pingInterval: 300, pingTimeout: 200, connectTimeout: 1000, cors: { origin: "*" } });
     for (const name of ["/", "/custom"]) {
@@ -152,6 +161,16 @@ const suites = {
     });
   },
 };
+
+function serveOldClients(options) {
+  const io = new Server(http, { ...options, allowEIO3: true });
+  for (const name of ["/", "/admin"]) serveClients(io.of(name));
+  io.of("/guarded").use((socket, next) => {
+    const error = new Error("refused");
+    if (socket.handshake.auth.why) error.data = { why: socket.handshake.auth.why };
+    next(error);
+  });
+}
 
 function serveClients(namespace) {
   const ended = [];

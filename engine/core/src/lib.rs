@@ -27,6 +27,7 @@
 //! | attachments missing or too many | [`namespace::assembly`] | who owes an acknowledgement | [`namespace::ack`] |
 //! | a room is selected | [`room::select`] | a socket joins twice | [`room`] |
 //! | same bytes to 10,000 sockets | [`broadcast::encode`] | message from another shard | [`shard::peers`] |
+//! | clients of Engine.IO 3, JSONP | [`session::dialect`] | a frame for both protocols | [`session::dialect`] |
 //! | CORS, cookie, the application decides about a request | [`shard::decisions`] | bounds and deadlines | [`limits`] |
 //! | sids | [`base::seed`] | what an operator may set | [`options`] |
 //!

@@ -30,6 +30,8 @@ pub struct Options {
     pub allow_websocket: bool,
     /// Whether a polling session may become a WebSocket. Default true.
     pub allow_upgrades: bool,
+    /// Whether clients of Engine.IO 3 (Socket.IO 1 and 2) are let in. Default false: they hear code 5.
+    pub allow_eio3: bool,
     /// Most attachments of one event. Default 10, as socket.io-parser since its CVE-2026-33151.
     pub attachments_max: u32,
     /// Bytes that may wait for one client. Default 4_194_304. One message alone may be larger.
@@ -59,6 +61,7 @@ impl Default for Options {
             allow_polling: true,
             allow_websocket: true,
             allow_upgrades: true,
+            allow_eio3: false,
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,
             recovery: None,

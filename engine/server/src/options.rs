@@ -127,6 +127,17 @@ impl Builder {
         self
     }
 
+    /// Whether clients of Socket.IO 1 and 2, which speak Engine.IO 3, are let in. Default false: they are refused with
+    /// `{"code":5,"message":"Unsupported protocol version"}`.
+    ///
+    /// They are in `/` without asking, so their auth there is empty; in other namespaces it is the query of their `CONNECT`.
+    /// In `/` their socket has the id that they know, in other namespaces one of the server's own. They never recover.
+    /// All limits hold for them, except `connect_timeout`, which has nothing to wait for. Costs others nothing.
+    pub fn allow_eio3(mut self, is_allowed: bool) -> Self {
+        self.options.allow_eio3 = is_allowed;
+        self
+    }
+
     /// Serves the official client's bundles from a directory: `node_modules/socket.io-client/dist` of an installed npm
     /// package. Default: none are served. Node has them built in.
     ///

@@ -43,6 +43,9 @@ enum Suite {
     Recovery,
     Requests,
     Cors,
+    EngineV3,
+    ClientsV2,
+    ClientsV2Recovery,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -72,7 +75,13 @@ impl Options {
 fn main() -> ringio::Result<()> {
     let options = Options::parse();
     match options.suite {
-        Suite::EngineV4 => engine_v4(&options),
+        Suite::EngineV4 => engine_echo(&options, false),
+        Suite::EngineV3 => engine_echo(&options, true),
+        Suite::ClientsV2 => serve(&options, Server::builder().allow_eio3(true), clients_v2),
+        Suite::ClientsV2Recovery => {
+            let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
+            serve(&options, builder.allow_eio3(true), clients_v2)
+        }
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), bench),
         Suite::Clients => serve(&options, Server::builder(), clients),
@@ -121,8 +130,8 @@ fn short_heartbeats(builder: Builder) -> Builder {
 }
 
 /// Echoes every message of Engine.IO.
-fn engine_v4(options: &Options) -> ringio::Result<()> {
-    let engine = options.apply(short_heartbeats(EngineServer::builder())).build_engine()?;
+fn engine_echo(options: &Options, allow_eio3: bool) -> ringio::Result<()> {
+    let engine = options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?;
     engine.on_message(|session, message| {
         session.send(message);
     });
@@ -165,6 +174,20 @@ fn clients(io: &Server) {
         questions(&namespace);
         ends(&namespace);
     }
+}
+
+/// `clients`, and `/guarded`, whose middleware refuses.
+fn clients_v2(io: &Server) {
+    clients(io);
+    io.of("/guarded").with_middleware(|socket: Socket| {
+        let auth: Value = socket.handshake().auth().unwrap_or_default();
+        match auth.get("why") {
+            Some(why) => {
+                Err(ConnectError::new("refused").with_data(&json!({ "why": why })).unwrap_or_else(|_| "?".into()))
+            }
+            None => Err(ConnectError::new("refused")),
+        }
+    });
 }
 
 fn back_to_the_sender(namespace: &Namespace) {

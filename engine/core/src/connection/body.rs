@@ -16,6 +16,8 @@ pub struct Body {
     pub keep_alive: bool,
     /// Header lines for the answer.
     pub fields: Vec<u8>,
+    /// Revision 3: the body is a binary payload.
+    pub is_binary: bool,
     /// What has arrived.
     bytes: Vec<u8>,
     framing: Framing,
@@ -46,14 +48,14 @@ impl Body {
     #[must_use]
     pub fn fixed(session: SessionKey, keep_alive: bool, length: u64, bytes_max: u64) -> Self {
         let framing = Framing::Fixed { remaining: length };
-        Self { session, keep_alive, fields: Vec::new(), bytes: Vec::new(), framing, bytes_max }
+        Self { session, keep_alive, fields: Vec::new(), is_binary: false, bytes: Vec::new(), framing, bytes_max }
     }
 
     /// A body in chunks.
     #[must_use]
     pub fn chunked(session: SessionKey, keep_alive: bool, bytes_max: u64) -> Self {
         let framing = Framing::Chunked(ChunkedDecoder::default());
-        Self { session, keep_alive, fields: Vec::new(), bytes: Vec::new(), framing, bytes_max }
+        Self { session, keep_alive, fields: Vec::new(), is_binary: false, bytes: Vec::new(), framing, bytes_max }
     }
 
     /// Takes a piece.
@@ -87,10 +89,10 @@ impl Body {
         }
     }
 
-    /// The header lines for the answer, and the whole body.
+    /// The whole body.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<u8>, Vec<u8>) {
-        (self.fields, self.bytes)
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Bytes reserved.
@@ -113,7 +115,7 @@ mod tests {
         let mut body = Body::fixed(session(), true, 5, 100);
         assert_eq!(body.take(b"hel"), Progress::More);
         assert_eq!(body.take(b"loGET"), Progress::Complete(2));
-        assert_eq!(body.into_parts().1, b"hello");
+        assert_eq!(body.into_bytes(), b"hello");
     }
 
     #[test]
@@ -128,7 +130,7 @@ mod tests {
         let mut body = Body::chunked(session(), true, 6);
         assert_eq!(body.take(b"3\r\nabc\r\n"), Progress::More);
         assert_eq!(body.take(b"3\r\ndef\r\n0\r\n\r\nGET"), Progress::Complete(13));
-        assert_eq!(body.into_parts().1, b"abcdef");
+        assert_eq!(body.into_bytes(), b"abcdef");
         let mut body = Body::chunked(session(), true, 5);
         assert_eq!(body.take(b"3\r\nabc\r\n3\r\ndef\r\n"), Progress::TooLarge);
     }

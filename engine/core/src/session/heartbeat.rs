@@ -6,6 +6,7 @@
 //!                                       +--first other packet--> the timeout starts again, once
 //! ```
 //! One deadline per session at any time. A pong restarts the interval, also one that nobody asked for.
+//! In revision 3 of the protocol the client pings: the one deadline is the interval and the timeout from its last ping on.
 //! Source: engine.io 6.6.12, `socket.ts` (`schedulePing`, `resetPingTimeout`).
 
 use crate::base::id::TimerKey;
@@ -29,6 +30,8 @@ pub enum Phase {
         /// Another packet has already shown that the client lives.
         is_extended: bool,
     },
+    /// Revision 3: a ping of the client is due until the deadline.
+    Listening,
 }
 
 /// What a deadline of the heartbeat leads to.
@@ -48,7 +51,7 @@ impl Heartbeat {
                 self.phase = Phase::Awaiting { is_extended: false };
                 Beat::Ping
             }
-            Phase::Awaiting { .. } => Beat::TimedOut,
+            Phase::Awaiting { .. } | Phase::Listening => Beat::TimedOut,
         }
     }
 

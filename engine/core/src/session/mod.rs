@@ -7,6 +7,7 @@
 //! ```
 //! A session answers its packets with what they mean ([`packet::Found`]); what follows from that is carried on by `shard/`.
 
+pub mod dialect;
 pub mod handshake;
 pub mod heartbeat;
 pub mod outbox;
@@ -19,6 +20,7 @@ use crate::door::{DisconnectReason, HandshakeRequest, Transport};
 use crate::namespace::assembly::Assembly;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use dialect::Dialect;
 use heartbeat::Heartbeat;
 use outbox::Outbox;
 use smallvec::SmallVec;
@@ -39,6 +41,8 @@ pub struct Session {
     pub outbox: Outbox,
     /// Pings and pongs.
     pub heartbeat: Heartbeat,
+    /// What its client wants otherwise; `None` for revision 4.
+    pub dialect: Option<Box<Dialect>>,
     /// Its first request.
     pub handshake: Arc<HandshakeRequest>,
     /// Its sockets, joined or asked for.
@@ -78,6 +82,12 @@ pub enum Link {
 }
 
 impl Session {
+    /// Whether the client speaks revision 3 of Engine.IO, hence revision 4 of Socket.IO.
+    #[must_use]
+    pub fn is_protocol_3(&self) -> bool {
+        self.dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3)
+    }
+
     /// How it talks, as the application sees it.
     #[must_use]
     pub const fn transport(&self) -> Transport {

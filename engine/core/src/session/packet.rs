@@ -14,8 +14,10 @@ pub enum Found {
     Pong,
     /// The client closes.
     Close,
-    /// A ping, which only the server sends in this protocol.
+    /// A ping, which only the server sends in revision 4, or a pong, which only the server sends in revision 3.
     WrongDirection,
+    /// Revision 3: a ping, to be answered.
+    Ping,
     /// Nothing.
     Ignored,
 }
@@ -29,5 +31,15 @@ pub const fn read(kind: PacketKind) -> Found {
         PacketKind::Close => Found::Close,
         PacketKind::Ping => Found::WrongDirection,
         PacketKind::Open | PacketKind::Upgrade | PacketKind::Noop => Found::Ignored,
+    }
+}
+
+/// The same for a client of revision 3, which pings itself.
+#[must_use]
+pub const fn read_protocol_3(kind: PacketKind) -> Found {
+    match kind {
+        PacketKind::Ping => Found::Ping,
+        PacketKind::Pong => Found::WrongDirection,
+        _ => read(kind),
     }
 }

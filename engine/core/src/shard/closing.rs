@@ -42,8 +42,8 @@ impl Shard {
             (Link::WebSocket(connection), _) => self.finish_websocket(connection, &[]),
             (Link::Polling { waiting, posting }, farewell) => {
                 match farewell {
-                    Farewell::Close => self.answer_poll_text(key, b"1"),
-                    Farewell::Noop => self.answer_poll_text(key, b"6"),
+                    Farewell::Close => self.answer_poll_text(key, &[b"1"]),
+                    Farewell::Noop => self.answer_poll_text(key, &[b"6"]),
                     Farewell::Silent => waiting.into_iter().for_each(|connection| self.drop_connection(connection)),
                 }
                 if let Some(connection) = posting {
@@ -76,7 +76,7 @@ impl Shard {
 
     /// The GET that was on its way when its session was closed.
     pub(super) fn answer_closed_poll(&mut self, key: SessionKey) {
-        self.answer_poll_text(key, b"6");
+        self.answer_poll_text(key, &[b"6"]);
         self.forget_session(key);
     }
 
@@ -146,11 +146,10 @@ impl Shard {
     pub(super) fn answer_closing_poll(&mut self, key: SessionKey, was_waiting: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.outbox.is_empty() {
-            self.answer_poll(key, if was_waiting { b"1" } else { b"6\x1e1" });
+            self.answer_poll_text(key, if was_waiting { &[b"1"] } else { &[b"6", b"1"] });
             return self.forget_session(key);
         }
-        let mut payload = Vec::new();
-        Self::take_payload(session, &mut payload);
+        let payload = Self::take_payload(session);
         self.answer_poll(key, &payload);
         self.arm_last_poll(key);
     }

@@ -141,7 +141,7 @@ impl Shard {
         if let Link::Polling { waiting: Some(_), .. } = session.link
             && session.outbox.is_empty()
         {
-            self.answer_poll_text(key, b"6");
+            self.answer_poll_text(key, &[b"6"]);
         }
     }
 

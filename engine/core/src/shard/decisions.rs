@@ -14,7 +14,7 @@ use super::Shard;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::connection::State;
 use crate::connection::decision::Deciding;
-use crate::connection::request::{AskedSid, Route, route};
+use crate::connection::request::{Ask, AskedSid, Route, route};
 use crate::door::{Event, Stage, Verdict};
 use crate::limits::{DECISION_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX};
 use alloc::boxed::Box;
@@ -150,12 +150,19 @@ impl Shard {
                 }
                 match route(request, &self.options, &self.assets) {
                     Ok(Route::Engine(ask)) if ask.sid == AskedSid::None => "INVALID_WEBSOCKET_HANDSHAKE",
-                    Ok(Route::Engine(ask)) if !ask.is_protocol_4 => "PROTOCOL_MISMATCH",
+                    Ok(Route::Engine(ask)) if self.speaks_otherwise(&ask) => "PROTOCOL_MISMATCH",
                     Ok(Route::Engine(_)) => "TRANSPORT_MISMATCH",
                     _ => "TRANSPORT_HANDSHAKE_ERROR",
                 }
             }
         }
+    }
+
+    /// Whether a request and its session are not of one revision.
+    fn speaks_otherwise(&self, ask: &Ask) -> bool {
+        let AskedSid::Some(sid) = ask.sid else { return false };
+        let session = self.session_ids.get(&sid).and_then(|key| self.sessions.get(*key));
+        session.is_some_and(|session| session.is_protocol_3() == ask.is_protocol_4)
     }
 
     /// The cookie that names the session which a polling request has just opened.

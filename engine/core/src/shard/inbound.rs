@@ -15,20 +15,29 @@ use super::Shard;
 use super::closing::Farewell;
 use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
 use crate::base::time::Time;
+use crate::broadcast::encode;
 use crate::connection::State;
 use crate::connection::body::Progress;
 use crate::door::{Data, DisconnectReason, Event};
 use crate::limits::PIPELINED_BYTES_MAX;
 use crate::namespace::assembly::Assembly;
 use crate::namespace::event::{Bounds, Carrier};
+use crate::session::State as SessionState;
 use crate::session::packet::{self, Found};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use ringio_codec::engineio::TextPacket;
-use ringio_codec::engineio::{self as engineio, base64, payload};
+use ringio_codec::engineio::{self as engineio, base64, payload, payload_v3};
+use ringio_codec::http::{jsonp, query};
 use ringio_codec::socketio::PacketKind;
 use ringio_codec::socketio::decode::{DecodeError, DecodeLimits, decode};
+use ringio_codec::socketio::encode::write_json_string;
 use ringio_codec::socketio::{Packet, attachment};
+
+/// Pairs of a namespace's query that are looked at, as in Node.
+const QUERY_PAIRS_MAX: usize = 1000;
 
 impl Shard {
     /// Bytes came. They are changed in place; events that follow point into them.
@@ -110,14 +119,38 @@ impl Shard {
 
     /// A POST's body is whole: answers it and takes its packets.
     fn finish_post(&mut self, key: ConnectionKey) {
-        let Some((session, keep_alive, bytes)) = self.take_body(key) else { return };
+        let Some(body) = self.take_body(key) else { return };
+        let (session, is_binary) = (body.session, body.is_binary);
         self.arm_connection(key, crate::limits::REQUEST_HEAD_DEADLINE_MS);
         self.post_is_done(session, key);
-        self.answer_post(key, keep_alive);
-        let Ok(body) = core::str::from_utf8(&bytes) else {
-            return self.end_session(session, DisconnectReason::ParseError, Farewell::Close);
+        self.answer_post(key, body.keep_alive);
+        let bytes = body.into_bytes();
+        let dialect = self.sessions.get(session).and_then(|session| session.dialect.as_deref());
+        let is_protocol_3 = dialect.is_some_and(|dialect| dialect.is_protocol_3);
+        if is_protocol_3 && is_binary {
+            return self.take_polled(session, payload_v3::decode_binary_body(&bytes));
+        }
+        let text = if dialect.is_some_and(|dialect| dialect.jsonp.is_some()) {
+            // A form without the field carries nothing, which is no error.
+            let Some(text) = jsonp::decode_body(&bytes) else { return };
+            Ok(Cow::Owned(text))
+        } else {
+            core::str::from_utf8(&bytes).map(Cow::Borrowed)
         };
-        for polled in payload::decode(body) {
+        match text {
+            Ok(text) if is_protocol_3 => self.take_polled(session, payload_v3::decode_text_body(&text)),
+            Ok(text) => self.take_polled(session, payload::decode(&text)),
+            Err(_) => self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
+        }
+    }
+
+    /// The packets of a POST's body, up to the first that is none.
+    fn take_polled<'a, E>(
+        &mut self,
+        session: SessionKey,
+        packets: impl Iterator<Item = Result<payload::PolledPacket<'a>, E>>,
+    ) {
+        for polled in packets {
             match polled {
                 Ok(payload::PolledPacket::Text(packet)) => {
                     let text = packet.data.as_bytes();
@@ -137,18 +170,25 @@ impl Shard {
 
     /// One text packet of an open session.
     pub(super) fn handle_packet(&mut self, key: SessionKey, carrier: Carrier, received: &[u8]) {
-        if !self.takes_packets(key) {
+        let Some(session) = self.sessions.get(key).filter(|session| session.state == SessionState::Open) else {
             return;
-        }
+        };
+        let is_protocol_3 = session.is_protocol_3();
         let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else {
             return self.end_session(key, DisconnectReason::ParseError, Farewell::Close);
         };
         let kind = match engineio::decode_text(text) {
             Ok(TextPacket::Packet(packet)) => packet.kind,
-            Ok(TextPacket::Base64(text)) => return self.handle_binary(key, base64::decode(text)),
+            Ok(TextPacket::Base64(text)) if !is_protocol_3 => return self.handle_binary(key, base64::decode(text)),
+            Ok(TextPacket::Base64(_)) => {
+                return match payload_v3::decode_websocket_text(text) {
+                    Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(key, message),
+                    _ => self.end_session(key, DisconnectReason::ParseError, Farewell::Close),
+                };
+            }
             Err(_) => return self.end_session(key, DisconnectReason::ParseError, Farewell::Close),
         };
-        let found = packet::read(kind);
+        let found = if is_protocol_3 { packet::read_protocol_3(kind) } else { packet::read(kind) };
         if found == Found::Pong {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.heartbeat.phase = crate::session::heartbeat::Phase::Resting;
@@ -160,6 +200,10 @@ impl Shard {
             Found::Message => self.handle_text(key, carrier.without_first(), received),
             Found::Close => self.end_session(key, DisconnectReason::TransportClose, Farewell::Close),
             Found::WrongDirection => self.end_session(key, DisconnectReason::TransportError, Farewell::Close),
+            Found::Ping => {
+                self.rearm_heartbeat(key, self.options.ping_interval_ms + self.options.ping_timeout_ms);
+                self.queue_control(key, encode::text_frame(b"3"));
+            }
             Found::Ignored | Found::Pong => {}
         }
     }
@@ -183,10 +227,16 @@ impl Shard {
             Ok(packet) => packet,
             Err(error) => return self.violate(key, decode_error_text(error)),
         };
+        // A query belongs to the namespace in revision 3, and stands for what auth is since.
+        let (namespace, query) = match packet.namespace.split_once('?') {
+            Some((namespace, query)) if session.is_protocol_3() => (namespace, query),
+            _ => (packet.namespace, ""),
+        };
         if packet.kind == PacketKind::Connect {
-            return self.request_connect(key, packet.namespace, packet.data.map(Box::from));
+            let auth = if session.is_protocol_3() { Some(query_as_json(query)) } else { packet.data.map(Box::from) };
+            return self.request_connect(key, namespace, auth);
         }
-        let Some(socket) = self.socket_in(key, packet.namespace) else { return self.close_session(key) };
+        let Some(socket) = self.socket_in(key, namespace) else { return self.close_session(key) };
         match packet.kind {
             PacketKind::Disconnect => self.begin_leaving(socket, DisconnectReason::ClientNamespaceDisconnect),
             PacketKind::Event | PacketKind::Ack => {
@@ -289,6 +339,37 @@ impl Shard {
             self.rearm_heartbeat(key, self.options.ping_timeout_ms);
         }
     }
+}
+
+/// A query as the object that Node's `url.parse` makes of it: names that come again hold an array.
+fn query_as_json(query: &str) -> Box<str> {
+    let mut pairs: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::new();
+    for (name, value) in query::pairs(query).take(QUERY_PAIRS_MAX) {
+        match pairs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => pairs.push((name, alloc::vec![value])),
+        }
+    }
+    let mut json = Vec::with_capacity(query.len() + 16);
+    json.push(b'{');
+    for (name, values) in &pairs {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        write_json_string(&mut json, name);
+        json.push(b':');
+        if let [value] = values.as_slice() {
+            write_json_string(&mut json, value);
+            continue;
+        }
+        for (index, value) in values.iter().enumerate() {
+            json.push(if index == 0 { b'[' } else { b',' });
+            write_json_string(&mut json, value);
+        }
+        json.push(b']');
+    }
+    json.push(b'}');
+    String::from_utf8(json).expect("strings are written as UTF-8").into_boxed_str()
 }
 
 /// The words of socket.io-parser where it has them.

@@ -16,6 +16,7 @@ use crate::limits::{NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_
 use crate::namespace::ack::Acks;
 use crate::namespace::socket::{Presence, Socket};
 use crate::room::Memberships;
+use crate::session::dialect::Dialect;
 use crate::session::handshake::open_frame;
 use crate::session::heartbeat::{Heartbeat, Phase};
 use crate::session::outbox::Outbox;
@@ -54,9 +55,20 @@ impl Shard {
     }
 
     /// A new session with its OPEN packet queued.
-    pub(super) fn insert_session(&mut self, link: Link, handshake: Arc<HandshakeRequest>) -> SessionKey {
+    pub(super) fn insert_session(
+        &mut self,
+        link: Link,
+        handshake: Arc<HandshakeRequest>,
+        dialect: Option<Box<Dialect>>,
+    ) -> SessionKey {
         let sid = self.chosen_sid.take().unwrap_or_else(|| self.fresh_session_sid());
-        let heartbeat_at = self.now.after(self.options.ping_interval_ms);
+        let is_protocol_3 = dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
+        let (phase, silence_ms) = if is_protocol_3 {
+            (Phase::Listening, self.options.ping_interval_ms + self.options.ping_timeout_ms)
+        } else {
+            (Phase::Resting, self.options.ping_interval_ms)
+        };
+        let heartbeat_at = self.now.after(silence_ms);
         let connect_at = self.now.after(self.options.connect_timeout_ms);
         let engine_only = self.options.engine_only;
         let wheel = &mut self.wheel;
@@ -66,11 +78,12 @@ impl Shard {
             link,
             upgrade: None,
             outbox: Outbox::default(),
-            heartbeat: Heartbeat { timer: wheel.arm(heartbeat_at, Deadline::Heartbeat(key)), phase: Phase::Resting },
+            heartbeat: Heartbeat { timer: wheel.arm(heartbeat_at, Deadline::Heartbeat(key)), phase },
+            dialect,
             handshake,
             sockets: SmallVec::new(),
             assembly: None,
-            timer: (!engine_only).then(|| wheel.arm(connect_at, Deadline::Session(key))),
+            timer: (!engine_only && !is_protocol_3).then(|| wheel.arm(connect_at, Deadline::Session(key))),
             is_dirty: false,
         });
         self.session_ids.insert(sid, key);
@@ -82,6 +95,9 @@ impl Shard {
         }
         if engine_only {
             self.events.push_back(Event::EngineOpened { session: key });
+        } else if is_protocol_3 {
+            // Such a client is in `/` without asking.
+            self.request_connect(key, "/", None);
         }
         key
     }
@@ -111,7 +127,8 @@ impl Shard {
             name.push('/');
         }
         name.push_str(namespace);
-        let sid = self.seed.next_sid();
+        // Such a client derives the id of its socket in `/` from the session's by itself.
+        let sid = if session.is_protocol_3() && name == "/" { session.sid } else { self.seed.next_sid() };
         let socket = self.sockets.insert(Socket {
             sid,
             session: key,

@@ -31,6 +31,7 @@ use crate::namespace::socket::{Presence, Socket};
 use crate::options::{Asset, Options, Setup};
 use crate::room::select::Selection;
 use crate::session::Session;
+use crate::session::dialect::Translations;
 use crate::session::outbox::Joiner;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -86,6 +87,7 @@ pub struct Shard {
     /// Connections with a request that arrived behind an answered one.
     resume: Vec<ConnectionKey>,
     joiner: Joiner,
+    translations: Translations,
     /// Something stands behind a send that was handed out: its end is to be told soon.
     awaits_sent: bool,
     selection: Selection,
@@ -132,6 +134,7 @@ impl Shard {
             overflowed: Vec::new(),
             resume: Vec::new(),
             joiner: Joiner::default(),
+            translations: Translations::default(),
             awaits_sent: false,
             selection: Selection::default(),
             ping_frame: encode::text_frame(b"2"),

@@ -13,6 +13,7 @@ use crate::namespace::Namespace;
 use crate::namespace::ack::{AckIds, Owed, Waiter};
 use crate::namespace::socket::Presence;
 use crate::room::select::{Target, select};
+use crate::session::Session;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -48,7 +49,11 @@ impl Shard {
         let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
         self.disarm(timer);
         let mut text = alloc::vec![b'4'];
-        match self.pid_of(key) {
+        let is_protocol_3 = self.sessions.get(session_key).is_some_and(Session::is_protocol_3);
+        let pid = if is_protocol_3 { None } else { self.pid_of(key) };
+        match pid {
+            // Revision 4 of Socket.IO has neither: the client knows its id.
+            None if is_protocol_3 => socketio::encode_header(&mut text, PacketKind::Connect, 0, name, None),
             None => socketio::connect_ok(&mut text, name, sid.as_str()),
             Some(pid) => {
                 socketio::encode_header(&mut text, PacketKind::Connect, 0, name, None);
@@ -80,7 +85,17 @@ impl Shard {
         };
         let session = socket.session;
         let mut text = alloc::vec![b'4'];
-        socketio::connect_error(&mut text, name, message, data);
+        let is_protocol_3 = self.sessions.get(session).is_some_and(Session::is_protocol_3);
+        if is_protocol_3 && matches!(socket.presence, Presence::Entering(_)) {
+            // What a middleware says is plain data there; an unknown namespace is an object in both.
+            socketio::encode_header(&mut text, PacketKind::ConnectError, 0, name, None);
+            match data {
+                Some(data) => text.extend_from_slice(data.as_bytes()),
+                None => socketio::write_json_string(&mut text, message),
+            }
+        } else {
+            socketio::connect_error(&mut text, name, message, data);
+        }
         self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
         self.queue_control(session, encode::text_frame(&text));
     }

@@ -9,14 +9,14 @@
 //! meanwhile leaves together when it is done.
 
 use super::Shard;
-use crate::base::frame::Frame;
+use crate::base::frame::{Frame, PacketBounds};
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::connection::State;
 use crate::door::{DisconnectReason, EmitError, Output};
+use crate::session::dialect::{Payload, encode_payload};
 use crate::session::{Link, Session, State as SessionState};
 use alloc::vec::Vec;
-use ringio_codec::engineio::payload::PayloadEncoder;
 
 impl Shard {
     /// Puts a frame into a session's outbox.
@@ -29,6 +29,10 @@ impl Shard {
             self.counters.volatile_dropped += 1;
             return Err(EmitError::NotWritable);
         }
+        let frame = match &session.dialect {
+            None => frame,
+            Some(dialect) => self.translations.translate(dialect, frame),
+        };
         session.outbox.push(frame, self.options.outbox_bytes_max).map_err(|_| EmitError::OutboxFull)?;
         self.counters.frames_queued += 1;
         if !session.is_dirty {
@@ -125,6 +129,7 @@ impl Shard {
         }
         self.dirty_connections = connections;
         self.joiner.clear();
+        self.translations.clear();
     }
 
     fn flush_session(&mut self, key: SessionKey) {
@@ -133,8 +138,7 @@ impl Shard {
         match session.link {
             Link::WebSocket(connection) => self.flush_websocket(connection, key),
             Link::Polling { waiting: Some(_), .. } if !session.outbox.is_empty() => {
-                let mut payload = Vec::with_capacity(session.outbox.bytes() + 16);
-                Self::take_payload(session, &mut payload);
+                let payload = Self::take_payload(session);
                 self.counters.sends += 1;
                 self.answer_poll(key, &payload);
             }
@@ -189,14 +193,14 @@ impl Shard {
     }
 
     /// What is queued for a polling session, as a polling payload.
-    pub(super) fn take_payload(session: &mut Session, payload: &mut Vec<u8>) {
-        let mut encoder = PayloadEncoder::new(payload);
-        for frame in session.outbox.take() {
-            for packet in frame.packets() {
-                let body = &frame.bytes()[packet.start as usize..packet.end as usize];
-                if packet.is_binary { encoder.push_binary(body) } else { encoder.push_text(body) }
-            }
-        }
+    pub(super) fn take_payload(session: &mut Session) -> Payload {
+        let bytes = session.outbox.bytes();
+        let frames = session.outbox.take();
+        let packets = frames.iter().flat_map(|frame| {
+            let body = |packet: &PacketBounds| &frame.bytes()[packet.start as usize..packet.end as usize];
+            frame.packets().iter().map(move |packet| (body(packet), packet.is_binary))
+        });
+        encode_payload(session.dialect.as_deref(), bytes, packets)
     }
 }
 

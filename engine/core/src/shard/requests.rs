@@ -12,10 +12,12 @@ use crate::connection::body::Body;
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
 use crate::door::{DisconnectReason, HandshakeRequest, Output, Stage, Transport};
 use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
+use crate::session::dialect::{Dialect, Payload, encode_payload};
 use crate::session::{Link, State as SessionState};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use ringio_codec::http::query::EngineQuery;
 use ringio_codec::http::request::{self, BodyLength, Request, RequestLimits};
 use ringio_codec::http::response::{self, EngineError};
 
@@ -125,7 +127,9 @@ impl Shard {
 
     fn handle_session_request(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>, ask: Ask) {
         let Some(session) = self.sessions.get(session_key) else { return };
-        if !ask.is_protocol_4 || (ask.method != AskMethod::Upgrade && ask.transport != session.transport()) {
+        if ask.is_protocol_4 == session.is_protocol_3()
+            || (ask.method != AskMethod::Upgrade && ask.transport != session.transport())
+        {
             return self.refuse(key, request, EngineError::BadRequest);
         }
         if session.state == SessionState::Closed && ask.method != AskMethod::Get {
@@ -170,7 +174,8 @@ impl Shard {
         let Link::Polling { posting, .. } = &mut session.link else { return };
         // Node compares the whole header value, parameters defeat it: so does this.
         let is_binary = request.headers.get("content-type") == Some(b"application/octet-stream".as_slice());
-        if posting.is_some() || is_binary {
+        let is_protocol_3 = session.dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
+        if posting.is_some() || (is_binary && !is_protocol_3) {
             self.answer_and_finish(key, 400, &[], b"");
             return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
         }
@@ -190,6 +195,7 @@ impl Shard {
             BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
         };
         body.fields = core::mem::take(&mut self.fields);
+        body.is_binary = is_binary;
         let expects_continue =
             request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         if let Some(connection) = self.connections.get_mut(key) {
@@ -203,15 +209,14 @@ impl Shard {
 
     /// The finished body of a connection, which reads its next request from here on; the header lines of its answer
     /// become those at hand.
-    pub(super) fn take_body(&mut self, key: ConnectionKey) -> Option<(SessionKey, bool, Vec<u8>)> {
+    pub(super) fn take_body(&mut self, key: ConnectionKey) -> Option<Body> {
         let connection = self.connections.get_mut(key)?;
         let State::Body(body) = core::mem::replace(&mut connection.state, State::Head { rest: Vec::new() }) else {
             return None;
         };
-        let (session, keep_alive) = (body.session, body.keep_alive);
-        let (fields, bytes) = body.into_parts();
-        self.fields = fields;
-        Some((session, keep_alive, bytes))
+        let mut body = *body;
+        self.fields = core::mem::take(&mut body.fields);
+        Some(body)
     }
 
     /// The session may get its next POST.
@@ -226,15 +231,15 @@ impl Shard {
 
     /// 413: the session lives on.
     pub(super) fn refuse_large_post(&mut self, key: ConnectionKey) {
-        if let Some((session, ..)) = self.take_body(key) {
-            self.post_is_done(session, key);
+        if let Some(body) = self.take_body(key) {
+            self.post_is_done(body.session, key);
         }
         self.answer_and_finish(key, 413, &[], b"");
     }
 
     /// A body that is not in chunks though it says so: the connection cannot be read any further.
     pub(super) fn refuse_invalid_post(&mut self, key: ConnectionKey) {
-        if let Some((session, ..)) = self.take_body(key) {
+        if let Some(Body { session, .. }) = self.take_body(key) {
             self.post_is_done(session, key);
             self.answer_and_finish(key, 400, &[], b"");
             self.end_session(session, DisconnectReason::TransportError, Farewell::Close);
@@ -249,13 +254,15 @@ impl Shard {
 
     pub(super) fn open_session(&mut self, key: ConnectionKey, request: &Request<'_>, ask: Ask) {
         if ask.transport == Transport::WebSocket {
-            return self.open_websocket(key, request, ask.is_protocol_4);
+            return self.open_websocket(key, request);
         }
-        if !ask.is_protocol_4 {
+        let query = EngineQuery::decode(request.query());
+        if !ask.is_protocol_4 && !self.options.allow_eio3 {
             return self.refuse(key, request, EngineError::UnsupportedProtocolVersion);
         }
         let handshake = self.handshake_of(key, request);
-        let session = self.insert_session(Link::Polling { waiting: Some(key), posting: None }, handshake);
+        let link = Link::Polling { waiting: Some(key), posting: None };
+        let session = self.insert_session(link, handshake, Dialect::of(&query, true));
         self.disarm_connection(key);
         let keep_alive = request.keep_alive && !has_body(request);
         self.write_cookie(session);
@@ -365,7 +372,7 @@ impl Shard {
     }
 
     /// Answers the waiting GET of a session with a payload.
-    pub(super) fn answer_poll(&mut self, session_key: SessionKey, payload: &[u8]) {
+    pub(super) fn answer_poll(&mut self, session_key: SessionKey, payload: &Payload) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let Link::Polling { waiting, .. } = &mut session.link else { return };
         let Some(key) = waiting.take() else { return };
@@ -374,17 +381,20 @@ impl Shard {
         let (keep_alive, rest, fields) = (*keep_alive, core::mem::take(rest), core::mem::take(fields));
         let has_rest = !rest.is_empty();
         connection.state = State::Head { rest };
-        let mut bytes = Vec::with_capacity(160 + payload.len());
-        let headers = [("Content-Type", "text/plain; charset=UTF-8"), NO_STORE];
-        response::write_with(&mut bytes, 200, &headers, &fields, payload, keep_alive);
+        let mut bytes = Vec::with_capacity(160 + payload.bytes.len());
+        let headers = [("Content-Type", payload.content_type), NO_STORE];
+        response::write_with(&mut bytes, 200, &headers, &fields, &payload.bytes, keep_alive);
         self.send_answer(key, bytes, keep_alive);
         if has_rest && keep_alive {
             self.resume.push(key);
         }
     }
 
-    /// The same for a single packet.
-    pub(super) fn answer_poll_text(&mut self, session: SessionKey, packet: &[u8]) {
-        self.answer_poll(session, packet);
+    /// The same for these text packets.
+    pub(super) fn answer_poll_text(&mut self, key: SessionKey, packets: &[&[u8]]) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let packets = packets.iter().map(|packet| (*packet, false));
+        let payload = encode_payload(session.dialect.as_deref(), 0, packets);
+        self.answer_poll(key, &payload);
     }
 }

@@ -8,9 +8,12 @@ use crate::broadcast::encode;
 use crate::connection::State;
 use crate::door::DisconnectReason;
 use crate::namespace::event::Carrier;
+use crate::session::dialect::Dialect;
 use crate::session::upgrade::{Probe, Upgrade, read_probe};
-use crate::session::{Link, State as SessionState};
+use crate::session::{Link, Session, State as SessionState};
 use alloc::vec::Vec;
+use ringio_codec::engineio::payload_v3;
+use ringio_codec::http::query::EngineQuery;
 use ringio_codec::http::request::Request;
 use ringio_codec::http::response::{self, EngineError};
 use ringio_codec::websocket::Opcode;
@@ -25,9 +28,10 @@ const TRANSMIT_FRAMES_MAX: usize = 256;
 
 impl Shard {
     /// A WebSocket handshake without a session: opens one.
-    pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>, is_protocol_4: bool) {
+    pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) {
         let Some(mut answer) = self.accept_websocket(key, request) else { return };
-        if !is_protocol_4 {
+        let query = EngineQuery::decode(request.query());
+        if query.protocol != 4 && !self.options.allow_eio3 {
             // As Node does: found only after the handshake, and said in the wrong language.
             self.note_refusal(key, request, EngineError::UnsupportedProtocolVersion, "", None);
             response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message());
@@ -35,7 +39,7 @@ impl Shard {
             return self.finish_connection(key);
         }
         let handshake = self.handshake_of(key, request);
-        let session = self.insert_session(Link::WebSocket(key), handshake);
+        let session = self.insert_session(Link::WebSocket(key), handshake, Dialect::of(&query, false));
         self.become_websocket(key, session, answer);
         self.mark_session(session);
     }
@@ -122,6 +126,12 @@ impl Shard {
                     Payload::InPlace(range) => bytes[range].to_vec(),
                     Payload::Owned(owned) => owned,
                 };
+                if self.sessions.get(session).is_some_and(Session::is_protocol_3) {
+                    return match payload_v3::decode_websocket_binary(&message) {
+                        Ok(message) => self.handle_binary(session, message.to_vec()),
+                        Err(_) => self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
+                    };
+                }
                 self.handle_binary(session, message);
             }
             Received::Ping(payload) => {
@@ -179,7 +189,7 @@ impl Shard {
             return self.forget_closing_over(session_key, key);
         }
         // A client that did not wait for its GET to return hears on it that polling is over.
-        self.answer_poll_text(session_key, b"1");
+        self.answer_poll_text(session_key, &[b"1"]);
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.link = Link::WebSocket(key);
         self.mark_session(session_key);
