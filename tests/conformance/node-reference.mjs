@@ -132,6 +132,36 @@ const suites = {
     });
   },
 
+  packets() {
+    const io = new Server(http);
+    const seen = [];
+    io.on("connection", (socket) => {
+      socket.onAny((name) => seen.push(["any", name]));
+      socket.use(([name, what], next) => {
+        if (name === "blocked") return next(new Error(`no ${what}`));
+        if (name === "panic") return next(new Error("internal server error")); // stands for the wall around our middlewares
+        next();
+      });
+      socket.use(async ([name, , fails], next) => {
+        if (name !== "slow") return next();
+        await delay(30);
+        next(fails ? new Error("too late") : undefined);
+      });
+      socket.on("error", ({ message }) => {
+        seen.push(["error", message]);
+        socket.emit("refused", message);
+      });
+      for (const name of ["blocked", "panic", "slow", "echo"]) {
+        socket.on(name, (...args) => {
+          const reply = typeof args.at(-1) === "function" ? args.pop() : () => {};
+          socket.emit(name, ...args);
+          reply(...args);
+        });
+      }
+      socket.on("seen", (reply) => reply(seen));
+    });
+  },
+
   cors() {
     const io = new Server(http, { cors: { origin: ["http://a.test"], exposedHeaders: ["X-Shown"] } });
     for (const name of ["/", "/admin"]) serveClients(io.of(name));

@@ -1,3 +1,4 @@
 //! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
 
+pub mod packets;
 pub mod requests;

@@ -14,6 +14,7 @@ use crate::error::{AckError, ArgumentError, HandlerError};
 use crate::extract::EventContext;
 use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
 use crate::middleware::Step;
+use crate::packet_middleware::Passage;
 use crate::registry::{Occasion, View};
 use crate::shared::Shared;
 use crate::socket::Socket;
@@ -114,7 +115,12 @@ impl Application for ShardApplication {
             Event::Disconnecting { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnecting, reason),
             Event::Disconnected { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnect, reason),
             Event::Released { socket } => drop(app.sockets.remove(socket)),
-            Event::ProtocolError { socket, error } => tracing::debug!(?socket, error, "a client broke the protocol"),
+            Event::ProtocolError { socket, error } => {
+                tracing::debug!(?socket, error, "a client broke the protocol");
+                if let Some(socket) = app.socket(socket) {
+                    app.raise(&socket, error);
+                }
+            }
             Event::FetchRequested { request, sockets } => app.describe_sockets(request, &sockets),
             Event::Fetched { waiter, sockets, missing } => {
                 if let Some(Waiter::Fetch(resolve)) = app.waiters.take(waiter) {
@@ -277,14 +283,24 @@ impl App {
         if !self.with_core(|core| core.is_connected(key)) {
             return;
         }
+        let guards = self.sockets.look(key, |local| (local.any.clone(), local.middlewares.clone()));
+        let (any, middlewares) = guards.unwrap_or_default();
         let data = message.data.bytes(received);
         let name = event_name(message, data);
+        if !middlewares.is_empty() {
+            let is_answered = Rc::default();
+            let mut context = EventContext::new(&socket, &name, arguments(message, data));
+            context.share_ack(message.id, &is_answered);
+            for handler in &any {
+                self.run(&**handler, &context);
+            }
+            return self.pass(Passage { socket, middlewares, is_answered }, 0, message, received);
+        }
         let local = self.sockets.look(key, |local| local.take_matching(&name)).unwrap_or_default();
         let snapshot = self.snapshot();
         let table = snapshot.view.table(socket.namespace_id());
         let shared = table.map_or(&[][..], |table| table.handlers(&Occasion::Event(&name)));
         let mut context = EventContext::new(&socket, &name, arguments(message, data));
-        let any = self.sockets.look(key, |local| local.any.clone()).unwrap_or_default();
         context.set_ack(message.id, any.len() + local.len() + shared.len() > 1);
         for handler in &any {
             self.run(&**handler, &context);
@@ -294,6 +310,19 @@ impl App {
         }
         for handler in shared {
             self.run(&**handler, &context);
+        }
+    }
+
+    /// Runs the handlers of a name: the socket's, then the namespace's.
+    pub(crate) fn dispatch(self: &Rc<Self>, socket: &Socket, name: &str, context: &EventContext<'_>) {
+        let local = self.sockets.look(socket.key(), |local| local.take_matching(name)).unwrap_or_default();
+        for handler in &local {
+            self.run(&**handler, context);
+        }
+        let snapshot = self.snapshot();
+        let table = snapshot.view.table(socket.namespace_id());
+        for handler in table.map_or(&[][..], |table| table.handlers(&Occasion::Event(name))) {
+            self.run(&**handler, context);
         }
     }
 
@@ -335,7 +364,7 @@ impl App {
 
     /// Polls an async handler once, as in Node, so that what stands before its first `await` happens at once and in
     /// order; what is not finished then goes to the executor, which polls it again and so takes over its wake-up.
-    fn start(&self, mut task: impl Future<Output = ()> + Unpin + 'static) {
+    pub(crate) fn start(&self, mut task: impl Future<Output = ()> + Unpin + 'static) {
         if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.spawn(task);
         }
@@ -350,7 +379,10 @@ impl App {
     }
 
     /// A caught panic as the error of one event; stops the process if it was the core's.
-    fn settle<T>(&self, caught: Result<Result<T, HandlerError>, Box<dyn Any + Send>>) -> Result<T, HandlerError> {
+    pub(crate) fn settle<T>(
+        &self,
+        caught: Result<Result<T, HandlerError>, Box<dyn Any + Send>>,
+    ) -> Result<T, HandlerError> {
         caught.unwrap_or_else(|panic| {
             let text = panic_text(&*panic);
             if self.is_in_core.get() {
@@ -483,7 +515,7 @@ pub(crate) fn arguments<'a>(message: &'a Message, data: &'a [u8]) -> Arguments<'
     Arguments { json: &data[bounds], count: message.argument_count, attachments: &message.attachments }
 }
 
-fn event_name<'a>(message: &Message, data: &'a [u8]) -> Cow<'a, str> {
+pub(crate) fn event_name<'a>(message: &Message, data: &'a [u8]) -> Cow<'a, str> {
     let (start, end) = (message.name.start as usize, message.name.end as usize);
     if message.name_has_escapes {
         // With its quotes. Lone surrogates are valid JSON and no text: such a name has no handler.

@@ -74,6 +74,12 @@ impl<'a> EventContext<'a> {
         self.is_answered = (id.is_some() && is_shared).then(Rc::default);
     }
 
+    /// The same with a mark that handlers called elsewhere know too.
+    pub(crate) fn share_ack(&mut self, id: Option<u64>, is_answered: &Rc<Cell<bool>>) {
+        self.ack_id = id;
+        self.is_answered = Some(Rc::clone(is_answered));
+    }
+
     pub(crate) fn set_reason(&mut self, reason: DisconnectReason) {
         self.reason = Some(reason);
     }

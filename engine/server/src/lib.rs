@@ -88,6 +88,7 @@ mod hooks;
 mod middleware;
 mod namespace;
 mod options;
+mod packet_middleware;
 mod raw_args;
 mod registry;
 mod remote_socket;

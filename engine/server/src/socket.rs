@@ -254,6 +254,29 @@ impl Socket {
         drop(forgotten);
     }
 
+    /// Lets `middleware` see every event of this client before the handlers of its name, after those of
+    /// [`on_any`](Socket::on_any): Node's `socket.use`. A handler like any other, sync or async; if it returns an error the event goes
+    /// no further, and the handlers of `error` get the error's text.
+    ///
+    /// They run in the order in which they were added. An async one does not hold back later events, as in Node.
+    /// A panic refuses the event with `internal server error`, as do arguments that do not fit its extractors.
+    ///
+    /// ```no_run
+    /// # use ringio::{Data, EventName, Server, Socket};
+    /// # let io = Server::new();
+    /// io.on_connection(|socket: Socket| {
+    ///     socket.with_packet_middleware(|name: EventName| match &*name.0 {
+    ///         "admin" => Err("not allowed"),
+    ///         _ => Ok(()),
+    ///     });
+    ///     socket.on("error", |socket: Socket, Data(text): Data<String>| socket.emit("refused", &text));
+    /// });
+    /// ```
+    pub fn with_packet_middleware<M>(&self, middleware: impl Handler<M>) {
+        let middleware = middleware.into_local();
+        self.app.sockets.change(self.key, |local| local.middlewares.push(middleware));
+    }
+
     /// Calls `handler` for every event from this client, before the handlers of its name.
     ///
     /// [`EventName`](crate::EventName) and [`Args`](crate::Args) say what came.

@@ -33,6 +33,8 @@ pub(crate) struct Local {
     listeners: Vec<Listener>,
     /// Handlers of every event.
     pub(crate) any: Vec<LocalHandler>,
+    /// Middlewares for its events.
+    pub(crate) middlewares: Vec<LocalHandler>,
     pub(crate) data: Map<String, Value>,
     pub(crate) extensions: Vec<(TypeId, Rc<dyn Any>)>,
 }

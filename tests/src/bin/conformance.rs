@@ -12,7 +12,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::requests;
+use ringio_tests::{packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -42,6 +42,7 @@ enum Suite {
     Guarded,
     Recovery,
     Requests,
+    Packets,
     Cors,
     EngineV3,
     ClientsV2,
@@ -90,6 +91,7 @@ fn main() -> ringio::Result<()> {
             let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
             serve(&options, builder, recovery)
         }
+        Suite::Packets => serve(&options, Server::builder(), packets::handlers),
         Suite::Requests => {
             let refusals = requests::Refusals::default();
             let builder = requests::options(Server::builder(), &refusals);
