@@ -162,6 +162,27 @@ const suites = {
     });
   },
 
+  dynamic() {
+    const io = new Server(http);
+    const made = [];
+    io.on("new_namespace", ({ name }) => made.push(name));
+    io.on("connection", (socket) => socket.on("made", (reply) => reply(made)));
+
+    const rooms = io.of(/^\/room-\d+$/);
+    rooms.use((socket, next) => {
+      const { refuse } = socket.handshake.auth;
+      next(refuse === undefined ? undefined : new Error(refuse));
+    });
+    rooms.on("connection", (socket) => {
+      socket.emit("welcome", socket.nsp.name);
+      socket.on("everywhere", (text) => rooms.emit("text", text));
+      socket.on("here", (...args) => socket.nsp.emit("text", ...args));
+    });
+
+    const secret = io.of((name, { token }, next) => next(null, name.startsWith("/room-") && token === "open sesame"));
+    secret.on("connection", (socket) => socket.emit("welcome", "a secret"));
+  },
+
   cors() {
     const io = new Server(http, { cors: { origin: ["http://a.test"], exposedHeaders: ["X-Shown"] } });
     for (const name of ["/", "/admin"]) serveClients(io.of(name));

@@ -1,4 +1,5 @@
 //! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
 
+pub mod dynamic;
 pub mod packets;
 pub mod requests;

@@ -7,7 +7,6 @@
 //! anything. Handlers are taken out (counted references) before they run, so that one may register and remove others.
 //! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
 
-use crate::Namespace;
 use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
@@ -21,6 +20,7 @@ use crate::socket::Socket;
 use crate::socket_table::SocketTable;
 use crate::tokio_context::TokioContext;
 use crate::waiter::{Waiter, Waiters};
+use crate::{Handshake, Namespace};
 use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
@@ -204,10 +204,11 @@ impl App {
             Some((snapshot.view.find(name), id))
         });
         let Some((namespace, id)) = requested else { return };
-        let Some(namespace) = namespace else {
+        let Some(namespace) = namespace.or_else(|| self.child_for(key)) else {
             self.with_core(|core| core.refuse_socket(key, "Invalid namespace", None));
             return;
         };
+        let snapshot = self.snapshot();
         let Some(table) = snapshot.view.table(namespace) else { return };
         if !self.with_core(|core| core.enter_socket(key, namespace, &table.name)) {
             return;
@@ -219,6 +220,38 @@ impl App {
             Some(Former { pid, offset }) => self.with_core(|core| core.recover_socket(key, &pid, &offset)),
             None => self.enter(key),
         }
+    }
+
+    /// The namespace that the first willing parent makes for a client.
+    fn child_for(self: &Rc<Self>, key: SocketKey) -> Option<NamespaceId> {
+        let snapshot = self.snapshot();
+        if snapshot.view.parents().is_empty() {
+            return None;
+        }
+        let (name, handshake) = self.with_core(|core| {
+            let name = core.requested_namespace(key)?.to_owned();
+            Some((name, Handshake::new(core.handshake(key)?, core.auth(key).unwrap_or_default())))
+        })?;
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            snapshot.view.parents().iter().position(|parent| (parent.predicate)(&name, &handshake))
+        }));
+        let parent = self.settle(asked.map(Ok)).unwrap_or_else(|error| {
+            tracing::error!(%error, "a predicate for namespaces failed");
+            None
+        })?;
+        let children_max = self.shared.settings.dynamic_namespaces_max;
+        let Some((id, is_new)) = self.shared.registry.child(parent, &name, children_max) else {
+            tracing::warn!(children_max, "clients want more namespaces than dynamic_namespaces_max allows");
+            return None;
+        };
+        if is_new {
+            let namespace = self.namespace(id);
+            let told = catch_unwind(AssertUnwindSafe(|| self.shared.tell_new_namespace(&namespace)));
+            if let Err(error) = self.settle(told.map(Ok)) {
+                tracing::error!(%error, "the hook for new namespaces panicked");
+            }
+        }
+        Some(id)
     }
 
     /// Whether a client that says it comes back does.

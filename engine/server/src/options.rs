@@ -46,6 +46,7 @@ pub struct Builder {
     driver: Driver,
     pin_threads: bool,
     drain: Duration,
+    dynamic_namespaces_max: usize,
     client_directory: Option<PathBuf>,
     pages: Vec<Asset>,
     states: States,
@@ -62,6 +63,7 @@ impl Builder {
             driver: Driver::Auto,
             pin_threads: true,
             drain: Duration::from_secs(1),
+            dynamic_namespaces_max: 1_000,
             client_directory: None,
             pages: Vec::new(),
             states: States::new(),
@@ -206,6 +208,13 @@ impl Builder {
         self
     }
 
+    /// How many namespaces clients may bring into being with [`Server::of_matching`]. Default 1,000. They stay as long as
+    /// the server. Node has no bound.
+    pub fn dynamic_namespaces_max(mut self, count: usize) -> Self {
+        self.dynamic_namespaces_max = count;
+        self
+    }
+
     /// Serves a page from memory at exactly `path`. A second one at the same path replaces the first.
     pub fn page(mut self, path: impl Into<String>, content_type: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
         let page = client_files::asset(path.into(), content_type.into(), body.as_ref(), None);
@@ -266,6 +275,7 @@ impl Builder {
             driver: self.driver,
             pin_threads: self.pin_threads,
             drain_ms: millis_of(self.drain),
+            dynamic_namespaces_max: self.dynamic_namespaces_max,
         };
         Ok((settings, self.states, TokioContext::new(self.tokio)))
     }

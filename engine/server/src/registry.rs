@@ -9,6 +9,7 @@
 
 use crate::handler::SharedHandler;
 use crate::middleware::SharedMiddleware;
+use crate::parent_namespace::Predicate;
 use parking_lot::RwLock;
 use ringio_core::base::id::NamespaceId;
 use std::collections::HashMap;
@@ -84,12 +85,23 @@ impl Table {
     }
 }
 
+/// Namespaces that are made on demand.
+#[derive(Clone)]
+pub(crate) struct Parent {
+    pub(crate) predicate: Predicate,
+    /// What its children begin with.
+    template: Table,
+    children: Vec<NamespaceId>,
+}
+
 /// All namespaces at one moment.
 #[derive(Clone, Default)]
 pub(crate) struct View {
     /// Indexed by [`NamespaceId`].
     tables: Vec<Arc<Table>>,
     by_name: HashMap<Arc<str>, NamespaceId>,
+    /// In the order in which they are asked.
+    parents: Vec<Arc<Parent>>,
 }
 
 impl View {
@@ -103,6 +115,22 @@ impl View {
 
     pub(crate) fn tables(&self) -> &[Arc<Table>] {
         &self.tables
+    }
+
+    pub(crate) fn parents(&self) -> &[Arc<Parent>] {
+        &self.parents
+    }
+
+    pub(crate) fn children(&self, parent: usize) -> &[NamespaceId] {
+        self.parents.get(parent).map_or(&[], |parent| &parent.children)
+    }
+
+    fn insert(&mut self, table: Table) -> NamespaceId {
+        let id =
+            NamespaceId(u32::try_from(self.tables.len()).expect("names of 2^32 namespaces do not fit into memory"));
+        self.by_name.insert(Arc::clone(&table.name), id);
+        self.tables.push(Arc::new(table));
+        id
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<NamespaceId> {
@@ -134,18 +162,57 @@ impl Registry {
         (version, Arc::clone(&self.view.read()))
     }
 
-    /// The namespace of that name, made if there is none. A leading slash is added, `""` is `/`.
-    pub(crate) fn namespace(&self, name: &str) -> (NamespaceId, Arc<str>) {
+    /// The namespace of that name, made if there is none, and whether it was made. A leading slash is added, `""` is `/`.
+    pub(crate) fn namespace(&self, name: &str) -> (NamespaceId, Arc<str>, bool) {
         let name: Arc<str> = if name.starts_with('/') { Arc::from(name) } else { Arc::from(format!("/{name}")) };
         self.change(|view| {
             if let Some((name, id)) = view.by_name.get_key_value(&name) {
-                return (*id, Arc::clone(name));
+                return (*id, Arc::clone(name), false);
             }
-            let id =
-                NamespaceId(u32::try_from(view.tables.len()).expect("names of 2^32 namespaces do not fit into memory"));
-            view.tables.push(Arc::new(Table::new(Arc::clone(&name))));
-            view.by_name.insert(Arc::clone(&name), id);
-            (id, name)
+            (view.insert(Table::new(Arc::clone(&name))), name, true)
+        })
+    }
+
+    /// A pattern of namespaces that are made on demand; its position.
+    pub(crate) fn add_parent(&self, predicate: Predicate) -> usize {
+        self.change(|view| {
+            let template = Table::new(Arc::from(""));
+            view.parents.push(Arc::new(Parent { predicate, template, children: Vec::new() }));
+            view.parents.len() - 1
+        })
+    }
+
+    pub(crate) fn add_to_parent(&self, parent: usize, occasion: &Occasion<'_>, handler: SharedHandler) {
+        self.change(|view| {
+            // After the server has ended there are no parents: nobody will ask them.
+            if let Some(parent) = view.parents.get_mut(parent) {
+                Arc::make_mut(parent).template.handlers_mut(occasion).push(handler);
+            }
+        });
+    }
+
+    pub(crate) fn add_middleware_to_parent(&self, parent: usize, middleware: SharedMiddleware) {
+        self.change(|view| {
+            if let Some(parent) = view.parents.get_mut(parent) {
+                Arc::make_mut(parent).template.middlewares.push(middleware);
+            }
+        });
+    }
+
+    /// The namespace of that name as a child of `parent`, made if there is none, and whether it was made. `None` if
+    /// the parents have `children_max` children already.
+    pub(crate) fn child(&self, parent: usize, name: &str, children_max: usize) -> Option<(NamespaceId, bool)> {
+        self.change(|view| {
+            if let Some(id) = view.find(name) {
+                return Some((id, false));
+            }
+            if view.parents.iter().map(|parent| parent.children.len()).sum::<usize>() >= children_max {
+                return None;
+            }
+            let template = view.parents.get(parent)?.template.clone();
+            let id = view.insert(Table { name: Arc::from(name), ..template });
+            Arc::make_mut(&mut view.parents[parent]).children.push(id);
+            Some((id, true))
         })
     }
 
@@ -176,6 +243,7 @@ impl Registry {
     /// Forgets all handlers: they may own the server that owns them.
     pub(crate) fn clear_handlers(&self) {
         self.change(|view| {
+            view.parents.clear();
             for table in &mut view.tables {
                 *table = Arc::new(Table::new(Arc::clone(&table.name)));
             }
@@ -205,7 +273,8 @@ mod tests {
     #[test]
     fn names_get_their_slash_and_keep_their_number() {
         let registry = Registry::new();
-        let (admin, name) = registry.namespace("admin");
+        let (admin, name, is_new) = registry.namespace("admin");
+        assert!(is_new && !registry.namespace("/admin").2);
         assert_eq!(&*name, "/admin");
         assert_eq!(registry.namespace("/admin").0, admin);
         assert_eq!(registry.namespace("").0, MAIN);
@@ -215,6 +284,23 @@ mod tests {
         assert_eq!(view.find("/admin"), Some(admin));
         assert_eq!(view.find("admin"), None);
         assert_eq!(view.find("/none"), None);
+    }
+
+    #[test]
+    fn children_have_what_their_parent_had_and_are_bounded() {
+        let registry = Registry::new();
+        let parent = registry.add_parent(Arc::new(|_, _| true));
+        registry.add_to_parent(parent, &Occasion::Connection, (|| {}).into_shared());
+        let Some((first, true)) = registry.child(parent, "/a", 2) else { panic!("made") };
+        assert_eq!(registry.child(parent, "/a", 2), Some((first, false)), "the same for the next client");
+        registry.add_to_parent(parent, &Occasion::Connection, (|| {}).into_shared());
+        let Some((second, true)) = registry.child(parent, "/b", 2) else { panic!("made") };
+        assert_eq!(registry.child(parent, "/c", 2), None);
+        assert_eq!(registry.child(parent, "/", 0), Some((MAIN, false)));
+        let (_, view) = registry.view();
+        let count = |id| view.table(id).map(|table| table.handlers(&Occasion::Connection).len());
+        assert_eq!((count(first), count(second)), (Some(1), Some(2)), "as it was when they were made");
+        assert_eq!(view.children(parent), [first, second]);
     }
 
     #[test]

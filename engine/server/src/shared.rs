@@ -7,7 +7,7 @@ use crate::error::{EmitError, HandlerError};
 use crate::hooks::Hooks;
 use crate::registry::Registry;
 use crate::tokio_context::TokioContext;
-use crate::{Driver, Socket};
+use crate::{Driver, Namespace, Socket};
 use parking_lot::RwLock;
 use ringio_core::options::{Asset, Options};
 use ringio_runtime::injector::InjectError;
@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) driver: Driver,
     pub(crate) pin_threads: bool,
     pub(crate) drain_ms: u64,
+    pub(crate) dynamic_namespaces_max: usize,
 }
 
 impl Settings {
@@ -46,6 +47,8 @@ impl Settings {
 
 /// Values for the `State` extractor, by type.
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 type ErrorHook = Arc<dyn Fn(&Socket, &str, &HandlerError) + Send + Sync>;
 
@@ -74,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) tokio: TokioContext,
     states: States,
     error_hook: RwLock<Option<ErrorHook>>,
+    namespace_hook: RwLock<Option<NamespaceHook>>,
     counters: AtomicCounters,
     is_started: AtomicBool,
     /// `close` may come before the shards run.
@@ -89,6 +93,7 @@ impl Shared {
             tokio,
             states,
             error_hook: RwLock::new(None),
+            namespace_hook: RwLock::new(None),
             counters: AtomicCounters::default(),
             is_started: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -103,6 +108,18 @@ impl Shared {
 
     pub(crate) fn set_error_hook(&self, hook: ErrorHook) {
         *self.error_hook.write() = Some(hook);
+    }
+
+    pub(crate) fn set_namespace_hook(&self, hook: NamespaceHook) {
+        *self.namespace_hook.write() = Some(hook);
+    }
+
+    /// Tells the hook of a namespace that has just been made.
+    pub(crate) fn tell_new_namespace(&self, namespace: &Namespace) {
+        let hook = self.namespace_hook.read().clone();
+        if let Some(hook) = hook {
+            hook(namespace);
+        }
     }
 
     /// Counts an event that was not handled to its end, and tells the hook.

@@ -12,7 +12,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::{packets, requests};
+use ringio_tests::{dynamic, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -43,6 +43,7 @@ enum Suite {
     Recovery,
     Requests,
     Packets,
+    Dynamic,
     Cors,
     EngineV3,
     ClientsV2,
@@ -91,6 +92,7 @@ fn main() -> ringio::Result<()> {
             let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
             serve(&options, builder, recovery)
         }
+        Suite::Dynamic => serve(&options, dynamic::options(Server::builder()), dynamic::handlers),
         Suite::Packets => serve(&options, Server::builder(), packets::handlers),
         Suite::Requests => {
             let refusals = requests::Refusals::default();
