@@ -78,7 +78,7 @@ pub enum BodyLength {
 /// A request's head, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// All of it, as it came.
+    /// All of it, as it came, without the empty lines that may stand before it.
     pub head: &'a [u8],
     /// What is to be done.
     pub method: Method,
@@ -206,7 +206,7 @@ fn parse(head: &[u8]) -> Result<Option<Request<'_>>, RequestError> {
     }
     let (body, keep_alive) = connection_rules(request.headers, version_minor)?;
     Ok(Some(Request {
-        head,
+        head: trim_empty_lines(head),
         method: Method::from_token(method),
         target,
         version_minor,
