@@ -12,6 +12,8 @@ SHELL := /bin/bash
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CONFORMANCE := tests/conformance
 NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
+PEERS := bench/peers
+PEER_MODULES := $(PEERS)/node_modules/.package-lock.json
 PYTHON := $(CONFORMANCE)/.venv/bin/python
 VENV := $(CONFORMANCE)/.venv/installed
 DENY_VERSION := 0.20.2
@@ -67,11 +69,24 @@ bench: ## build the measuring programs and say how to use them
 	cargo build --release -p ringio-bench -p ringio-tests
 	@echo "see bench/README.md"
 
+peers: $(PEER_MODULES) ## measure Ringio beside socket.io (ws, uWebSockets, Bun), socketioxide and uWebSockets alone: NAME=x ROUNDS=n SECONDS=n ROWS=a,b
+	cargo build --release -p ringio-bench -p ringio-tests
+	cargo build --release --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
+	$(TARGET)/release/measure --name $(or $(NAME),peers) --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),2) \
+		$(if $(ROWS),--scenarios $(ROWS)) --reference raw-uws \
+		--target 'ringio-uring=$(SERVER) bench --port {port} --shards 1 --driver uring' \
+		--target 'ringio-epoll=$(SERVER) bench --port {port} --shards 1 --driver epoll' \
+		--target 'socketio-ws=node $(PEERS)/server.mjs ws --port {port}' \
+		--target 'socketio-uws=node $(PEERS)/server.mjs uws --port {port}' \
+		--target 'socketio-bun=$(PEERS)/node_modules/@oven/bun-linux-x64/bin/bun $(PEERS)/server.mjs bun --port {port}' \
+		--target 'socketioxide=$(TARGET)/peers/release/peer-socketioxide --port {port}' \
+		--target 'raw-uws=node $(PEERS)/server.mjs raw-uws --port {port}'
+
 clean: ## remove everything that was built or installed here
 	cargo clean
-	rm -rf $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts
+	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts
 
-.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference bench clean server chat openssl chromium
+.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference bench peers clean server chat openssl chromium
 
 # What the targets above stand on.
 
@@ -84,6 +99,11 @@ chat:
 $(NODE_MODULES): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer"; exit 1; }
 	cd $(CONFORMANCE) && npm ci
+	touch $@
+
+# Their install scripts are not needed: the binaries lie in packages of their own.
+$(PEER_MODULES): $(PEERS)/package.json $(PEERS)/package-lock.json
+	cd $(PEERS) && npm ci --ignore-scripts
 	touch $@
 
 $(VENV): $(CONFORMANCE)/requirements.txt

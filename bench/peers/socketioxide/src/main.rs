@@ -1,0 +1,50 @@
+//! socketioxide with the events of the suite `bench`: `peer-socketioxide --port N [--threads N]`.
+
+use axum::Router;
+use bytes::Bytes;
+use serde_json::Value;
+use socketioxide::SocketIo;
+use socketioxide::extract::{AckSender, Data, SocketRef};
+use std::net::{Ipv6Addr, SocketAddr};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str, default: usize| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+    };
+    let port = u16::try_from(number("--port", 3000)).expect("a port is below 65,536");
+    let runtime = match number("--threads", 1) {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
+    runtime.expect("the system gives threads").block_on(async move {
+        // A queue of 128 packets per socket by default; the saturated broadcast needs more than its bursts.
+        let (layer, io) = SocketIo::builder().max_buffer_size(4096).build_layer();
+        io.ns("/", on_connect);
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+            .await
+            .expect("the port is free");
+        println!("ready on {port}");
+        axum::serve(
+            axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true)),
+            Router::new().layer(layer),
+        )
+        .await
+        .expect("serves until it is killed");
+    });
+}
+
+async fn on_connect(socket: SocketRef) {
+    socket.on("echo", async |socket: SocketRef, Data(value): Data<Value>| _ = socket.emit("echo", &value));
+    socket.on("ack", async |Data(value): Data<Value>, ack: AckSender| _ = ack.send(&value));
+    socket.on("broadcast", async |io: SocketIo, Data(value): Data<Value>| _ = io.emit("broadcast", &value).await);
+    socket.on("join", async |socket: SocketRef, Data(room): Data<String>| socket.join(room));
+    socket.on("room", async |io: SocketIo, Data((room, value)): Data<(String, Value)>| {
+        _ = io.to(room).emit("room", &value).await
+    });
+    socket.on("bin", async |socket: SocketRef, Data(bytes): Data<Bytes>| _ = socket.emit("bin", &bytes));
+}
