@@ -183,6 +183,57 @@ const suites = {
     secret.on("connection", (socket) => socket.emit("welcome", "a secret"));
   },
 
+  listeners() {
+    const io = new Server(http);
+    io.on("connection", (socket) => {
+      let log = [];
+      const note = (who) => (name, ...args) => log.push([who, name, args]);
+      socket.on("log", (reply) => (reply(log), (log = [])));
+      socket.on("all", (...args) => io.emit("news", ...args));
+      socket.on("me", (...args) => socket.emit("mine", ...args));
+      socket.on("ask me", async (...args) => args.pop()(await socket.emitWithAck("question", ...args)));
+
+      const first = note("first");
+      socket.on("watch", (reply) => {
+        socket.onAnyOutgoing(first);
+        socket.prependAnyOutgoing(note("before"));
+        reply(socket.listenersAnyOutgoing().length);
+      });
+      socket.on("unwatch", (all, reply) => {
+        socket.offAnyOutgoing(all ? undefined : first);
+        reply(socket.listenersAnyOutgoing().length);
+      });
+
+      const tick = (who) => (...args) => log.push([who, "tick", args]);
+      const count = () => socket.listeners("tick").length;
+      const firstTick = tick("first");
+      socket.on("listen", (reply) => {
+        socket.on("tick", firstTick);
+        socket.on("tick", tick("second"));
+        socket.once("tick", tick("once"));
+        socket.prependListener("tick", tick("before"));
+        reply(count());
+      });
+      socket.on("less", (reply) => reply((socket.off("tick", firstTick), count())));
+      socket.on("none", (reply) => reply((socket.removeAllListeners("tick"), count())));
+      socket.on("forget", (reply) => {
+        socket.removeAllListeners();
+        reply(socket.eventNames());
+        socket.on("all", (...args) => io.emit("news", ...args));
+      });
+
+      const any = (who) => (name, ...args) => log.push([who, name, args.filter((arg) => typeof arg !== "function")]);
+      const one = any("any");
+      socket.on("any", (reply) => {
+        socket.onAny(one);
+        socket.prependAny(any("first any"));
+        reply(socket.listenersAny().length);
+      });
+      socket.on("one any", (reply) => reply((socket.offAny(one), socket.listenersAny().length)));
+      socket.on("no any", (reply) => reply((socket.offAny(), socket.listenersAny().length)));
+    });
+  },
+
   cors() {
     const io = new Server(http, { cors: { origin: ["http://a.test"], exposedHeaders: ["X-Shown"] } });
     for (const name of ["/", "/admin"]) serveClients(io.of(name));

@@ -55,6 +55,9 @@ pub enum Event {
     AckFailed { waiter: u64, failure: AckFailure },
     /// What became of `broadcast_with_ack`: the answers that came, and whether all that were asked have answered.
     BroadcastAcknowledged { waiter: u64, answers: Vec<Message>, is_complete: bool },
+    /// `hear_outgoing`: an event was put into this socket's outbox; its first packet is the event, the others are its
+    /// attachments. Comes only if it was not taken with `take_outgoing`.
+    Sent { socket: SocketKey, frame: Frame },
     /// The socket is leaving; its rooms are still there.
     Disconnecting { socket: SocketKey, reason: DisconnectReason },
     /// The socket has left its rooms.

@@ -12,6 +12,7 @@ use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
 use crate::extract::EventContext;
 use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
+use crate::listener::ListenerId;
 use crate::middleware::Step;
 use crate::packet_middleware::Passage;
 use crate::registry::{Occasion, View};
@@ -57,6 +58,7 @@ pub(crate) struct App {
     snapshot: RefCell<Rc<Snapshot>>,
     pub(crate) sockets: SocketTable,
     pub(crate) waiters: Waiters,
+    listener_count: Cell<u64>,
 }
 
 /// The namespaces as this shard last saw them.
@@ -89,6 +91,7 @@ impl ShardApplication {
             snapshot: RefCell::new(Rc::new(snapshot)),
             sockets: SocketTable::default(),
             waiters: Waiters::default(),
+            listener_count: Cell::new(0),
         });
         CURRENT.set(Some(Rc::clone(&app)));
         Self(app)
@@ -112,6 +115,7 @@ impl Application for ShardApplication {
                     AckFailure::Disconnected => AckError::Disconnected,
                 }),
             ),
+            Event::Sent { socket, frame } => app.handle_outgoing(socket, &frame),
             Event::Disconnecting { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnecting, reason),
             Event::Disconnected { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnect, reason),
             Event::Released { socket } => drop(app.sockets.remove(socket)),
@@ -169,6 +173,13 @@ impl App {
         result
     }
 
+    /// The name of the next listener of this shard.
+    pub(crate) fn next_listener(&self) -> ListenerId {
+        let count = self.listener_count.get();
+        self.listener_count.set(count + 1);
+        ListenerId::of_shard(self.index, count)
+    }
+
     /// The namespaces as they are now.
     fn snapshot(self: &Rc<Self>) -> Rc<Snapshot> {
         if self.snapshot.borrow().version != self.shared.registry.version() {
@@ -190,7 +201,7 @@ impl App {
         snapshot.namespaces.get(id.0 as usize).cloned().expect("namespaces are never removed")
     }
 
-    fn socket(self: &Rc<Self>, key: SocketKey) -> Option<Socket> {
+    pub(crate) fn socket(self: &Rc<Self>, key: SocketKey) -> Option<Socket> {
         let (namespace, id) = self.sockets.find(key)?;
         Some(Socket::new(Rc::clone(self), key, namespace, id))
     }
@@ -305,8 +316,8 @@ impl App {
         }
         let socket = Socket::new(Rc::clone(self), key, namespace, id);
         let context = EventContext::new(&socket, "connection", Arguments::NONE);
-        for handler in table.handlers(&Occasion::Connection) {
-            self.run(&**handler, &context);
+        for listener in table.handlers(&Occasion::Connection) {
+            self.run(&*listener.handler, &context);
         }
     }
 
@@ -324,7 +335,7 @@ impl App {
             let is_answered = Rc::default();
             let mut context = EventContext::new(&socket, &name, arguments(message, data));
             context.share_ack(message.id, &is_answered);
-            for handler in &any {
+            for (_, handler) in &any {
                 self.run(&**handler, &context);
             }
             return self.pass(Passage { socket, middlewares, is_answered }, 0, message, received);
@@ -335,14 +346,14 @@ impl App {
         let shared = table.map_or(&[][..], |table| table.handlers(&Occasion::Event(&name)));
         let mut context = EventContext::new(&socket, &name, arguments(message, data));
         context.set_ack(message.id, any.len() + local.len() + shared.len() > 1);
-        for handler in &any {
+        for (_, handler) in &any {
             self.run(&**handler, &context);
         }
         for handler in &local {
             self.run(&**handler, &context);
         }
-        for handler in shared {
-            self.run(&**handler, &context);
+        for listener in shared {
+            self.run(&*listener.handler, &context);
         }
     }
 
@@ -354,8 +365,8 @@ impl App {
         }
         let snapshot = self.snapshot();
         let table = snapshot.view.table(socket.namespace_id());
-        for handler in table.map_or(&[][..], |table| table.handlers(&Occasion::Event(name))) {
-            self.run(&**handler, context);
+        for listener in table.map_or(&[][..], |table| table.handlers(&Occasion::Event(name))) {
+            self.run(&*listener.handler, context);
         }
     }
 
@@ -371,8 +382,8 @@ impl App {
         for handler in &local {
             self.run(&**handler, &context);
         }
-        for handler in shared {
-            self.run(&**handler, &context);
+        for listener in shared {
+            self.run(&*listener.handler, &context);
         }
         if matches!(occasion, Occasion::Disconnect) && self.shared.settings.options.recovery.is_some() {
             let data = self.sockets.look(key, |local| std::mem::take(&mut local.data)).unwrap_or_default();
@@ -381,7 +392,7 @@ impl App {
     }
 
     /// Runs one handler for one event.
-    fn run(self: &Rc<Self>, handler: &dyn ErasedHandler, context: &EventContext<'_>) {
+    pub(crate) fn run(self: &Rc<Self>, handler: &dyn ErasedHandler, context: &EventContext<'_>) {
         let called = catch_unwind(AssertUnwindSafe(|| handler.call(context)));
         match self.settle(called) {
             Ok(Outcome::Done) => {}

@@ -98,7 +98,7 @@ impl BroadcastOperator {
             let name = namespace.clone();
             namespace.run(move |app| {
                 let waiter = app.waiters.add(gather(sender));
-                app.with_core(|core| {
+                app.send(|core| {
                     core.broadcast_with_ack(
                         name.id(),
                         &name.shared_name(),

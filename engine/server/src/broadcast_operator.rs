@@ -154,12 +154,12 @@ pub(crate) fn broadcast<A: EmitArgs + ?Sized>(
     let id = namespace.id();
     Emitted::new(match current(namespace.shared()) {
         Some(app) => encode::event(event, args, |parts| {
-            app.with_core(|core| core.broadcast(id, namespace.name(), target, parts, flags));
+            app.send(|core| core.broadcast(id, namespace.name(), target, parts, flags));
         }),
         None => encode::event(event, args, OwnedEvent::new).and_then(|event| {
             let (name, target) = (namespace.clone(), target.clone());
             namespace.run(move |app| {
-                app.with_core(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
+                app.send(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
             })
         }),
     })

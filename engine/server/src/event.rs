@@ -9,8 +9,8 @@
 use crate::ack::{AckReply, FromReply, RemoteAckReply};
 use crate::encode::EmitArgs;
 use crate::{
-    Ack, BroadcastAcks, BroadcastOperator, Data, Emitted, Namespace, RemoteSocket, RemoteSocketOperator, Socket,
-    SocketOperator,
+    Ack, BroadcastAcks, BroadcastOperator, Data, Emitted, ListenerId, Namespace, RemoteSocket, RemoteSocketOperator,
+    Socket, SocketOperator,
 };
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -83,25 +83,29 @@ impl<A, R> Event<A, R> {
     }
 
     /// Calls `listener` for every such event of this client.
-    pub fn on(&self, socket: &Socket, listener: impl Fn(Socket, A, TypedAck<R>) + 'static)
+    pub fn on(&self, socket: &Socket, listener: impl Fn(Socket, A, TypedAck<R>) + 'static) -> ListenerId
     where
         A: DeserializeOwned + 'static,
         R: 'static,
     {
         socket.on(self.name, move |socket: Socket, Data(args): Data<A>, ack: Ack| {
             listener(socket, args, TypedAck::new(ack));
-        });
+        })
     }
 
     /// Calls `listener` for every such event of any socket of the namespace; no memory per socket.
-    pub fn sockets_on(&self, namespace: &Namespace, listener: impl Fn(Socket, A, TypedAck<R>) + Send + Sync + 'static)
+    pub fn sockets_on(
+        &self,
+        namespace: &Namespace,
+        listener: impl Fn(Socket, A, TypedAck<R>) + Send + Sync + 'static,
+    ) -> ListenerId
     where
         A: DeserializeOwned + 'static,
         R: 'static,
     {
         namespace.sockets_on(self.name, move |socket: Socket, Data(args): Data<A>, ack: Ack| {
             listener(socket, args, TypedAck::new(ack));
-        });
+        })
     }
 }
 

@@ -9,9 +9,7 @@ use crate::broadcast_operator::{BroadcastOperator, FetchSockets, broadcast};
 use crate::emitted::Emitted;
 use crate::encode::EmitArgs;
 use crate::error::EmitError;
-use crate::handler::Handler;
 use crate::middleware::Middleware;
-use crate::registry::Occasion;
 use crate::rooms::IntoRooms;
 use crate::shared::Shared;
 use parking_lot::Mutex;
@@ -71,14 +69,7 @@ impl Namespace {
         Server::of_shared(Arc::clone(self.shared()))
     }
 
-    // Handlers ------------------------------------------------------------------------------------------------------
-
-    /// Calls `handler` for every client that joins this namespace.
-    ///
-    /// The client has been told before, so that what the handler emits comes after its CONNECT.
-    pub fn on_connection<M>(&self, handler: impl Handler<M> + Send + Sync) {
-        self.add(&Occasion::Connection, handler);
-    }
+    // Middlewares ------------------------------------------------------------------------------------------------------
 
     /// Lets `middleware` decide about every client that asks to join, before it is connected: `use` in Node.
     ///
@@ -103,41 +94,6 @@ impl Namespace {
     /// ```
     pub fn with_middleware<M>(&self, middleware: impl Middleware<M>) {
         self.shared().registry.add_middleware(self.id(), middleware.into_step());
-    }
-
-    /// Calls `handler` for every event of this name from any socket of this namespace, after the socket's own handlers.
-    ///
-    /// Shared by all shards: no memory per socket. It may be added at any time.
-    pub fn sockets_on<M>(&self, event: &str, handler: impl Handler<M> + Send + Sync) {
-        self.add(&Self::occasion(event), handler);
-    }
-
-    /// Forgets the handlers of an event that were added with [`Namespace::sockets_on`].
-    pub fn sockets_off(&self, event: &str) {
-        self.shared().registry.remove(self.id(), &Self::occasion(event));
-    }
-
-    /// Calls `handler` when a socket is leaving: its rooms are still there.
-    pub fn on_disconnecting<M>(&self, handler: impl Handler<M> + Send + Sync) {
-        self.add(&Occasion::Disconnecting, handler);
-    }
-
-    /// Calls `handler` when a socket has left.
-    pub fn on_disconnect<M>(&self, handler: impl Handler<M> + Send + Sync) {
-        self.add(&Occasion::Disconnect, handler);
-    }
-
-    /// The names that mean no event of a client, for those who know them from Node.
-    fn occasion(event: &str) -> Occasion<'_> {
-        match event {
-            "disconnecting" => Occasion::Disconnecting,
-            "disconnect" => Occasion::Disconnect,
-            event => Occasion::Event(event),
-        }
-    }
-
-    fn add<M>(&self, occasion: &Occasion<'_>, handler: impl Handler<M> + Send + Sync) {
-        self.shared().registry.add(self.id(), occasion, handler.into_shared());
     }
 
     // Sockets -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 use crate::emitted::Emitted;
 use crate::encode::EmitArgs;
 use crate::handler::Handler;
+use crate::listener::{ListenerId, ListenerKey};
 use crate::middleware::Middleware;
 use crate::registry::Occasion;
 use crate::shared::Shared;
@@ -35,13 +36,28 @@ impl ParentNamespace {
     }
 
     /// As [`Namespace::on_connection`], for every namespace that is made by this pattern from now on.
-    pub fn on_connection<M>(&self, handler: impl Handler<M> + Send + Sync) {
-        self.shared.registry.add_to_parent(self.index, &Occasion::Connection, handler.into_shared());
+    pub fn on_connection<M>(&self, handler: impl Handler<M> + Send + Sync) -> ListenerId {
+        self.shared.registry.add_to_parent(self.index, &Occasion::Connection, handler.into_shared())
     }
 
     /// As [`Namespace::sockets_on`], for every namespace that is made by this pattern from now on.
-    pub fn sockets_on<M>(&self, event: &str, handler: impl Handler<M> + Send + Sync) {
-        self.shared.registry.add_to_parent(self.index, &Occasion::Event(event), handler.into_shared());
+    pub fn sockets_on<M>(&self, event: &str, handler: impl Handler<M> + Send + Sync) -> ListenerId {
+        self.shared.registry.add_to_parent(self.index, &Occasion::of(event), handler.into_shared())
+    }
+
+    /// As [`Namespace::on_disconnecting`], for every namespace that is made by this pattern from now on.
+    pub fn on_disconnecting<M>(&self, handler: impl Handler<M> + Send + Sync) -> ListenerId {
+        self.shared.registry.add_to_parent(self.index, &Occasion::Disconnecting, handler.into_shared())
+    }
+
+    /// As [`Namespace::on_disconnect`], for every namespace that is made by this pattern from now on.
+    pub fn on_disconnect<M>(&self, handler: impl Handler<M> + Send + Sync) -> ListenerId {
+        self.shared.registry.add_to_parent(self.index, &Occasion::Disconnect, handler.into_shared())
+    }
+
+    /// As [`Namespace::sockets_off`], for namespaces that are made later; those that are there keep theirs, as in Node.
+    pub fn sockets_off(&self, listener: impl ListenerKey) {
+        self.shared.registry.remove_from_parent(self.index, listener.which());
     }
 
     /// As [`Namespace::with_middleware`], for every namespace that is made by this pattern from now on.

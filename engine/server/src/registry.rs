@@ -8,6 +8,7 @@
 //! its number for ever; numbers are never used again.
 
 use crate::handler::SharedHandler;
+use crate::listener::{ListenerId, SharedListener, Which};
 use crate::middleware::SharedMiddleware;
 use crate::parent_namespace::Predicate;
 use parking_lot::RwLock;
@@ -31,17 +32,28 @@ pub(crate) enum Occasion<'a> {
     Event(&'a str),
 }
 
+impl<'a> Occasion<'a> {
+    /// The names that mean no event of a client, for those who know them from Node.
+    pub(crate) fn of(event: &'a str) -> Self {
+        match event {
+            "disconnecting" => Self::Disconnecting,
+            "disconnect" => Self::Disconnect,
+            event => Self::Event(event),
+        }
+    }
+}
+
 /// One namespace and its handlers.
 #[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     /// In their order.
     pub(crate) middlewares: Vec<SharedMiddleware>,
-    connection: Vec<SharedHandler>,
-    disconnecting: Vec<SharedHandler>,
-    disconnect: Vec<SharedHandler>,
+    connection: Vec<SharedListener>,
+    disconnecting: Vec<SharedListener>,
+    disconnect: Vec<SharedListener>,
     /// Sorted by name.
-    events: Vec<(Box<str>, Vec<SharedHandler>)>,
+    events: Vec<(Box<str>, Vec<SharedListener>)>,
 }
 
 impl Table {
@@ -57,7 +69,7 @@ impl Table {
     }
 
     /// The handlers for `occasion` in the order in which they were added.
-    pub(crate) fn handlers(&self, occasion: &Occasion<'_>) -> &[SharedHandler] {
+    pub(crate) fn handlers(&self, occasion: &Occasion<'_>) -> &[SharedListener] {
         match occasion {
             Occasion::Connection => &self.connection,
             Occasion::Disconnecting => &self.disconnecting,
@@ -69,7 +81,7 @@ impl Table {
         }
     }
 
-    fn handlers_mut(&mut self, occasion: &Occasion<'_>) -> &mut Vec<SharedHandler> {
+    fn handlers_mut(&mut self, occasion: &Occasion<'_>) -> &mut Vec<SharedListener> {
         match occasion {
             Occasion::Connection => &mut self.connection,
             Occasion::Disconnecting => &mut self.disconnecting,
@@ -82,6 +94,34 @@ impl Table {
                 &mut self.events[at].1
             }
         }
+    }
+
+    /// Forgets the listeners that are meant: one, wherever it is, or all of an occasion.
+    fn forget(&mut self, which: Which<'_>) {
+        match which {
+            Which::Event(name) => {
+                self.handlers_mut(&Occasion::of(name)).clear();
+                self.events.retain(|(_, listeners)| !listeners.is_empty());
+            }
+            Which::One(id) => {
+                let events = self.events.iter_mut().map(|(_, listeners)| listeners);
+                for listeners in
+                    [&mut self.connection, &mut self.disconnecting, &mut self.disconnect].into_iter().chain(events)
+                {
+                    listeners.retain(|listener| listener.id != id);
+                }
+            }
+        }
+    }
+
+    /// Forgets all listeners; middlewares stay.
+    fn forget_all(&mut self) {
+        *self = Self { middlewares: std::mem::take(&mut self.middlewares), ..Self::new(Arc::clone(&self.name)) };
+    }
+
+    /// The events that have listeners, sorted.
+    pub(crate) fn event_names(&self) -> Vec<String> {
+        self.events.iter().filter(|(_, listeners)| !listeners.is_empty()).map(|(name, _)| name.to_string()).collect()
     }
 }
 
@@ -141,12 +181,13 @@ impl View {
 pub(crate) struct Registry {
     view: RwLock<Arc<View>>,
     version: AtomicU64,
+    listener_count: AtomicU64,
 }
 
 impl Registry {
     /// With the main namespace.
     pub(crate) fn new() -> Self {
-        let registry = Self { view: RwLock::default(), version: AtomicU64::new(1) };
+        let registry = Self { view: RwLock::default(), version: AtomicU64::new(1), listener_count: AtomicU64::new(0) };
         assert_eq!(registry.namespace("/").0, MAIN, "the first namespace is the main one");
         registry
     }
@@ -182,21 +223,32 @@ impl Registry {
         })
     }
 
-    pub(crate) fn add_to_parent(&self, parent: usize, occasion: &Occasion<'_>, handler: SharedHandler) {
+    fn name_listener(&self, handler: SharedHandler) -> SharedListener {
+        SharedListener { id: ListenerId::shared(self.listener_count.fetch_add(1, Ordering::Relaxed)), handler }
+    }
+
+    /// A change of what future children of a parent begin with. After the server has ended there are no parents.
+    fn change_parent(&self, parent: usize, change: impl FnOnce(&mut Table)) {
         self.change(|view| {
-            // After the server has ended there are no parents: nobody will ask them.
             if let Some(parent) = view.parents.get_mut(parent) {
-                Arc::make_mut(parent).template.handlers_mut(occasion).push(handler);
+                change(&mut Arc::make_mut(parent).template);
             }
         });
     }
 
+    pub(crate) fn add_to_parent(&self, parent: usize, occasion: &Occasion<'_>, handler: SharedHandler) -> ListenerId {
+        let listener = self.name_listener(handler);
+        let id = listener.id;
+        self.change_parent(parent, |template| template.handlers_mut(occasion).push(listener));
+        id
+    }
+
+    pub(crate) fn remove_from_parent(&self, parent: usize, which: Which<'_>) {
+        self.change_parent(parent, |template| template.forget(which));
+    }
+
     pub(crate) fn add_middleware_to_parent(&self, parent: usize, middleware: SharedMiddleware) {
-        self.change(|view| {
-            if let Some(parent) = view.parents.get_mut(parent) {
-                Arc::make_mut(parent).template.middlewares.push(middleware);
-            }
-        });
+        self.change_parent(parent, |template| template.middlewares.push(middleware));
     }
 
     /// The namespace of that name as a child of `parent`, made if there is none, and whether it was made. `None` if
@@ -216,28 +268,32 @@ impl Registry {
         })
     }
 
-    pub(crate) fn add(&self, id: NamespaceId, occasion: &Occasion<'_>, handler: SharedHandler) {
+    /// A change of one namespace, if it is still there.
+    fn change_table(&self, id: NamespaceId, change: impl FnOnce(&mut Table)) {
         self.change(|view| {
-            let table =
-                view.tables.get_mut(id.0 as usize).expect("a namespace handle exists for registered namespaces only");
-            Arc::make_mut(table).handlers_mut(occasion).push(handler);
+            if let Some(table) = view.tables.get_mut(id.0 as usize) {
+                change(Arc::make_mut(table));
+            }
         });
+    }
+
+    pub(crate) fn add(&self, id: NamespaceId, occasion: &Occasion<'_>, handler: SharedHandler) -> ListenerId {
+        let listener = self.name_listener(handler);
+        let name = listener.id;
+        self.change_table(id, |table| table.handlers_mut(occasion).push(listener));
+        name
     }
 
     pub(crate) fn add_middleware(&self, id: NamespaceId, middleware: SharedMiddleware) {
-        self.change(|view| {
-            let table =
-                view.tables.get_mut(id.0 as usize).expect("a namespace handle exists for registered namespaces only");
-            Arc::make_mut(table).middlewares.push(middleware);
-        });
+        self.change_table(id, |table| table.middlewares.push(middleware));
     }
 
-    pub(crate) fn remove(&self, id: NamespaceId, occasion: &Occasion<'_>) {
-        self.change(|view| {
-            if let Some(table) = view.tables.get_mut(id.0 as usize) {
-                Arc::make_mut(table).handlers_mut(occasion).clear();
-            }
-        });
+    pub(crate) fn remove(&self, id: NamespaceId, which: Which<'_>) {
+        self.change_table(id, |table| table.forget(which));
+    }
+
+    pub(crate) fn remove_all(&self, id: NamespaceId) {
+        self.change_table(id, Table::forget_all);
     }
 
     /// Forgets all handlers: they may own the server that owns them.
@@ -319,8 +375,15 @@ mod tests {
         assert_eq!(count(&after, Occasion::Event("a")), Some(1));
         assert_eq!(count(&after, Occasion::Event("connection")), Some(0));
         assert_eq!(count(&after, Occasion::Connection), Some(1));
-        registry.remove(MAIN, &Occasion::Event("b"));
+        let id = registry.add(MAIN, &Occasion::Event("b"), (|| {}).into_shared());
+        registry.remove(MAIN, Which::One(id));
+        assert_eq!(count(&registry.view().1, Occasion::Event("b")), Some(2), "the others stay");
+        registry.remove(MAIN, Which::Event("b"));
         assert_eq!(count(&registry.view().1, Occasion::Event("b")), Some(0));
+        assert_eq!(registry.view().1.table(MAIN).map(Table::event_names), Some(vec!["a".to_owned()]));
+        registry.remove_all(MAIN);
+        assert_eq!(count(&registry.view().1, Occasion::Connection), Some(0));
+        registry.add(MAIN, &Occasion::Connection, (|| {}).into_shared());
         registry.clear_handlers();
         assert_eq!(count(&registry.view().1, Occasion::Connection), Some(0));
     }

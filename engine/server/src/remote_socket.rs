@@ -178,15 +178,13 @@ impl RemoteSocketOperator {
     pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
         let (id, flags) = (self.socket.snapshot.id, self.flags);
         Emitted::new(match self.socket.namespace.locate(id) {
-            Place::Here(app, key) => {
-                encode::event(event, args, |parts| app.with_core(|core| core.emit(key, parts, flags)))
-                    .and_then(|sent| sent.map_err(EmitError::from))
-            }
+            Place::Here(app, key) => encode::event(event, args, |parts| app.send(|core| core.emit(key, parts, flags)))
+                .and_then(|sent| sent.map_err(EmitError::from)),
             Place::Gone => Err(EmitError::Disconnected),
             Place::Elsewhere => encode::event(event, args, OwnedEvent::new).and_then(|event| {
                 self.socket.namespace.run_at(id, move |app, key| {
                     // Nobody can be told of the result any more; the core counts and closes as it does for others.
-                    let _ = app.with_core(|core| core.emit(key, event.parts(), flags));
+                    let _ = app.send(|core| core.emit(key, event.parts(), flags));
                 })
             }),
         })

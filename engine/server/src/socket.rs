@@ -11,14 +11,13 @@ use crate::data::{Extensions, SocketData};
 use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs};
 use crate::error::{EmitError, millis_of};
-use crate::handler::{Handler, LocalHandler};
+use crate::handler::Handler;
 use crate::rooms::IntoRooms;
 use crate::waiter::{AckWaiter, Waiter};
 use crate::{Handshake, Namespace, RemoteSocket, Server, Transport};
 use ringio_core::base::id::{NamespaceId, SocketKey};
 use ringio_core::base::seed::Sid;
 use ringio_core::door::{EmitFlags, EventParts};
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -154,7 +153,7 @@ impl Socket {
     }
 
     fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
-        let sent = encode::event(event, args, |parts| self.app.with_core(|core| core.emit(self.key, parts, flags)));
+        let sent = encode::event(event, args, |parts| self.app.send(|core| core.emit(self.key, parts, flags)));
         Emitted::new(sent.and_then(|sent| sent.map_err(EmitError::from)))
     }
 
@@ -235,25 +234,6 @@ impl Socket {
 
     // Handlers ------------------------------------------------------------------------------------------------------
 
-    /// Calls `handler` for every event of this name from this client.
-    ///
-    /// Its closure need not be `Send`. Cost: one small allocation and 48 bytes per socket; handlers given to
-    /// [`Namespace::sockets_on`] cost nothing per socket.
-    pub fn on<M>(&self, event: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
-        self.listen(event.into(), handler, false);
-    }
-
-    /// Calls `handler` for the next event of this name only.
-    pub fn once<M>(&self, event: impl Into<Cow<'static, str>>, handler: impl Handler<M>) {
-        self.listen(event.into(), handler, true);
-    }
-
-    /// Forgets the handlers that this socket has for the event. Those of the namespace stay.
-    pub fn off(&self, event: &str) {
-        let forgotten = self.app.sockets.look(self.key, |local| local.forget(event));
-        drop(forgotten);
-    }
-
     /// Lets `middleware` see every event of this client before the handlers of its name, after those of
     /// [`on_any`](Socket::on_any): Node's `socket.use`. A handler like any other, sync or async; if it returns an error the event goes
     /// no further, and the handlers of `error` get the error's text.
@@ -275,52 +255,6 @@ impl Socket {
     pub fn with_packet_middleware<M>(&self, middleware: impl Handler<M>) {
         let middleware = middleware.into_local();
         self.app.sockets.change(self.key, |local| local.middlewares.push(middleware));
-    }
-
-    /// Calls `handler` for every event from this client, before the handlers of its name.
-    ///
-    /// [`EventName`](crate::EventName) and [`Args`](crate::Args) say what came.
-    pub fn on_any<M>(&self, handler: impl Handler<M>) {
-        self.listen_to_all(handler, |handlers| handlers.len());
-    }
-
-    /// As [`Socket::on_any`], before those that were added earlier.
-    pub fn prepend_any<M>(&self, handler: impl Handler<M>) {
-        self.listen_to_all(handler, |_| 0);
-    }
-
-    /// Forgets the handlers given to [`Socket::on_any`] and [`Socket::prepend_any`].
-    pub fn off_any(&self) {
-        let forgotten = self.app.sockets.look(self.key, |local| std::mem::take(&mut local.any));
-        drop(forgotten);
-    }
-
-    fn listen_to_all<M>(&self, handler: impl Handler<M>, position: impl FnOnce(&[LocalHandler]) -> usize) {
-        let mut handler = Some(handler.into_local());
-        self.app.sockets.change(self.key, |local| {
-            if let Some(handler) = handler.take() {
-                local.any.insert(position(&local.any), handler);
-            }
-        });
-    }
-
-    /// Calls `handler` when the client is leaving: its rooms are still there.
-    pub fn on_disconnecting<M>(&self, handler: impl Handler<M>) {
-        self.on("disconnecting", handler);
-    }
-
-    /// Calls `handler` when the client has left.
-    pub fn on_disconnect<M>(&self, handler: impl Handler<M>) {
-        self.on("disconnect", handler);
-    }
-
-    fn listen<M>(&self, event: Cow<'static, str>, handler: impl Handler<M>, is_once: bool) {
-        let mut handler = Some(handler.into_local());
-        self.app.sockets.change(self.key, |local| {
-            if let Some(handler) = handler.take() {
-                local.listen(event, handler, is_once);
-            }
-        });
     }
 
     // The rest ------------------------------------------------------------------------------------------------------
@@ -345,7 +279,7 @@ impl Socket {
 
 /// Sends an event whose acknowledgement `resolve` hears.
 pub(crate) fn ask(
-    app: &App,
+    app: &Rc<App>,
     key: SocketKey,
     parts: EventParts<'_>,
     flags: EmitFlags,
@@ -353,7 +287,7 @@ pub(crate) fn ask(
     resolve: AckWaiter,
 ) -> Result<(), EmitError> {
     let waiter = app.waiters.add(Waiter::Ack(resolve));
-    let sent = app.with_core(|core| core.emit_with_ack(key, parts, flags, timeout.map(millis_of), waiter));
+    let sent = app.send(|core| core.emit_with_ack(key, parts, flags, timeout.map(millis_of), waiter));
     sent.map_err(|error| {
         drop(app.waiters.take(waiter));
         EmitError::from(error)

@@ -8,6 +8,7 @@
 //! dropped or called while the table is borrowed: what falls out is returned.
 
 use crate::handler::LocalHandler;
+use crate::listener::{ListenerId, Which};
 use ringio_core::base::id::{Key, NamespaceId, SocketKey};
 use ringio_core::base::seed::Sid;
 use serde_json::{Map, Value};
@@ -21,9 +22,13 @@ use std::rc::Rc;
 /// Handlers that one event reaches.
 pub(crate) type Matching = SmallVec<[LocalHandler; 2]>;
 
+/// Handlers of every event, with their names.
+pub(crate) type AnyListeners = Vec<(ListenerId, LocalHandler)>;
+
 struct Listener {
     event: Cow<'static, str>,
     handler: LocalHandler,
+    id: ListenerId,
     is_once: bool,
 }
 
@@ -31,8 +36,10 @@ struct Listener {
 #[derive(Default)]
 pub(crate) struct Local {
     listeners: Vec<Listener>,
-    /// Handlers of every event.
-    pub(crate) any: Vec<LocalHandler>,
+    /// Handlers of every event that comes.
+    pub(crate) any: AnyListeners,
+    /// Handlers of every event that is sent.
+    pub(crate) outgoing: AnyListeners,
     /// Middlewares for its events.
     pub(crate) middlewares: Vec<LocalHandler>,
     pub(crate) data: Map<String, Value>,
@@ -40,8 +47,29 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn listen(&mut self, event: Cow<'static, str>, handler: LocalHandler, is_once: bool) {
-        self.listeners.push(Listener { event, handler, is_once });
+    pub(crate) fn listen(&mut self, event: Cow<'static, str>, handler: LocalHandler, id: ListenerId, is_once: bool) {
+        self.listeners.push(Listener { event, handler, id, is_once });
+    }
+
+    /// The same, before the others.
+    pub(crate) fn listen_first(&mut self, event: Cow<'static, str>, handler: LocalHandler, id: ListenerId) {
+        self.listeners.insert(0, Listener { event, handler, id, is_once: false });
+    }
+
+    /// The listeners of `event` in their order.
+    pub(crate) fn listeners(&self, event: &str) -> Vec<ListenerId> {
+        self.listeners.iter().filter(|listener| listener.event == event).map(|listener| listener.id).collect()
+    }
+
+    /// The events that somebody listens to, each once, in the order in which they were first named.
+    pub(crate) fn event_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for listener in &self.listeners {
+            if !names.iter().any(|name| *name == listener.event) {
+                names.push(listener.event.clone().into_owned());
+            }
+        }
+        names
     }
 
     /// The handlers of `event` in their order; those of `once` are forgotten by this.
@@ -58,12 +86,26 @@ impl Local {
         matching
     }
 
-    /// Forgets the handlers of `event` and returns them to be dropped.
-    pub(crate) fn forget(&mut self, event: &str) -> Matching {
-        let forgotten = self.listeners.iter().filter(|listener| listener.event == event);
-        let forgotten = forgotten.map(|listener| Rc::clone(&listener.handler)).collect();
-        self.listeners.retain(|listener| listener.event != event);
-        forgotten
+    /// Forgets the handlers that are meant and returns them to be dropped.
+    pub(crate) fn forget(&mut self, which: Which<'_>) -> Matching {
+        let is_meant = |listener: &mut Listener| match which {
+            Which::One(id) => listener.id == id,
+            Which::Event(event) => listener.event == event,
+        };
+        self.listeners.extract_if(.., is_meant).map(|listener| listener.handler).collect()
+    }
+
+    /// Forgets the handlers of all events, those of every event excepted, and returns them to be dropped.
+    pub(crate) fn forget_all(&mut self) -> Matching {
+        self.listeners.drain(..).map(|listener| listener.handler).collect()
+    }
+}
+
+/// Takes out one listener, or all of them, and returns them to be dropped.
+pub(crate) fn remove(listeners: &mut AnyListeners, which: Option<ListenerId>) -> AnyListeners {
+    match which {
+        None => std::mem::take(listeners),
+        Some(id) => listeners.extract_if(.., |(listener, _)| *listener == id).collect(),
     }
 }
 
@@ -175,14 +217,20 @@ mod tests {
     fn once_is_forgotten_when_it_matches() {
         let mut local = Local::default();
         let [always, once, other] = [handler(), handler(), handler()];
-        local.listen("e".into(), Rc::clone(&always), false);
-        local.listen("e".into(), Rc::clone(&once), true);
-        local.listen("f".into(), other, true);
+        let [first_id, second_id, third_id] = [1, 2, 3].map(ListenerId::shared);
+        local.listen("e".into(), Rc::clone(&always), first_id, false);
+        local.listen("e".into(), Rc::clone(&once), second_id, true);
+        local.listen("f".into(), other, third_id, true);
+        assert_eq!(
+            (local.event_names(), local.listeners("e")),
+            (vec!["e".into(), "f".into()], vec![first_id, second_id])
+        );
         let first = local.take_matching("e");
         assert!(first.len() == 2 && Rc::ptr_eq(&first[0], &always) && Rc::ptr_eq(&first[1], &once));
         let second = local.take_matching("e");
         assert!(second.len() == 1 && Rc::ptr_eq(&second[0], &always));
-        assert_eq!(local.forget("e").len(), 1);
+        assert!(local.forget(Which::One(second_id)).is_empty(), "it was taken out when it matched");
+        assert_eq!(local.forget(Which::Event("e")).len(), 1);
         assert!(local.take_matching("e").is_empty());
         assert_eq!(local.take_matching("f").len(), 1);
     }
@@ -196,7 +244,9 @@ mod tests {
         table.insert(high, NamespaceId(1), id);
         assert_eq!(table.find(high), Some((NamespaceId(1), id)));
         assert!(table.look(first, |_| ()).is_none(), "nothing registered, nothing allocated");
-        assert!(table.change(first, |local| local.listen("e".into(), handler(), false)).is_some());
+        assert!(
+            table.change(first, |local| local.listen("e".into(), handler(), ListenerId::shared(1), false)).is_some()
+        );
         assert!(table.look(first, |_| ()).is_some());
         assert!(table.remove(first).is_some());
         assert!(table.remove(first).is_none());

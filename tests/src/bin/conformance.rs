@@ -12,7 +12,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::{dynamic, packets, requests};
+use ringio_tests::{dynamic, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -44,6 +44,7 @@ enum Suite {
     Requests,
     Packets,
     Dynamic,
+    Listeners,
     Cors,
     EngineV3,
     ClientsV2,
@@ -93,6 +94,7 @@ fn main() -> ringio::Result<()> {
             serve(&options, builder, recovery)
         }
         Suite::Dynamic => serve(&options, dynamic::options(Server::builder()), dynamic::handlers),
+        Suite::Listeners => serve(&options, Server::builder(), listeners::handlers),
         Suite::Packets => serve(&options, Server::builder(), packets::handlers),
         Suite::Requests => {
             let refusals = requests::Refusals::default();

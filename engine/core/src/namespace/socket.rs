@@ -29,6 +29,8 @@ pub struct Socket {
     pub has_left_own_room: bool,
     /// It is out of its namespace and rooms; only the application is still being told.
     pub has_left_everything: bool,
+    /// The application wants to hear what is sent to it.
+    pub hears_outgoing: bool,
     /// How its client may come back, if recovery is on.
     pub recovery: Option<Box<Recoverable>>,
     /// The auth payload of its CONNECT, raw JSON.

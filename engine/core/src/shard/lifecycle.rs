@@ -136,6 +136,7 @@ impl Shard {
             memberships: Memberships::default(),
             has_left_own_room: false,
             has_left_everything: false,
+            hears_outgoing: false,
             recovery: None,
             auth,
             handshake,
@@ -197,6 +198,9 @@ impl Shard {
         while let Some(key) = self.resume.pop() {
             self.resume_request(key);
         }
+        if let Some((socket, frame)) = self.outgoing.pop_front() {
+            return Some(Event::Sent { socket, frame });
+        }
         while let Some(event) = self.events.pop_front() {
             match event {
                 Event::Message { socket, .. } if !self.takes_messages(socket) => {}
@@ -216,6 +220,7 @@ impl Shard {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
+            || !self.outgoing.is_empty()
             || !self.resume.is_empty()
             || self.departure != Departure::None
             || !self.outputs.is_empty()

@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod lifecycle;
 pub mod operations;
 pub mod outbound;
+pub mod outgoing;
 pub mod peers;
 pub mod questions;
 pub mod recovery;
@@ -71,6 +72,8 @@ pub struct Shard {
 
     events: VecDeque<Event>,
     departure: Departure,
+    /// Sent to sockets whose application wants to hear of it.
+    outgoing: VecDeque<(SocketKey, Frame)>,
     outputs: VecDeque<Output>,
     peer_messages: VecDeque<(ShardIndex, PeerMessage)>,
     fetches: HashMap<u64, PendingFetch, FixedState>,
@@ -122,6 +125,7 @@ impl Shard {
             wheel: Wheel::new(Time::ZERO),
             events: VecDeque::new(),
             departure: Departure::None,
+            outgoing: VecDeque::new(),
             outputs: VecDeque::new(),
             peer_messages: VecDeque::new(),
             fetches: HashMap::with_hasher(hash.clone()),

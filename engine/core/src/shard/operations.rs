@@ -138,8 +138,10 @@ impl Shard {
         if self.recovery.is_some() && !flags.volatile {
             return self.emit_recoverable(key, namespace, event);
         }
-        let encoded = encode::event(self.namespace_name(namespace), None, event);
-        self.send_encoded(session, encoded, flags.volatile)
+        let frame = Frame::new(encode::event(self.namespace_name(namespace), None, event));
+        self.counters.packets_encoded += 1;
+        self.note_outgoing(key, &frame);
+        self.queue(session, frame, flags.volatile)
     }
 
     /// Sends an event and lets the application hear `AckReceived` or `AckFailed` with `waiter`, exactly once, unless
@@ -158,14 +160,19 @@ impl Shard {
         let (session, namespace) = self.addressee(key)?;
         let now = self.now;
         let id = self.namespace_mut(namespace).ok_or(EmitError::Disconnected)?.next_ack_id();
-        let encoded = encode::event(self.namespace_name(namespace), Some(id), event);
+        let frame = Frame::new(encode::event(self.namespace_name(namespace), Some(id), event));
+        self.counters.packets_encoded += 1;
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
             return Err(EmitError::Disconnected);
         };
         let timer = timeout_ms.map(|millis| self.wheel.arm(now.after(millis), Deadline::Ack(key, id)));
         let is_taken = socket.acks.insert(Owed { id, waiter: Waiter::Application(waiter), timer });
-        let sent =
-            if is_taken { self.send_encoded(session, encoded, flags.volatile) } else { Err(EmitError::OutboxFull) };
+        let sent = if is_taken {
+            self.note_outgoing(key, &frame);
+            self.queue(session, frame, flags.volatile)
+        } else {
+            Err(EmitError::OutboxFull)
+        };
         if sent.is_err() {
             self.disarm(timer);
             if let Some(socket) = self.sockets.get_mut(key) {
@@ -253,13 +260,16 @@ impl Shard {
         let selection = core::mem::take(&mut self.selection);
         let mut count = 0;
         for slot in selection.iter() {
-            let Some((_, socket)) = self.sockets.at(slot).filter(|(_, socket)| socket.is_joined()) else { continue };
+            let Some((key, socket)) = self.sockets.at(slot).filter(|(_, socket)| socket.is_joined()) else { continue };
             if let (Some(offset), Some(recovery)) = (offset, &socket.recovery)
                 && recovery.has_seen(offset)
             {
                 continue;
             }
             let session = socket.session;
+            if socket.hears_outgoing {
+                self.outgoing.push_back((key, frame.clone()));
+            }
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,
                 Err(EmitError::OutboxFull) => self.overflowed.push(session),

@@ -78,6 +78,7 @@ impl Shard {
         let mut count = 0;
         for key in self.local_sockets(namespace, target) {
             let Some(session) = self.session_of(key) else { continue };
+            self.note_outgoing(key, frame);
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => {}
                 Err(crate::door::EmitError::OutboxFull) => {

@@ -305,7 +305,9 @@ impl Shard {
         if let Some(recovery) = self.recovery.as_mut() {
             recovery.log.push_direct(now, offset, namespace, target, Arc::clone(&packet));
         }
-        self.queue(session, Frame::shared(packet), false)
+        let frame = Frame::shared(packet);
+        self.note_outgoing(key, &frame);
+        self.queue(session, frame, false)
     }
 
     /// An event for many, with an offset, logged by every shard that delivers it.
