@@ -1,7 +1,15 @@
-//! The only reader of the clock.
+//! The only reader of the clock, and the seam at which a simulated one takes its place.
 
 use ringio_core::base::time::Time;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where a shard's time comes from.
+pub trait TimeSource: Clone {
+    /// Time since the beginning. It never goes back.
+    fn now(&self) -> Time;
+    /// How long it is until `at`; zero if it has passed.
+    fn until(&self, at: Time) -> Duration;
+}
 
 /// Time of one shard: monotonic, from its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +24,16 @@ impl Clock {
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }
+}
 
-    /// Time since the beginning.
-    #[must_use]
-    pub fn now(&self) -> Time {
+impl TimeSource for Clock {
+    fn now(&self) -> Time {
         Time::from_millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// How long it is until `at`, to the clock's own precision: a wait rounded to milliseconds would be late by up to one,
-    /// and clients measure the heartbeat.
-    #[must_use]
-    pub fn until(&self, at: Time) -> Duration {
+    /// To the clock's own precision: a wait rounded to milliseconds would be late by up to one, and clients measure the
+    /// heartbeat.
+    fn until(&self, at: Time) -> Duration {
         Duration::from_millis(at.as_millis()).saturating_sub(self.start.elapsed())
     }
 }

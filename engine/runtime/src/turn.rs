@@ -11,7 +11,7 @@
 //! handler runs, so handlers may call anything. One system call per turn: the submission of the last turn's sends
 //! and the wait for the next completions are the same call.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, TimeSource};
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{End, Kernel, SendOutcome, Sink, Token};
@@ -31,7 +31,7 @@ use std::time::Duration;
 const PEER_MESSAGES_PER_TURN: usize = 1_024;
 
 /// Everything that takes part in a turn.
-pub struct Turn<K, A> {
+pub struct Turn<K, A, C = Clock> {
     /// The system's side.
     pub kernel: K,
     core: Rc<RefCell<Shard>>,
@@ -39,20 +39,20 @@ pub struct Turn<K, A> {
     port: Port<PeerMessage>,
     injector: Injector<A>,
     executor: Executor,
-    clock: Clock,
+    clock: C,
     jobs: VecDeque<Job<A>>,
 }
 
 /// Takes completions to the core and its events to the application.
-struct Hub<'a, A> {
+struct Hub<'a, A, C> {
     core: &'a RefCell<Shard>,
     application: &'a A,
-    clock: Clock,
+    clock: &'a C,
     /// Read once per turn, at the first completion.
     now: Option<Time>,
 }
 
-impl<A: Application> Hub<'_, A> {
+impl<A: Application, C: TimeSource> Hub<'_, A, C> {
     fn now(&mut self) -> Time {
         *self.now.get_or_insert_with(|| self.clock.now())
     }
@@ -77,7 +77,7 @@ fn key_of(token: Token) -> ConnectionKey {
     ConnectionKey::from_bits(token)
 }
 
-impl<K: Kernel, A: Application> Sink<K> for Hub<'_, A> {
+impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
     fn accepted(&mut self, kernel: &mut K, file: FileId, peer: Option<SocketAddr>) {
         let now = self.now();
         let key = self.core.borrow_mut().handle_accepted(now, file, peer);
@@ -115,7 +115,7 @@ impl<K: Kernel, A: Application> Sink<K> for Hub<'_, A> {
     }
 }
 
-impl<K: Kernel, A: Application> Turn<K, A> {
+impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
     /// A loop over these parts.
     #[must_use]
     pub fn new(
@@ -125,15 +125,21 @@ impl<K: Kernel, A: Application> Turn<K, A> {
         port: Port<PeerMessage>,
         injector: Injector<A>,
         executor: Executor,
-        clock: Clock,
+        clock: C,
     ) -> Self {
         Self { kernel, core, application, port, injector, executor, clock, jobs: VecDeque::new() }
     }
 
     /// One turn; waits at most `wait_max` for something to do.
     pub fn run(&mut self, wait_max: Option<Duration>) {
-        let wait = self.wait(wait_max);
-        let mut hub = Hub { core: &self.core, application: &self.application, clock: self.clock, now: None };
+        let wait = self.prepare_wait(wait_max);
+        self.run_after(wait);
+    }
+
+    /// One turn that waits as [`Self::prepare_wait`] said. A scheduler that runs many shards on one thread lets the wait pass
+    /// between the two.
+    pub fn run_after(&mut self, wait: Option<Duration>) {
+        let mut hub = Hub { core: &self.core, application: &self.application, clock: &self.clock, now: None };
         self.kernel.turn(wait, &mut hub);
         self.port.woke();
         let now = self.clock.now();
@@ -153,8 +159,9 @@ impl<K: Kernel, A: Application> Turn<K, A> {
         self.flush();
     }
 
-    /// How long the kernel may wait: not at all while work is left, until the next deadline otherwise.
-    fn wait(&mut self, wait_max: Option<Duration>) -> Option<Duration> {
+    /// How long the kernel may wait: not at all while work is left, until the next deadline otherwise (`None`: until something
+    /// happens). Whoever has work for this shard from now on rings its bell.
+    pub fn prepare_wait(&mut self, wait_max: Option<Duration>) -> Option<Duration> {
         let deadline = {
             let core = self.core.borrow();
             if core.has_work() {
@@ -205,24 +212,42 @@ impl<K: Kernel, A: Application> Turn<K, A> {
 
     /// Ends: accepts no more, tells all clients, sends what is queued for at most `drain_ms`, closes.
     pub fn stop(&mut self, drain_ms: u64) {
+        let end = self.begin_stop(drain_ms);
+        while !self.is_stopped(end) {
+            self.run(Some(Duration::from_millis(end.since(self.clock.now()).min(50))));
+        }
+        self.end_stop();
+    }
+
+    /// The first part of [`Self::stop`]: accepts no more and tells all clients. Turns follow until [`Self::is_stopped`], at the latest at
+    /// the instant returned.
+    pub fn begin_stop(&mut self, drain_ms: u64) -> Time {
         self.kernel.stop_listening();
         let end = self.clock.now().after(drain_ms);
         self.core.borrow_mut().close_all();
         dispatch(&self.core, &self.application, &mut []);
         self.flush();
-        while !self.core.borrow().is_drained() && self.clock.now() < end {
-            self.run(Some(Duration::from_millis(end.since(self.clock.now()).min(50))));
-        }
+        end
+    }
+
+    /// Whether nothing is left to send, or it is `end`.
+    #[must_use]
+    pub fn is_stopped(&self, end: Time) -> bool {
+        self.core.borrow().is_drained() || self.clock.now() >= end
+    }
+
+    /// The last part of [`Self::stop`]: closes what is still open.
+    pub fn end_stop(&mut self) {
         self.injector.stop();
         self.core.borrow_mut().abandon_connections();
         self.flush();
-        let mut hub = Hub { core: &self.core, application: &self.application, clock: self.clock, now: None };
+        let mut hub = Hub { core: &self.core, application: &self.application, clock: &self.clock, now: None };
         self.kernel.turn(Some(Duration::ZERO), &mut hub);
         self.application.handle_stop();
     }
 }
 
-impl<K, A> std::fmt::Debug for Turn<K, A> {
+impl<K, A, C> std::fmt::Debug for Turn<K, A, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn").field("executor", &self.executor).finish_non_exhaustive()
     }

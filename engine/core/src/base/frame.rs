@@ -8,7 +8,7 @@
 //! event must be). Within a shard it is counted without atomics; `Encoded` is what crosses shards, so a
 //! broadcast costs one atomic count per shard and plain counts per session.
 
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
@@ -103,6 +103,12 @@ impl Frame {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Who wants to know later whether the frame still lives.
+    #[must_use]
+    pub fn watch(&self) -> FrameWatch {
+        FrameWatch(Rc::downgrade(&self.0))
+    }
+
     /// The buffer back, if nobody else holds the frame and it was not shared with other shards.
     #[must_use]
     pub fn into_buffer(self) -> Option<Vec<u8>> {
@@ -110,5 +116,34 @@ impl Frame {
             Storage::Own(encoded) => Some(encoded.bytes),
             Storage::Shared(_) => None,
         }
+    }
+}
+
+/// Knows whether a frame still lives, without keeping it alive: what a kernel knows of a buffer it was given.
+#[derive(Clone, Debug)]
+pub struct FrameWatch(Weak<Storage>);
+
+impl FrameWatch {
+    /// The frame; `None` once nobody holds it and its bytes are somebody else's.
+    #[must_use]
+    pub fn frame(&self) -> Option<Frame> {
+        self.0.upgrade().map(Frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_watch_keeps_nothing_alive() {
+        let frame = Frame::raw(vec![1, 2]);
+        let watch = frame.watch();
+        let clone = frame.clone();
+        assert!(watch.frame().is_some_and(|seen| seen.is_same(&frame)));
+        assert_eq!(frame.into_buffer(), None, "a clone lives");
+        assert_eq!(clone.into_buffer(), Some(vec![1, 2]));
+        assert!(watch.frame().is_none(), "its bytes are somebody else's");
     }
 }

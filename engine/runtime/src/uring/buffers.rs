@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub(super) const GROUP: u16 = 0;
 
 /// `struct io_uring_buf`. The `tail` of the whole ring lies in the last field of its first entry.
+#[derive(Debug)]
 #[repr(C)]
 struct Entry {
     address: u64,
@@ -33,6 +34,7 @@ struct Entry {
 const ENTRIES_PER_PAGE: usize = 4096 / size_of::<Entry>();
 const _: () = assert!(size_of::<Entry>() == 16 && size_of::<Page>() == 4096);
 
+#[derive(Debug)]
 #[repr(C, align(4096))]
 struct Page([Entry; ENTRIES_PER_PAGE]);
 
@@ -43,6 +45,7 @@ impl Page {
 }
 
 /// The buffers' bytes. Shared with what is lent, so that even a sink that drops the driver cannot free what it holds.
+#[derive(Debug)]
 struct Memory {
     start: NonNull<u8>,
     layout: Layout,
@@ -58,7 +61,8 @@ impl Drop for Memory {
 }
 
 /// The pool.
-pub(super) struct Buffers {
+#[derive(Debug)]
+pub struct Buffers {
     memory: Rc<Memory>,
     pages: Vec<Page>,
     is_lent: Vec<bool>,
@@ -147,6 +151,44 @@ impl Buffers {
         }
         self.is_lent[usize::from(lent.id)] = false;
         self.add(lent.id);
+    }
+
+    /// How many buffers there are.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.is_lent.len() as u16
+    }
+
+    /// Bytes of each.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.size
+    }
+
+    /// For a ring that is not the kernel's: the buffer that a reader who has taken `taken` of them finds next; `None` if all that were given
+    /// back are taken.
+    #[must_use]
+    pub fn offered(&self, taken: u16) -> Option<u16> {
+        if taken == self.tail {
+            return None;
+        }
+        let position = usize::from(taken) & (self.is_lent.len() - 1);
+        Some(self.pages[position / ENTRIES_PER_PAGE].0[position % ENTRIES_PER_PAGE].id)
+    }
+
+    /// For a ring that is not the kernel's: received bytes arrive in a buffer that it was [offered](Self::offered).
+    ///
+    /// # Panics
+    /// If the buffer is lent at this moment (what a kernel would overwrite then, a sink is looking at), if there is none of that number, or
+    /// if the bytes are too many.
+    #[allow(unsafe_code)]
+    pub fn fill(&mut self, id: u16, bytes: &[u8]) {
+        assert_eq!(self.is_lent.get(usize::from(id)), Some(&false), "buffer {id} is filled while somebody looks at it");
+        assert!(bytes.len() <= self.size, "{} bytes for a buffer of {}", bytes.len(), self.size);
+        let start = self.memory.start.as_ptr().wrapping_add(usize::from(id) * self.size);
+        // SAFETY: `id` names a buffer and the bytes fit it, so the target lies in the allocation; it is not lent, so nobody has a reference
+        // to it, and `bytes` cannot overlap it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
     }
 
     fn add(&mut self, id: u16) {

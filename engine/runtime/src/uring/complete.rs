@@ -14,6 +14,7 @@
 use super::Uring;
 use super::files::{Receive, Send, Shutdown, State};
 use super::listener::State as Accept;
+use super::ring::Ring;
 use crate::kernel::{End, SendOutcome, Sink};
 use ringio_core::base::id::FileId;
 
@@ -61,7 +62,7 @@ impl Operation {
 
 /// Operation, generation and slot as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u64);
+pub struct Tag(u64);
 
 impl Tag {
     pub(super) const GENERATION_MAX: u32 = (1 << 24) - 1;
@@ -75,7 +76,9 @@ impl Tag {
         Self(bits)
     }
 
-    pub(super) fn to_bits(self) -> u64 {
+    /// What completions of the operation carry.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
         self.0
     }
 
@@ -95,14 +98,18 @@ impl Tag {
 
 /// A completion as the kernel gave it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Completion {
-    pub(super) tag: u64,
-    pub(super) result: i32,
-    pub(super) buffer: Option<u16>,
-    pub(super) has_more: bool,
+pub struct Completion {
+    /// The bits of the operation's [`Tag`].
+    pub tag: u64,
+    /// What the operation returned; a negative errno if it failed.
+    pub result: i32,
+    /// The receive buffer that was filled.
+    pub buffer: Option<u16>,
+    /// Further completions of the same operation follow.
+    pub has_more: bool,
 }
 
-impl Uring {
+impl<R: Ring> Uring<R> {
     /// Marks sends that the enter just made has answered, among the completions from `first` on.
     pub(super) fn notice(&mut self, first: usize) {
         for completion in self.completions.range(first..) {

@@ -11,19 +11,42 @@ use crate::epoll::system;
 use ringio_core::base::frame::Frame;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Largest piece of one send; the kernel's own bound is just below 2 GiB.
 const SEND_SIZE_MAX: usize = 1 << 30;
 
 /// Bytes for the kernel to read: made only here, of a frame that is held.
-pub(super) struct SendBytes {
-    pub(super) pointer: *const u8,
+#[derive(Debug)]
+pub struct SendBytes<'a> {
+    frame: &'a Frame,
+    offset: usize,
     pub(super) size: u32,
 }
 
+impl SendBytes<'_> {
+    /// The frame, which stays until the send's completion.
+    #[must_use]
+    pub fn frame(&self) -> &Frame {
+        self.frame
+    }
+
+    /// Which of its bytes are to be sent.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.size as usize
+    }
+
+    /// The first of them. They do not move while any clone of the frame lives, and one lives in [`InFlight`].
+    pub(super) fn pointer(&self) -> *const u8 {
+        self.frame.bytes()[self.range()].as_ptr()
+    }
+}
+
 /// Where the kernel puts a peer's name: made only here, of a place that is held.
-pub(super) struct NamePlace {
+#[derive(Debug)]
+pub struct NamePlace {
     pub(super) pointer: *mut libc::sockaddr_storage,
     pub(super) size: u32,
 }
@@ -63,12 +86,11 @@ impl InFlight {
     }
 
     /// What is left to send, and whether it fits one operation.
-    pub(super) fn send_bytes(&self, slot: u32) -> Option<(SendBytes, bool)> {
+    pub(super) fn send_bytes(&self, slot: u32) -> Option<(SendBytes<'_>, bool)> {
         let held = self.sends.get(slot as usize)?.as_ref()?;
-        // The bytes of a frame do not move while any clone lives, and this clone lives in `sends`.
-        let rest = &held.frame.bytes()[held.offset..];
-        let size = rest.len().min(SEND_SIZE_MAX);
-        Some((SendBytes { pointer: rest.as_ptr(), size: size as u32 }, size == rest.len()))
+        let rest = held.frame.len() - held.offset;
+        let size = rest.min(SEND_SIZE_MAX);
+        Some((SendBytes { frame: &held.frame, offset: held.offset, size: size as u32 }, size == rest))
     }
 
     /// `count` bytes more have gone out. Returns whether that was the last, or None when the kernel says it sent more than there was.
@@ -125,7 +147,7 @@ mod tests {
         let frame = Frame::raw(vec![1, 2, 3, 4]);
         in_flight.hold_send(5, frame.clone(), 1);
         let (bytes, is_whole) = in_flight.send_bytes(5).unwrap();
-        assert_eq!((bytes.pointer, bytes.size, is_whole), (frame.bytes()[1..].as_ptr(), 3, true));
+        assert_eq!((bytes.pointer(), bytes.size, is_whole), (frame.bytes()[1..].as_ptr(), 3, true));
         assert_eq!(in_flight.advance_send(5, 2), Some(false));
         assert_eq!(in_flight.advance_send(5, 2), None, "more than there was");
         assert_eq!(in_flight.advance_send(5, 1), Some(true));

@@ -17,16 +17,22 @@ mod files;
 mod in_flight;
 mod listener;
 pub mod probe;
+pub mod ring;
 mod submit;
 
 use crate::epoll::system;
 use crate::kernel::{Counters, Kernel, Sink, Token};
-use buffers::Buffers;
-use complete::{Completion, Operation, Tag};
+pub use buffers::Buffers;
+pub use complete::{Completion, Tag};
+pub use in_flight::{NamePlace, SendBytes};
+pub use submit::SystemRing;
+
+use complete::Operation;
 use files::{Files, Receive, Send, Shutdown, State};
 use in_flight::InFlight;
 use listener::{Listener, State as Accept};
 use probe::Refused;
+use ring::{Ring, Wait};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{FileId, ShardIndex};
 use std::collections::VecDeque;
@@ -36,7 +42,6 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use submit::{Ring, Wait};
 
 /// Sizes of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ pub struct RingAddress {
 /// A ring and what belongs to it.
 ///
 /// `Frame`s are not `Send`, so neither is this: it lives and dies on the thread that made it, as SINGLE_ISSUER demands.
-pub struct Uring {
+pub struct Uring<R: Ring = SystemRing> {
     files: Files,
     listeners: Vec<Listener>,
     /// Taken from the kernel, not yet delivered.
@@ -103,7 +108,7 @@ pub struct Uring {
     unexpected: u64,
     // The order of the rest is the order of `drop`: the ring closes before the memory goes that it may write to. The other order shows as heap
     // corruption at shutdown, far away from here.
-    ring: ManuallyDrop<Ring>,
+    ring: ManuallyDrop<R>,
     in_flight: ManuallyDrop<InFlight>,
     buffers: ManuallyDrop<Buffers>,
 }
@@ -118,10 +123,18 @@ impl Uring {
     }
 
     fn build(options: &UringOptions, bell: &impl AsFd) -> io::Result<Self> {
-        let ring = Ring::new(options.submissions, options.completions)?;
-        ring.crate_ring().submitter().register_files_sparse(options.files_max)?;
+        Self::over(SystemRing::new(options.submissions, options.completions)?, options, bell)
+    }
+}
+
+impl<R: Ring> Uring<R> {
+    /// The driver over this ring, woken by `bell`. The sizes of the queues are the ring's own.
+    ///
+    /// # Errors
+    /// What [`Ring::prepare`] says, or the sizes of the pool are out of range.
+    pub fn over(mut ring: R, options: &UringOptions, bell: &impl AsFd) -> io::Result<Self> {
         let buffers = Buffers::new(options.receive_buffers, options.receive_buffer_bytes)?;
-        buffers.register(ring.crate_ring())?;
+        ring.prepare(options.files_max, &buffers)?;
         let counters = Counters { receive_pool_bytes: buffers.size(), ..Counters::default() };
         let mut uring = Self {
             files: Files::new(options.files_max),
@@ -165,7 +178,7 @@ impl Uring {
     fn enter(&mut self, mut wait: Wait) {
         let mut tries_left = 1_000;
         loop {
-            let outcome = self.ring.enter(wait);
+            let outcome = self.ring.enter(wait, &mut self.buffers);
             let first = self.completions.len();
             self.ring.reap(&mut self.completions);
             self.notice(first);
@@ -346,7 +359,7 @@ impl Uring {
     }
 }
 
-impl Kernel for Uring {
+impl<R: Ring> Kernel for Uring<R> {
     type Address = RingAddress;
 
     fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
@@ -370,7 +383,7 @@ impl Kernel for Uring {
     }
 
     fn address(&self) -> RingAddress {
-        RingAddress { fd: self.ring.raw_fd(), is_alive: Arc::clone(&self.is_alive) }
+        RingAddress { fd: self.ring.address(), is_alive: Arc::clone(&self.is_alive) }
     }
 
     fn set_peers(&mut self, peers: Vec<RingAddress>) {
@@ -395,7 +408,8 @@ impl Kernel for Uring {
         let is_empty = offset == frame.len();
         self.in_flight.hold_send(file.0, frame, offset);
         let Some((bytes, is_whole)) = self.in_flight.send_bytes(file.0) else { return };
-        let slot = self.open_file(file);
+        // Not by `open_file`, which was asked above: `bytes` borrows a part of `self`.
+        let Some(slot) = self.files.tenant(file.0) else { return };
         if is_empty {
             slot.send = Send::Taken;
             self.finished.push_back(tag);
@@ -501,7 +515,7 @@ impl Kernel for Uring {
     }
 
     fn counters(&self) -> Counters {
-        Counters { system_calls: self.ring.system_calls, ..self.counters }
+        Counters { system_calls: self.ring.system_calls(), ..self.counters }
     }
 }
 
@@ -509,7 +523,7 @@ impl Kernel for Uring {
 const DROP_ROUNDS: u32 = 50;
 const DROP_PAUSE: Duration = Duration::from_millis(20);
 
-impl Uring {
+impl<R: Ring> Uring<R> {
     /// Ends every operation and waits for the ends, a second at most. Whether the kernel has let go of all memory.
     fn quiesce(&mut self) -> bool {
         for _ in 0..DROP_ROUNDS {
@@ -552,7 +566,7 @@ impl Uring {
     }
 }
 
-impl Drop for Uring {
+impl<R: Ring> Drop for Uring<R> {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         self.is_alive.store(false, Ordering::Release);
@@ -560,10 +574,7 @@ impl Drop for Uring {
         self.stop_listening();
         // A panic (a kernel that refuses to be entered) must not skip the order below; then nothing is known, and everything is leaked.
         let is_quiet = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.quiesce())).unwrap_or(false);
-        // Closes all connections now, not when the kernel gets round to it. Refusals change nothing: the ring goes anyway.
-        let submitter = self.ring.crate_ring().submitter();
-        let _ = submitter.unregister_files();
-        let _ = submitter.unregister_buf_ring(buffers::GROUP);
+        self.ring.release();
         // SAFETY: dropped once, here, and not used after: `self` is going.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
         if is_quiet {
@@ -577,7 +588,7 @@ impl Drop for Uring {
     }
 }
 
-impl std::fmt::Debug for Uring {
+impl<R: Ring> std::fmt::Debug for Uring<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uring")
             .field("files", &self.files.open_count())

@@ -3,7 +3,7 @@
 //! The probe makes a small ring with the driver's own flags and asks which operations there are: what passes here works there. The
 //! sentences are for the log line that says why the epoll driver was chosen.
 
-use super::submit::Ring;
+use super::submit::SystemRing;
 use io_uring::{Probe, opcode};
 use std::fmt;
 use std::io;
@@ -30,7 +30,7 @@ impl std::error::Error for Refused {}
 /// # Errors
 /// The reason and its remedy.
 pub fn probe() -> Result<(), Refused> {
-    let ring = Ring::new(4, 8).map_err(|error| refused(&error))?;
+    let ring = SystemRing::new(4, 8).map_err(|error| refused(&error))?;
     let submitter = ring.crate_ring().submitter();
     let mut probe = Probe::new();
     submitter.register_probe(&mut probe).map_err(|error| refused(&error))?;

@@ -13,27 +13,14 @@
 //!
 //! Which memory the entries name and how long it lives is kept by `in_flight` (frames, names) and `buffers` (receive pool).
 
-use super::buffers::GROUP;
+use super::buffers::{Buffers, GROUP};
 use super::complete::{Completion, Operation, Tag};
 use super::in_flight::{NamePlace, SendBytes};
+use super::ring::{ACCEPT_REST_MS, Ring, Wait};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::time::Duration;
-
-/// Whether an enter waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Submits only; completions that are not ready stay where they are.
-    Submit,
-    /// Submits and makes the completions that are ready.
-    Poll,
-    /// Until a completion, at most so long.
-    AtMost(Duration),
-    /// Until a completion.
-    Forever,
-}
 
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -61,19 +48,19 @@ struct RingRegistration {
     fd: u64,
 }
 
-/// How long accepting rests after the system ran out of something. Read by the kernel when the timer is submitted.
-static ACCEPT_REST: types::Timespec = types::Timespec::new().nsec(100_000_000);
+/// Read by the kernel when the timer is submitted.
+static ACCEPT_REST: types::Timespec = types::Timespec::new().nsec(ACCEPT_REST_MS * 1_000_000);
 
-/// The two queues and the call between them.
-pub(super) struct Ring {
+/// The two queues and the call between them, as the kernel has them.
+pub struct SystemRing {
     ring: IoUring,
     /// What to enter with: the registered index, or the descriptor where registering was refused.
     enter_fd: RawFd,
     enter_flags: u32,
-    pub(super) system_calls: u64,
+    system_calls: u64,
 }
 
-impl Ring {
+impl SystemRing {
     pub(super) fn new(submissions: u32, completions: u32) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -96,34 +83,59 @@ impl Ring {
         &self.ring
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
+    /// Puts an entry into the queue, which must have room.
+    ///
+    /// The memory that `entry` names must stay as it is until the completion of the operation (or, for one without a completion, until the
+    /// enter that submits it has returned). Private: the functions below make the entries, of values that keep this.
+    #[allow(unsafe_code)]
+    fn push(&mut self, entry: &squeue::Entry) {
+        let mut queue = self.ring.submission();
+        // SAFETY: every caller is below and says why the memory of its entry lives long enough.
+        let pushed = unsafe { queue.push(entry) };
+        assert!(pushed.is_ok(), "the caller makes room first");
+    }
+}
+
+impl Ring for SystemRing {
+    fn prepare(&mut self, files_max: u32, buffers: &Buffers) -> io::Result<()> {
+        self.ring.submitter().register_files_sparse(files_max)?;
+        buffers.register(&self.ring)
+    }
+
+    fn release(&mut self) {
+        // Closes all connections now, not when the kernel gets round to it. Refusals change nothing: the ring goes anyway.
+        let submitter = self.ring.submitter();
+        let _ = submitter.unregister_files();
+        let _ = submitter.unregister_buf_ring(GROUP);
+    }
+
+    fn address(&self) -> RawFd {
         self.ring.as_raw_fd()
     }
 
-    pub(super) fn has_room(&mut self) -> bool {
+    fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
+    fn has_room(&mut self) -> bool {
         !self.ring.submission().is_full()
     }
 
-    pub(super) fn has_submissions(&mut self) -> bool {
+    fn has_submissions(&mut self) -> bool {
         !self.ring.submission().is_empty()
     }
 
-    /// Completions that found the queue full wait in the kernel until it is asked again.
-    pub(super) fn has_overflown(&mut self) -> bool {
+    fn has_overflown(&mut self) -> bool {
         self.ring.submission().cq_overflow()
     }
 
-    /// Whether the kernel has completions to make. Meaningful because of `TASKRUN_FLAG`.
-    pub(super) fn has_deferred_work(&mut self) -> bool {
+    /// Meaningful because of `TASKRUN_FLAG`.
+    fn has_deferred_work(&mut self) -> bool {
         self.ring.submission().taskrun()
     }
 
-    /// One system call: submits everything, then waits as asked.
-    ///
-    /// # Errors
-    /// The errno: ETIME and EINTR are a wait that ended without a completion, EAGAIN and EBUSY mean to take completions and try again.
     #[allow(unsafe_code)]
-    pub(super) fn enter(&mut self, wait: Wait) -> Result<(), i32> {
+    fn enter(&mut self, wait: Wait, _: &mut Buffers) -> Result<(), i32> {
         let submissions = self.ring.submission().len() as u32;
         let (least, mut flags) = match wait {
             Wait::Submit => (0, 0),
@@ -157,8 +169,7 @@ impl Ring {
         if result < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(()) }
     }
 
-    /// Moves all completions that are there to the end of `target`.
-    pub(super) fn reap(&mut self, target: &mut VecDeque<Completion>) {
+    fn reap(&mut self, target: &mut VecDeque<Completion>) {
         for entry in self.ring.completion() {
             let flags = entry.flags();
             target.push_back(Completion {
@@ -170,48 +181,32 @@ impl Ring {
         }
     }
 
-    /// Puts an entry into the queue, which must have room.
-    ///
-    /// The memory that `entry` names must stay as it is until the completion of the operation (or, for one without a completion, until the
-    /// enter that submits it has returned). Private: the functions below make the entries, of values that keep this.
-    #[allow(unsafe_code)]
-    fn push(&mut self, entry: &squeue::Entry) {
-        let mut queue = self.ring.submission();
-        // SAFETY: every caller is below and says why the memory of its entry lives long enough.
-        let pushed = unsafe { queue.push(entry) };
-        assert!(pushed.is_ok(), "the caller makes room first");
-    }
-
-    /// Accepts until told otherwise, each connection into a free slot of the table.
-    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>, tag: Tag) {
+    fn accept(&mut self, listener: BorrowedFd<'_>, tag: Tag) {
         let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).allocate_file_index(true).build();
         self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Receives until told otherwise, each time into a buffer of the pool.
-    pub(super) fn receive(&mut self, slot: u32, tag: Tag) {
+    fn receive(&mut self, slot: u32, tag: Tag) {
         let entry = opcode::RecvMulti::new(types::Fixed(slot), GROUP).build();
         self.push(&entry.user_data(tag.to_bits())); // The pool is registered, and outlives the ring by `Uring`'s drop order.
     }
 
-    /// Sends what there is room for and completes within the enter; a completion is seen only if bytes are left or the connection is broken.
-    pub(super) fn send_now(&mut self, slot: u32, bytes: &SendBytes, tag: Tag) {
+    fn send_now(&mut self, slot: u32, bytes: &SendBytes<'_>, tag: Tag) {
         let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        let entry = opcode::Send::new(types::Fixed(slot), bytes.pointer, bytes.size).flags(flags).build();
+        let entry = opcode::Send::new(types::Fixed(slot), bytes.pointer(), bytes.size).flags(flags).build();
         // `SendBytes` point into a frame that `in_flight` holds until the send's completion was seen or ruled out.
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits()));
     }
 
-    /// Sends all, waiting for room; always completes.
-    pub(super) fn send_waiting(&mut self, slot: u32, bytes: &SendBytes, tag: Tag) {
+    fn send_waiting(&mut self, slot: u32, bytes: &SendBytes<'_>, tag: Tag) {
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        let entry = opcode::Send::new(types::Fixed(slot), bytes.pointer, bytes.size).flags(flags).build();
+        let entry = opcode::Send::new(types::Fixed(slot), bytes.pointer(), bytes.size).flags(flags).build();
         self.push(&entry.user_data(tag.to_bits())); // As in `send_now`.
     }
 
     /// Asks for the peer's address (getsockopt as a ring operation, since 6.7).
     #[allow(unsafe_code)]
-    pub(super) fn peer_name(&mut self, slot: u32, place: &NamePlace, tag: Tag) {
+    fn peer_name(&mut self, slot: u32, place: &NamePlace, tag: Tag) {
         // The crate knows the setting twin only; both have the same layout and differ in the number of the command.
         let mut entry = opcode::SetSockOpt::new(
             types::Fixed(slot),
@@ -230,32 +225,28 @@ impl Ring {
     }
 
     /// Says FIN. The kernel does this on a worker thread, so it is ordered after a send only by asking after that completed.
-    pub(super) fn shutdown_write(&mut self, slot: u32, tag: Tag) {
+    fn shutdown_write(&mut self, slot: u32, tag: Tag) {
         let entry = opcode::Shutdown::new(types::Fixed(slot), libc::SHUT_WR).build();
         self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Tries to end the operation that was submitted with `target`. Only a failure completes.
-    pub(super) fn cancel(&mut self, target: Tag, tag: Tag) {
+    fn cancel(&mut self, target: Tag, tag: Tag) {
         let entry = opcode::AsyncCancel::new(target.to_bits()).build();
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Tries to end everything.
-    pub(super) fn cancel_all(&mut self) {
+    fn cancel_all(&mut self) {
         let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
         let tag = Tag::new(Operation::CancelAll, 0, 0);
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Empties a slot of the table, which closes the connection unless an operation still holds it. Only a failure completes.
-    pub(super) fn close(&mut self, slot: u32, tag: Tag) {
+    fn close(&mut self, slot: u32, tag: Tag) {
         let entry = opcode::Close::new(types::Fixed(slot)).build();
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Puts the connection into a free slot of another ring's table as well. Completes here, with that slot's number, and not there.
-    pub(super) fn transfer(&mut self, slot: u32, ring: RawFd, tag: Tag) {
+    fn transfer(&mut self, slot: u32, ring: RawFd, tag: Tag) {
         let entry =
             opcode::MsgRingSendFd::new(types::Fd(ring), types::Fixed(slot), types::DestinationSlot::auto_target(), 0)
                 .opcode_flags(MSG_RING_CQE_SKIP)
@@ -263,22 +254,25 @@ impl Ring {
         self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Completes in another ring, as `there` with the number `result`.
-    pub(super) fn tell(&mut self, ring: RawFd, result: i32, there: Tag, tag: Tag) {
+    fn tell(&mut self, ring: RawFd, result: i32, there: Tag, tag: Tag) {
         let entry = opcode::MsgRingData::new(types::Fd(ring), result, there.to_bits(), None).build();
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Completes whenever the bell is rung, by edges: the eventfd is never read.
-    pub(super) fn watch(&mut self, event: BorrowedFd<'_>, tag: Tag) {
+    fn watch(&mut self, event: BorrowedFd<'_>, tag: Tag) {
         let entry = opcode::PollAdd::new(types::Fd(event.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
         self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
-    /// Completes after [`ACCEPT_REST`].
-    pub(super) fn rest(&mut self, tag: Tag) {
+    fn rest(&mut self, tag: Tag) {
         let entry = opcode::Timeout::new(&raw const ACCEPT_REST).build();
         self.push(&entry.user_data(tag.to_bits())); // Names a static.
+    }
+}
+
+impl std::fmt::Debug for SystemRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SystemRing").field("system_calls", &self.system_calls).finish_non_exhaustive()
     }
 }
 
