@@ -3,7 +3,7 @@
 //! ```text
 //! bytes -> request::decode -> Request (method, target, headers, body length) -> query::EngineQuery
 //!          chunked::ChunkedDecoder (bodies without a length)                    response::write -> bytes
-//!          cors, accept_encoding (which fields the answer has)   cookie, jsonp (what is written into it)
+//!          cors, accept_encoding (which fields the answer has)   cookie, jsonp, content_encoding (what is written into it)
 //! ```
 //!
 //! Stricter than it would have to be where two readers of the same bytes could disagree about where a request ends:
@@ -12,6 +12,7 @@
 
 pub mod accept_encoding;
 pub mod chunked;
+pub mod content_encoding;
 pub mod cookie;
 pub mod cors;
 mod header;

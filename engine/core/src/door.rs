@@ -7,7 +7,7 @@
 //! ```
 //! `handle_*` says that something happened, `poll_*` asks what to do about it, until `None`.
 
-use crate::base::frame::{Encoded, Frame};
+use crate::base::frame::{Compression, Encoded, Frame};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
 use crate::broadcast::recovery::{Offset, Return};
@@ -151,12 +151,34 @@ pub struct EventParts<'a> {
 }
 
 /// How to emit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmitFlags {
     /// Drop it for clients that cannot take it at this instant.
     pub volatile: bool,
     /// Only to sockets of this server.
     pub local: bool,
+    /// Compress it where the transport can. Default true.
+    pub compress: bool,
+}
+
+impl Default for EmitFlags {
+    fn default() -> Self {
+        Self { volatile: false, local: false, compress: true }
+    }
+}
+
+impl EmitFlags {
+    /// How a packet for one socket may be compressed.
+    #[must_use]
+    pub const fn for_one(self) -> Compression {
+        if self.compress { Compression::Own } else { Compression::Off }
+    }
+
+    /// How a packet for many sockets may be compressed.
+    #[must_use]
+    pub const fn for_many(self) -> Compression {
+        if self.compress { Compression::Shared } else { Compression::Off }
+    }
 }
 
 /// Why an emit reached nobody.
@@ -387,6 +409,16 @@ pub struct Counters {
     pub joins_made: u64,
     /// Sends that used a joined buffer which another session's send had made.
     pub joins_shared: u64,
+    /// Frames compressed for WebSockets.
+    pub deflates_made: u64,
+    /// Sends of a frame that had been compressed for another session.
+    pub deflates_shared: u64,
+    /// Compressed messages received.
+    pub messages_inflated: u64,
+    /// Bodies of polling answers compressed.
+    pub bodies_compressed: u64,
+    /// Answers with a body that had been compressed for another poll.
+    pub bodies_shared: u64,
     /// Volatile emits dropped.
     pub volatile_dropped: u64,
     /// Events received.

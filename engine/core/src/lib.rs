@@ -29,6 +29,7 @@
 //! | same bytes to 10,000 sockets | [`broadcast::encode`] | message from another shard | [`shard::peers`] |
 //! | clients of Engine.IO 3, JSONP | [`session::dialect`] | a frame for both protocols | [`session::dialect`] |
 //! | CORS, cookie, the application decides about a request | [`shard::decisions`] | bounds and deadlines | [`limits`] |
+//! | permessage-deflate, a broadcast compressed once | [`connection::deflate`] | compressed answers to polls | [`connection::polled_body`] |
 //! | sids | [`base::seed`] | what an operator may set | [`options`] |
 //!
 //! Absent on purpose: sockets of the operating system, threads, TLS, handlers.

@@ -49,6 +49,15 @@ pub const JOIN_BYTES_MAX: usize = 64 << 10;
 /// Joined buffers remembered within one flush, for other sessions with the same queue.
 pub const JOINED_REMEMBERED: usize = 4;
 
+/// Compressed bodies of polling answers remembered within one flush, for other polls that get the same.
+pub const BODIES_REMEMBERED: usize = 4;
+
+/// What compressing in a context of its own costs a connection with permessage-deflate. Bytes.
+pub const DEFLATER_BYTES_MAX: usize = 380 << 10;
+
+/// What inflating in a context of its own costs it. Bytes.
+pub const INFLATER_BYTES_MAX: usize = 48 << 10;
+
 /// Namespaces one client may have joined or asked for at a time.
 pub const SOCKETS_PER_SESSION_MAX: usize = 256;
 
@@ -61,7 +70,9 @@ pub const ACKS_PER_SOCKET_MAX: usize = 65_536;
 /// A connection's bytes at worst: what one client can make the core hold.
 #[must_use]
 pub fn connection_bytes_max(options: &Options) -> u64 {
+    let contexts =
+        if options.per_message_deflate.is_some() { (DEFLATER_BYTES_MAX + INFLATER_BYTES_MAX) as u64 } else { 0 };
     let message = options.max_http_buffer_size * (1 + u64::from(options.attachments_max));
     let outbox = options.outbox_bytes_max as u64 + options.max_http_buffer_size;
-    (REQUEST_HEAD_BYTES_MAX + PIPELINED_BYTES_MAX) as u64 + message + outbox
+    (REQUEST_HEAD_BYTES_MAX + PIPELINED_BYTES_MAX) as u64 + message + outbox + contexts
 }

@@ -7,6 +7,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ringio_codec::http::cookie::Cookie;
 use ringio_codec::http::cors::CorsOptions;
+use ringio_codec::http::{ContentEncoding, accept_encoding};
+use ringio_codec::websocket::DeflateOptions;
+use smallvec::SmallVec;
 
 /// Settings of a server, the same on every shard.
 #[derive(Clone, Debug)]
@@ -38,6 +41,10 @@ pub struct Options {
     pub outbox_bytes_max: usize,
     /// Let clients that were cut off come back to their socket. Default off.
     pub recovery: Option<RecoveryOptions>,
+    /// Compress WebSocket messages for clients that offer it. Default off, as in Node.
+    pub per_message_deflate: Option<PerMessageDeflate>,
+    /// Compress answers to polls for clients that accept it. Default on.
+    pub http_compression: Option<HttpCompression>,
     /// Which pages of other origins may use the server. Default: no field of CORS is written, no preflight answered.
     pub cors: Option<CorsOptions>,
     /// A cookie that names the session, in the answer to the request that opens it by polling. Default none. Must have
@@ -65,11 +72,50 @@ impl Default for Options {
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,
             recovery: None,
+            per_message_deflate: None,
+            http_compression: Some(HttpCompression::default()),
             cors: None,
             cookie: None,
             hooks: Hooks::default(),
             engine_only: false,
         }
+    }
+}
+
+/// permessage-deflate (RFC 7692) for WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerMessageDeflate {
+    /// What is answered to a client's offer. Default: neither side keeps its context, all windows.
+    pub negotiation: DeflateOptions,
+    /// Shortest message that is compressed by itself; in a kept context every message is. Bytes, default 1024.
+    pub threshold_bytes: usize,
+    /// 1 (fastest) to 9 (smallest). Default 6, zlib's.
+    pub level: u8,
+}
+
+impl Default for PerMessageDeflate {
+    fn default() -> Self {
+        let negotiation = DeflateOptions {
+            server_no_context_takeover: Some(true),
+            client_no_context_takeover: true,
+            ..DeflateOptions::default()
+        };
+        Self { negotiation, threshold_bytes: 1024, level: 6 }
+    }
+}
+
+/// Compression of the answers to polls, by gzip or deflate as the client prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpCompression {
+    /// Shortest body that is compressed. Bytes, default 1024.
+    pub threshold_bytes: usize,
+    /// 1 (fastest) to 9 (smallest). Default 6, zlib's.
+    pub level: u8,
+}
+
+impl Default for HttpCompression {
+    fn default() -> Self {
+        Self { threshold_bytes: 1024, level: 6 }
     }
 }
 
@@ -122,6 +168,18 @@ pub struct Asset {
     pub etag: String,
     /// The content.
     pub body: Arc<[u8]>,
+    /// The content compressed, the preferred encoding first.
+    pub encoded: Vec<(ContentEncoding, Arc<[u8]>)>,
+}
+
+impl Asset {
+    /// The content as the client would have it, given the values of its `Accept-Encoding`.
+    pub fn choose<'a>(&self, accepted: impl Iterator<Item = &'a [u8]>) -> (Option<ContentEncoding>, &[u8]) {
+        let available: SmallVec<[ContentEncoding; 3]> = self.encoded.iter().map(|(encoding, _)| *encoding).collect();
+        let chosen = accept_encoding::choose(accepted, &available);
+        let encoded = self.encoded.iter().find(|(encoding, _)| Some(*encoding) == chosen);
+        (chosen, encoded.map_or(&self.body, |(_, body)| body))
+    }
 }
 
 /// What a shard is made of.

@@ -157,7 +157,7 @@ fn operations_and_questions_reach_all_shards() {
 fn volatile_is_dropped_while_a_send_is_in_flight() {
     let mut world = World::new(1, Options::default());
     let (wire, socket) = world.joined(0);
-    let volatile = EmitFlags { volatile: true, local: false };
+    let volatile = EmitFlags { volatile: true, ..EmitFlags::default() };
     assert_eq!(world.shards[0].emit(socket, event("[\"v\",1]"), volatile), Ok(()));
     assert_eq!(
         world.shards[0].emit(socket, event("[\"v\",2]"), volatile),

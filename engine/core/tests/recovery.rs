@@ -152,7 +152,7 @@ fn volatile_and_acknowledged_events_carry_no_offset() {
     let mut world = World::new(1, options());
     let client = Client::connect(&mut world, 0, "");
     let parts = EventParts { json: b"[\"x\"]", attachments: &[] };
-    world.shards[0].emit(client.socket, parts, EmitFlags { volatile: true, local: false }).unwrap();
+    world.shards[0].emit(client.socket, parts, EmitFlags { volatile: true, ..EmitFlags::default() }).unwrap();
     world.run();
     world.shards[0].emit_with_ack(client.socket, parts, EmitFlags::default(), None, 1).unwrap();
     world.run();

@@ -85,6 +85,15 @@ impl BroadcastOperator {
         self
     }
 
+    /// Whether the event may be compressed, where the transport can. Default true.
+    ///
+    /// In Node `false` has an effect on polling alone; here on WebSocket with
+    /// [`per_message_deflate`](crate::Builder::per_message_deflate) too.
+    pub fn compress(mut self, is_compressed: bool) -> Self {
+        self.flags.compress = is_compressed;
+        self
+    }
+
     /// How long acknowledgements are waited for. Default 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -47,7 +47,7 @@ pub(crate) fn asset(path: String, content_type: String, body: &[u8], etag: Optio
         body.hash(&mut hasher);
         format!("\"{:016x}\"", hasher.finish())
     });
-    Asset { path, content_type, etag, body: Arc::from(body) }
+    Asset { path, content_type, etag, body: Arc::from(body), encoded: Vec::new() }
 }
 
 /// The version in the npm package that `directory` is the `dist` of.

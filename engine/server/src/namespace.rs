@@ -134,6 +134,11 @@ impl Namespace {
         BroadcastOperator::new(self).volatile()
     }
 
+    /// Everyone, with or without compression: [`BroadcastOperator::compress`].
+    pub fn compress(&self, is_compressed: bool) -> BroadcastOperator {
+        BroadcastOperator::new(self).compress(is_compressed)
+    }
+
     /// Everyone, with a time for their acknowledgements: `io.timeout(..).emit_with_ack(..)`.
     pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
         BroadcastOperator::new(self).timeout(timeout)

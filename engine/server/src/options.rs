@@ -3,6 +3,7 @@
 //! Values are checked when the server is built; an error names the option and what would be right.
 
 use crate::client_files;
+use crate::compression::{self, HttpCompression, PerMessageDeflate};
 use crate::engine::EngineServer;
 use crate::error::{Error, Result, millis_of};
 use crate::hooks::Hooks;
@@ -52,6 +53,7 @@ pub struct Builder {
     states: States,
     tokio: Option<tokio::runtime::Handle>,
     pub(crate) hooks: Hooks,
+    per_message_deflate: Option<PerMessageDeflate>,
 }
 
 impl Builder {
@@ -69,6 +71,7 @@ impl Builder {
             states: States::new(),
             tokio: None,
             hooks: Hooks::default(),
+            per_message_deflate: None,
         }
     }
 
@@ -137,6 +140,26 @@ impl Builder {
     /// All limits hold for them, except `connect_timeout`, which has nothing to wait for. Costs others nothing.
     pub fn allow_eio3(mut self, is_allowed: bool) -> Self {
         self.options.allow_eio3 = is_allowed;
+        self
+    }
+
+    /// Compresses WebSocket messages for clients that offer it. Default: off, as in Node; `None` turns it off again.
+    ///
+    /// Messages of clients are inflated up to [`max_http_buffer_size`](Self::max_http_buffer_size); one that would become
+    /// longer closes its connection with 1009. An offer that cannot be met is refused with status 400, as `ws` does. It
+    /// makes sense for messages of some KiB over slow networks; compressing costs about 10 microseconds per KiB.
+    pub fn per_message_deflate(mut self, deflate: impl Into<Option<PerMessageDeflate>>) -> Self {
+        self.per_message_deflate = deflate.into();
+        self
+    }
+
+    /// Compresses the answers to polls for clients that accept gzip or deflate, whichever they prefer. Default: on, from
+    /// 1024 bytes; `None` turns it off.
+    ///
+    /// As in Node, one packet in the answer that may be compressed is enough, see
+    /// [`Socket::compress`](crate::Socket::compress). An answer that does not get shorter is sent as it is.
+    pub fn http_compression(mut self, compression: impl Into<Option<HttpCompression>>) -> Self {
+        self.options.http_compression = compression.into();
         self
     }
 
@@ -259,6 +282,11 @@ impl Builder {
 
     fn settings(mut self) -> Result<(Settings, States, TokioContext)> {
         self.options.path = path_of(&self.options.path, self.has_trailing_slash)?;
+        self.options.per_message_deflate = match self.per_message_deflate.map(PerMessageDeflate::to_core) {
+            None => None,
+            Some(Ok(deflate)) => Some(deflate),
+            Some(Err(problem)) => return Err(refused("per_message_deflate", problem)),
+        };
         check(&self.options)?;
         self.options.hooks = self.hooks.wanted();
         let shard_count = shard_count(self.shard_count)?;
@@ -318,6 +346,10 @@ fn check(options: &Options) -> Result<()> {
     let size = options.max_http_buffer_size;
     if !(1..=1 << 31).contains(&size) {
         return Err(refused("max_http_buffer_size", format!("{size} bytes is not between 1 and {}", 1_u64 << 31)));
+    }
+    if let Some(Err(problem)) = options.http_compression.map(|compression| compression::check_level(compression.level))
+    {
+        return Err(refused("http_compression", problem));
     }
     if let Some(Err(error)) = options.cookie.as_ref().map(Cookie::check) {
         return Err(refused("cookie", error.to_string()));

@@ -99,6 +99,11 @@ impl RemoteSocket {
         self.operator().volatile()
     }
 
+    /// Whether the next event may be compressed: as [`BroadcastOperator::compress`](crate::BroadcastOperator::compress).
+    pub fn compress(&self, is_compressed: bool) -> RemoteSocketOperator {
+        self.operator().compress(is_compressed)
+    }
+
     /// How long the next `emit_with_ack` waits.
     pub fn timeout(&self, timeout: Duration) -> RemoteSocketOperator {
         self.operator().timeout(timeout)
@@ -162,6 +167,12 @@ pub struct RemoteSocketOperator {
 }
 
 impl RemoteSocketOperator {
+    /// Whether the event may be compressed, where the transport can. Default true.
+    pub fn compress(mut self, is_compressed: bool) -> Self {
+        self.flags.compress = is_compressed;
+        self
+    }
+
     /// The event may be dropped if the client cannot take it at this instant.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;

@@ -196,6 +196,11 @@ impl Socket {
         self.operator().volatile()
     }
 
+    /// Whether the next event may be compressed: as [`BroadcastOperator::compress`](crate::BroadcastOperator::compress).
+    pub fn compress(&self, is_compressed: bool) -> SocketOperator {
+        self.operator().compress(is_compressed)
+    }
+
     /// How long the next `emit_with_ack` waits.
     pub fn timeout(&self, timeout: Duration) -> SocketOperator {
         self.operator().timeout(timeout)
@@ -318,6 +323,12 @@ pub struct SocketOperator {
 }
 
 impl SocketOperator {
+    /// Whether the event may be compressed, where the transport can. Default true.
+    pub fn compress(mut self, is_compressed: bool) -> Self {
+        self.flags.compress = is_compressed;
+        self
+    }
+
     /// The event may be dropped if the client cannot take it at this instant.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;

@@ -6,11 +6,13 @@
 //! ```
 //! A frame is one unit of an outbox: its packets are adjacent on the wire (header and attachments of a binary
 //! event must be). Within a shard it is counted without atomics; `Encoded` is what crosses shards, so a
-//! broadcast costs one atomic count per shard and plain counts per session.
+//! broadcast costs one atomic count per shard and plain counts per session. The compressed form of a frame is kept with
+//! it, so that a shard makes it once, whenever each receiver is ready for it.
 
 use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use smallvec::SmallVec;
 
 /// Where the body of one Engine.IO packet lies within a frame's bytes.
@@ -24,6 +26,18 @@ pub struct PacketBounds {
     pub is_binary: bool,
 }
 
+/// How a frame may be compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// For one receiver: it may refer to what that receiver got before, where that was agreed on.
+    #[default]
+    Own,
+    /// For many receivers: by itself, so that all get the same bytes.
+    Shared,
+    /// Not at all: the application said so.
+    Off,
+}
+
 /// Finished bytes and the packets in them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
@@ -31,6 +45,16 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// The packets in `bytes`, in order; empty for raw bytes such as an HTTP answer.
     pub packets: SmallVec<[PacketBounds; 1]>,
+    /// How they may be compressed.
+    pub compression: Compression,
+}
+
+impl Encoded {
+    /// To be compressed in this way.
+    #[must_use]
+    pub fn with_compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -39,27 +63,38 @@ enum Storage {
     Shared(Arc<Encoded>),
 }
 
+#[derive(Debug)]
+struct Inner {
+    storage: Storage,
+    /// Its compressed form, and within which window it was made (`window_bits`).
+    deflated: RefCell<Option<(u8, Frame)>>,
+}
+
 /// A counted reference to encoded bytes. Cloning costs one plain increment.
 #[derive(Clone, Debug)]
-pub struct Frame(Rc<Storage>);
+pub struct Frame(Rc<Inner>);
 
 impl Frame {
     /// Bytes for receivers of this shard only.
     #[must_use]
     pub fn new(encoded: Encoded) -> Self {
-        Self(Rc::new(Storage::Own(encoded)))
+        Self::of(Storage::Own(encoded))
     }
 
     /// Raw bytes without packets: an HTTP answer, joined frames.
     #[must_use]
     pub fn raw(bytes: Vec<u8>) -> Self {
-        Self::new(Encoded { bytes, packets: SmallVec::new() })
+        Self::new(Encoded { bytes, ..Encoded::default() })
     }
 
     /// Bytes that other shards hold as well.
     #[must_use]
     pub fn shared(encoded: Arc<Encoded>) -> Self {
-        Self(Rc::new(Storage::Shared(encoded)))
+        Self::of(Storage::Shared(encoded))
+    }
+
+    fn of(storage: Storage) -> Self {
+        Self(Rc::new(Inner { storage, deflated: RefCell::new(None) }))
     }
 
     /// All bytes; they do not move while any clone of this frame lives.
@@ -75,9 +110,27 @@ impl Frame {
         &self.encoded().packets
     }
 
+    /// How it may be compressed.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.encoded().compression
+    }
+
+    /// The compressed form, if there is one that a receiver with this window can read.
+    #[must_use]
+    pub fn deflated(&self, window_bits: u8) -> Option<Self> {
+        let deflated = self.0.deflated.borrow();
+        deflated.as_ref().filter(|(bits, _)| *bits <= window_bits).map(|(_, frame)| frame.clone())
+    }
+
+    /// Keeps a compressed form for the other receivers. One of a smaller window replaces another: it serves more.
+    pub fn keep_deflated(&self, window_bits: u8, frame: &Self) {
+        *self.0.deflated.borrow_mut() = Some((window_bits, frame.clone()));
+    }
+
     #[inline]
     fn encoded(&self) -> &Encoded {
-        match &*self.0 {
+        match &self.0.storage {
             Storage::Own(encoded) => encoded,
             Storage::Shared(encoded) => encoded,
         }
@@ -112,7 +165,7 @@ impl Frame {
     /// The buffer back, if nobody else holds the frame and it was not shared with other shards.
     #[must_use]
     pub fn into_buffer(self) -> Option<Vec<u8>> {
-        match Rc::into_inner(self.0)? {
+        match Rc::into_inner(self.0)?.storage {
             Storage::Own(encoded) => Some(encoded.bytes),
             Storage::Shared(_) => None,
         }
@@ -121,7 +174,7 @@ impl Frame {
 
 /// Knows whether a frame still lives, without keeping it alive: what a kernel knows of a buffer it was given.
 #[derive(Clone, Debug)]
-pub struct FrameWatch(Weak<Storage>);
+pub struct FrameWatch(Weak<Inner>);
 
 impl FrameWatch {
     /// The frame; `None` once nobody holds it and its bytes are somebody else's.

@@ -6,7 +6,7 @@
 //! ```
 //! Cost: two allocations (the header's, the frame's exact size) and one copy of the JSON, whatever the number of receivers.
 
-use crate::base::frame::{Encoded, Frame, PacketBounds};
+use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
 use crate::door::EventParts;
 use alloc::vec::Vec;
 use ringio_codec::socketio::PacketKind;
@@ -86,10 +86,20 @@ pub fn engine_message(data: &[u8], is_binary: bool) -> Encoded {
     encoded
 }
 
-/// A text packet as it is: `2`, `3probe`, `40{"sid":..}`.
+/// A text packet as it is, for one session: `3probe`, `40{"sid":..}`.
 #[must_use]
 pub fn text_frame(text: &[u8]) -> Frame {
-    let mut encoded = Encoded::default();
+    text_frame_for(Compression::Own, text)
+}
+
+/// A text packet as it is, for many sessions: `2`.
+#[must_use]
+pub fn shared_text_frame(text: &[u8]) -> Frame {
+    text_frame_for(Compression::Shared, text)
+}
+
+fn text_frame_for(compression: Compression, text: &[u8]) -> Frame {
+    let mut encoded = Encoded { compression, ..Encoded::default() };
     encoded.bytes.reserve_exact(websocket::header_len(text.len() as u64) + text.len());
     websocket::encode_header(&mut encoded.bytes, Opcode::Text, text.len() as u64);
     let start = encoded.bytes.len();

@@ -14,6 +14,8 @@
 
 pub mod body;
 pub mod decision;
+pub mod deflate;
+pub mod polled_body;
 pub mod request;
 pub mod transmit;
 
@@ -23,6 +25,8 @@ use alloc::vec::Vec;
 use body::Body;
 use core::net::SocketAddr;
 use decision::Deciding;
+use deflate::Deflate;
+use ringio_codec::http::ContentEncoding;
 use ringio_codec::websocket::Receiver;
 use transmit::Transmit;
 
@@ -59,6 +63,8 @@ pub enum State {
         session: SessionKey,
         /// Whether the connection stays open after the answer.
         keep_alive: bool,
+        /// How the client would have the answer compressed.
+        encoding: Option<ContentEncoding>,
         /// What arrived behind the request.
         rest: Vec<u8>,
         /// Header lines for the answer.
@@ -70,6 +76,8 @@ pub enum State {
         session: SessionKey,
         /// Holds a half-arrived message.
         receiver: Receiver,
+        /// If permessage-deflate was agreed on.
+        deflate: Option<Box<Deflate>>,
     },
     /// Has said or will say FIN once everything is sent, and waits for the peer's; what still arrives is dropped.
     Closing,
@@ -96,7 +104,9 @@ impl Connection {
             State::Head { rest } | State::Waiting { rest, .. } | State::Moving { rest, .. } => rest.capacity(),
             State::Body(body) => body.capacity(),
             State::Deciding(deciding) => deciding.capacity(),
-            State::WebSocket { receiver, .. } => receiver.held_bytes(),
+            State::WebSocket { receiver, deflate, .. } => {
+                receiver.held_bytes() + deflate.as_ref().map_or(0, |deflate| deflate.context_bytes())
+            }
             State::Closing => 0,
         }
     }

@@ -70,7 +70,7 @@ impl Translations {
 }
 
 fn to_protocol_3(frame: &Frame, is_base64_only: bool) -> Frame {
-    let mut encoded = Encoded::default();
+    let mut encoded = Encoded { compression: frame.compression(), ..Encoded::default() };
     let bound = |at: usize| u32::try_from(at).expect("a frame stays below 4 GiB, base64 or not");
     for packet in frame.packets() {
         let body = &frame.bytes()[packet.start as usize..packet.end as usize];
@@ -104,6 +104,8 @@ pub struct Payload {
     pub bytes: Vec<u8>,
     /// Its `Content-Type`.
     pub content_type: &'static str,
+    /// Whether the application lets it be compressed.
+    pub is_compressible: bool,
 }
 
 /// The packets (body, whether binary) as a polling body; `bytes` is about how long it will be.
@@ -112,7 +114,11 @@ pub fn encode_payload<'a>(
     bytes: usize,
     packets: impl Iterator<Item = (&'a [u8], bool)> + Clone,
 ) -> Payload {
-    let mut payload = Payload { bytes: Vec::with_capacity(bytes + 16), content_type: BodyForm::Text.content_type() };
+    let mut payload = Payload {
+        bytes: Vec::with_capacity(bytes + 16),
+        content_type: BodyForm::Text.content_type(),
+        is_compressible: false,
+    };
     if let Some(dialect) = dialect.filter(|dialect| dialect.is_protocol_3) {
         let is_text_only = dialect.is_base64_only || dialect.jsonp.is_some();
         let form = BodyForm::choose(packets.clone().any(|(_, is_binary)| is_binary), is_text_only);
@@ -130,7 +136,7 @@ pub fn encode_payload<'a>(
     if let Some(index) = dialect.and_then(|dialect| dialect.jsonp.as_deref()) {
         let mut script = Vec::with_capacity(payload.bytes.len() + 32);
         jsonp::write_body(&mut script, index, &String::from_utf8_lossy(&payload.bytes));
-        payload = Payload { bytes: script, content_type: jsonp::CONTENT_TYPE };
+        payload = Payload { bytes: script, content_type: jsonp::CONTENT_TYPE, is_compressible: false };
     }
     payload
 }

@@ -63,6 +63,25 @@ impl Outbox {
 
     /// Takes what the next send should carry: the frames at the front that are joined with profit, at least one.
     pub fn take_send(&mut self, joiner: &mut Joiner) -> Option<Frame> {
+        let (count, bytes) = self.next_send()?;
+        let frame = match count {
+            1 => self.frames.first()?.clone(),
+            _ => joiner.join(&self.frames[..count]),
+        };
+        self.remove(count, bytes);
+        Some(frame)
+    }
+
+    /// The same, each frame in the form that the connection gets it in.
+    pub fn take_send_as(&mut self, joiner: &mut Joiner, form: impl FnMut(&Frame) -> Frame) -> Option<Frame> {
+        let (count, bytes) = self.next_send()?;
+        let mut frames: SmallVec<[Frame; 8]> = self.frames[..count].iter().map(form).collect();
+        self.remove(count, bytes);
+        if count == 1 { frames.pop() } else { Some(joiner.join(&frames)) }
+    }
+
+    /// How many frames the next send carries, and their bytes.
+    fn next_send(&self) -> Option<(usize, usize)> {
         let first = self.frames.first()?;
         let mut bytes = first.len();
         let mut count = 1;
@@ -73,7 +92,10 @@ impl Outbox {
             bytes += frame.len();
             count += 1;
         }
-        let frame = if count == 1 { first.clone() } else { joiner.join(&self.frames[..count]) };
+        Some((count, bytes))
+    }
+
+    fn remove(&mut self, count: usize, bytes: usize) {
         self.bytes -= bytes;
         if count == self.frames.len() {
             self.frames.clear();
@@ -83,7 +105,6 @@ impl Outbox {
         } else {
             self.frames.drain(..count);
         }
-        Some(frame)
     }
 }
 

@@ -148,6 +148,16 @@ impl Shard {
     pub fn counters(&self) -> Counters {
         let receive_bytes_held =
             self.connections.iter().map(|(_, connection)| connection.receive_bytes_held() as u64).sum();
-        Counters { joins_made: self.joiner.made, joins_shared: self.joiner.shared, receive_bytes_held, ..self.counters }
+        Counters {
+            joins_made: self.joiner.made,
+            joins_shared: self.joiner.shared,
+            deflates_made: self.deflate.made,
+            deflates_shared: self.deflate.shared,
+            bodies_compressed: self.bodies.made,
+            bodies_shared: self.bodies.shared,
+            messages_inflated: self.deflate.inflated,
+            receive_bytes_held,
+            ..self.counters
+        }
     }
 }

@@ -26,6 +26,8 @@ use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 use crate::broadcast::encode;
 use crate::connection::Connection;
+use crate::connection::deflate::SharedDeflate;
+use crate::connection::polled_body::BodyCompressor;
 use crate::door::{Counters, Event, Output, PeerMessage};
 use crate::namespace::Namespace;
 use crate::namespace::socket::{Presence, Socket};
@@ -91,6 +93,8 @@ pub struct Shard {
     resume: Vec<ConnectionKey>,
     joiner: Joiner,
     translations: Translations,
+    deflate: SharedDeflate,
+    bodies: BodyCompressor,
     /// Something stands behind a send that was handed out: its end is to be told soon.
     awaits_sent: bool,
     selection: Selection,
@@ -104,6 +108,12 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let mut seed = Seed::new(setup.seed, setup.shard);
         let setup_recovery = setup.options.recovery;
+        let compression = setup.options.http_compression;
+        let bodies = BodyCompressor::new(
+            compression.map(|compression| compression.threshold_bytes),
+            compression.unwrap_or_default().level,
+        );
+        let deflate = SharedDeflate::new(setup.options.per_message_deflate.unwrap_or_default());
         let hash = FixedState::with_seed(seed.next_u64());
         Self {
             options: setup.options,
@@ -139,9 +149,11 @@ impl Shard {
             resume: Vec::new(),
             joiner: Joiner::default(),
             translations: Translations::default(),
+            deflate,
+            bodies,
             awaits_sent: false,
             selection: Selection::default(),
-            ping_frame: encode::text_frame(b"2"),
+            ping_frame: encode::shared_text_frame(b"2"),
             counters: Counters::default(),
         }
     }

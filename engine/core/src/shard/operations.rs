@@ -136,9 +136,10 @@ impl Shard {
     pub fn emit(&mut self, key: SocketKey, event: EventParts<'_>, flags: EmitFlags) -> Result<(), EmitError> {
         let (session, namespace) = self.addressee(key)?;
         if self.recovery.is_some() && !flags.volatile {
-            return self.emit_recoverable(key, namespace, event);
+            return self.emit_recoverable(key, namespace, event, flags);
         }
-        let frame = Frame::new(encode::event(self.namespace_name(namespace), None, event));
+        let encoded = encode::event(self.namespace_name(namespace), None, event);
+        let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         self.note_outgoing(key, &frame);
         self.queue(session, frame, flags.volatile)
@@ -160,7 +161,8 @@ impl Shard {
         let (session, namespace) = self.addressee(key)?;
         let now = self.now;
         let id = self.namespace_mut(namespace).ok_or(EmitError::Disconnected)?.next_ack_id();
-        let frame = Frame::new(encode::event(self.namespace_name(namespace), Some(id), event));
+        let encoded = encode::event(self.namespace_name(namespace), Some(id), event);
+        let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
             return Err(EmitError::Disconnected);
@@ -212,18 +214,18 @@ impl Shard {
         flags: EmitFlags,
     ) -> usize {
         if self.recovery.is_some() && !flags.volatile {
-            return self.broadcast_recoverable(namespace, name, target, event);
+            return self.broadcast_recoverable(namespace, name, target, event, flags);
         }
         if self.shard_count == 1 {
             if !self.select(namespace, target) {
                 return 0;
             }
             self.counters.packets_encoded += 1;
-            let frame = Frame::new(encode::event(name, None, event));
+            let frame = Frame::new(encode::event(name, None, event).with_compression(flags.for_many()));
             return self.deliver_selected(&frame, flags, None);
         }
         self.counters.packets_encoded += 1;
-        let packet = Arc::new(encode::event(name, None, event));
+        let packet = Arc::new(encode::event(name, None, event).with_compression(flags.for_many()));
         for peer in self.peers() {
             let message = PeerMessage::Broadcast {
                 namespace,

@@ -9,7 +9,7 @@
 //! meanwhile leaves together when it is done.
 
 use super::Shard;
-use crate::base::frame::{Frame, PacketBounds};
+use crate::base::frame::{Compression, Frame, PacketBounds};
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::connection::State;
@@ -130,6 +130,7 @@ impl Shard {
         self.dirty_connections = connections;
         self.joiner.clear();
         self.translations.clear();
+        self.bodies.clear();
     }
 
     fn flush_session(&mut self, key: SessionKey) {
@@ -153,7 +154,13 @@ impl Shard {
             return;
         }
         let Some(session) = self.sessions.get_mut(session) else { return };
-        let next = session.outbox.take_send(&mut self.joiner);
+        let next = match &mut connection.state {
+            State::WebSocket { deflate: Some(deflate), .. } => {
+                let shared = &mut self.deflate;
+                session.outbox.take_send_as(&mut self.joiner, |frame| deflate.deflate(shared, frame))
+            }
+            _ => session.outbox.take_send(&mut self.joiner),
+        };
         let frame = if connection.transmit.is_empty() {
             next
         } else {
@@ -200,7 +207,9 @@ impl Shard {
             let body = |packet: &PacketBounds| &frame.bytes()[packet.start as usize..packet.end as usize];
             frame.packets().iter().map(move |packet| (body(packet), packet.is_binary))
         });
-        encode_payload(session.dialect.as_deref(), bytes, packets)
+        // As in Node: one packet that may be compressed is enough.
+        let is_compressible = frames.iter().any(|frame| frame.compression() != Compression::Off);
+        Payload { is_compressible, ..encode_payload(session.dialect.as_deref(), bytes, packets) }
     }
 }
 

@@ -47,7 +47,7 @@ impl Shard {
     ) {
         let id = self.namespace_or_new(namespace, name).next_ack_id();
         self.counters.packets_encoded += 1;
-        let packet = Arc::new(encode::event(name, Some(id), event));
+        let packet = Arc::new(encode::event(name, Some(id), event).with_compression(flags.for_many()));
         // Not the packet's id: ids count per namespace, so two namespaces may ask under the same one.
         let number = self.next_question;
         self.next_question += 1;

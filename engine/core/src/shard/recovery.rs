@@ -293,12 +293,14 @@ impl Shard {
         key: SocketKey,
         namespace: NamespaceId,
         event: EventParts<'_>,
+        flags: EmitFlags,
     ) -> Result<(), EmitError> {
         let socket = self.sockets.get(key).ok_or(EmitError::Disconnected)?;
         let (session, sid) = (socket.session, socket.sid);
         let offset = self.next_offset().ok_or(EmitError::Disconnected)?;
         let wire = offset.to_wire(self.shard_count);
-        let packet = Arc::new(encode::recoverable_event(self.namespace_name(namespace), event, wire));
+        let encoded = encode::recoverable_event(self.namespace_name(namespace), event, wire);
+        let packet = Arc::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
         let now = self.now;
@@ -317,11 +319,12 @@ impl Shard {
         name: &str,
         target: &Target,
         event: EventParts<'_>,
+        flags: EmitFlags,
     ) -> usize {
         let Some(offset) = self.next_offset() else { return 0 };
         self.counters.packets_encoded += 1;
-        let packet = Arc::new(encode::recoverable_event(name, event, offset.to_wire(self.shard_count)));
-        let flags = EmitFlags::default();
+        let encoded = encode::recoverable_event(name, event, offset.to_wire(self.shard_count));
+        let packet = Arc::new(encoded.with_compression(flags.for_many()));
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
             let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset: Some(offset) };

@@ -9,6 +9,7 @@ use crate::base::id::{ConnectionKey, SessionKey, ShardIndex};
 use crate::base::seed::Sid;
 use crate::connection::State;
 use crate::connection::body::Body;
+use crate::connection::polled_body::{BodyCompressor, ENCODINGS};
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
 use crate::door::{DisconnectReason, HandshakeRequest, Output, Stage, Transport};
 use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
@@ -20,6 +21,8 @@ use alloc::vec::Vec;
 use ringio_codec::http::query::EngineQuery;
 use ringio_codec::http::request::{self, BodyLength, Request, RequestLimits};
 use ringio_codec::http::response::{self, EngineError};
+use ringio_codec::http::{ContentEncoding, accept_encoding};
+use smallvec::{SmallVec, smallvec};
 
 /// Headers of every polling answer.
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
@@ -35,6 +38,14 @@ pub(super) fn append_to_head(rest: &mut Vec<u8>, bytes: &[u8]) -> bool {
     rest.len() > REQUEST_HEAD_BYTES_MAX
         || tail.windows(2).any(|pair| pair == b"\n\n")
         || tail.windows(3).any(|three| three == b"\n\r\n")
+}
+
+/// How the client of a poll would have the answer compressed.
+fn wanted_encoding(bodies: &BodyCompressor, request: &Request<'_>) -> Option<ContentEncoding> {
+    if !bodies.is_on() {
+        return None;
+    }
+    accept_encoding::choose(request.headers.get_all("accept-encoding"), &ENCODINGS)
 }
 
 impl Shard {
@@ -160,7 +171,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let keep_alive = request.keep_alive && !has_body(request);
         let fields = core::mem::take(&mut self.fields).into_boxed_slice();
-        connection.state = State::Waiting { session: session_key, keep_alive, rest: Vec::new(), fields };
+        let encoding = wanted_encoding(&self.bodies, request);
+        connection.state = State::Waiting { session: session_key, keep_alive, encoding, rest: Vec::new(), fields };
         match state {
             SessionState::Open => self.mark_session(session_key),
             SessionState::Closing => self.answer_closing_poll(session_key, false),
@@ -268,7 +280,8 @@ impl Shard {
         self.write_cookie(session);
         let fields = core::mem::take(&mut self.fields).into_boxed_slice();
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.state = State::Waiting { session, keep_alive, rest: Vec::new(), fields };
+            let encoding = wanted_encoding(&self.bodies, request);
+            connection.state = State::Waiting { session, keep_alive, encoding, rest: Vec::new(), fields };
         }
         self.mark_session(session);
     }
@@ -314,20 +327,28 @@ impl Shard {
     fn answer_asset(&mut self, key: ConnectionKey, request: &Request<'_>, index: usize, is_head: bool, is_known: bool) {
         let assets = Arc::clone(&self.assets);
         let asset = &assets[index];
-        let headers = [
-            ("Content-Type", asset.content_type.as_str()),
+        let (encoding, body) = asset.choose(request.headers.get_all("accept-encoding"));
+        let mut headers: SmallVec<[(&str, &str); 5]> = smallvec![
             ("Cache-Control", "public, max-age=0"),
+            ("Content-Type", asset.content_type.as_str()),
             ("ETag", asset.etag.as_str()),
         ];
+        if !asset.encoded.is_empty() {
+            headers.push(("Vary", "Accept-Encoding"));
+        }
         if is_known {
-            return self.answer(key, request, 304, &headers[1..], b"");
+            headers.remove(1);
+            return self.answer(key, request, 304, &headers, b"");
+        }
+        if let Some(encoding) = encoding {
+            headers.push(("Content-Encoding", encoding.name()));
         }
         if !is_head {
-            return self.answer(key, request, 200, &headers, &asset.body);
+            return self.answer(key, request, 200, &headers, body);
         }
         let mut bytes = Vec::new();
         let fields = core::mem::take(&mut self.fields);
-        response::write_head_with(&mut bytes, 200, &headers, &fields, asset.body.len() as u64, request.keep_alive);
+        response::write_head_with(&mut bytes, 200, &headers, &fields, body.len() as u64, request.keep_alive);
         self.send_answer(key, bytes, request.keep_alive);
     }
 
@@ -377,13 +398,24 @@ impl Shard {
         let Link::Polling { waiting, .. } = &mut session.link else { return };
         let Some(key) = waiting.take() else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::Waiting { keep_alive, rest, fields, .. } = &mut connection.state else { return };
-        let (keep_alive, rest, fields) = (*keep_alive, core::mem::take(rest), core::mem::take(fields));
+        let State::Waiting { keep_alive, encoding, rest, fields, .. } = &mut connection.state else { return };
+        let (keep_alive, encoding) = (*keep_alive, *encoding);
+        let (rest, fields) = (core::mem::take(rest), core::mem::take(fields));
         let has_rest = !rest.is_empty();
         connection.state = State::Head { rest };
-        let mut bytes = Vec::with_capacity(160 + payload.bytes.len());
-        let headers = [("Content-Type", payload.content_type), NO_STORE];
-        response::write_with(&mut bytes, 200, &headers, &fields, &payload.bytes, keep_alive);
+        let encoding = encoding.filter(|_| payload.is_compressible);
+        let compressed =
+            encoding.and_then(|encoding| Some((encoding, self.bodies.compress(encoding, &payload.bytes)?)));
+        let mut bytes = Vec::new();
+        if let Some((encoding, body)) = compressed {
+            bytes.reserve_exact(200 + fields.len() + body.len());
+            let headers = [("Content-Type", payload.content_type), ("Content-Encoding", encoding.name()), NO_STORE];
+            response::write_with(&mut bytes, 200, &headers, &fields, &body, keep_alive);
+        } else {
+            bytes.reserve_exact(160 + fields.len() + payload.bytes.len());
+            let headers = [("Content-Type", payload.content_type), NO_STORE];
+            response::write_with(&mut bytes, 200, &headers, &fields, &payload.bytes, keep_alive);
+        }
         self.send_answer(key, bytes, keep_alive);
         if has_rest && keep_alive {
             self.resume.push(key);

@@ -6,19 +6,21 @@ use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::broadcast::encode;
 use crate::connection::State;
+use crate::connection::deflate::Deflate;
 use crate::door::DisconnectReason;
 use crate::namespace::event::Carrier;
 use crate::session::dialect::Dialect;
 use crate::session::upgrade::{Probe, Upgrade, read_probe};
 use crate::session::{Link, Session, State as SessionState};
+use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use ringio_codec::engineio::payload_v3;
 use ringio_codec::http::query::EngineQuery;
 use ringio_codec::http::request::Request;
 use ringio_codec::http::response::{self, EngineError};
-use ringio_codec::websocket::Opcode;
-use ringio_codec::websocket::{MessageError, MessageLimits, Payload, Received, Receiver, Role};
-use ringio_codec::websocket::{validate, write_switching_protocols_with};
+use ringio_codec::websocket::{Incoming, InflateError, MessageError, MessageLimits, Payload, Received, Receiver, Role};
+use ringio_codec::websocket::{Opcode, extensions, validate, write_switching_protocols_with};
 
 use super::deadlines::Deadline;
 use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
@@ -26,10 +28,13 @@ use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
 /// Control frames and answers that may wait for a peer that does not read; beyond it the connection is cut.
 const TRANSMIT_FRAMES_MAX: usize = 256;
 
+/// permessage-deflate, if the client offered it and the server wants it.
+type Agreed = Option<Box<Deflate>>;
+
 impl Shard {
     /// A WebSocket handshake without a session: opens one.
     pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) {
-        let Some(mut answer) = self.accept_websocket(key, request) else { return };
+        let Some((mut answer, deflate)) = self.accept_websocket(key, request) else { return };
         let query = EngineQuery::decode(request.query());
         if query.protocol != 4 && !self.options.allow_eio3 {
             // As Node does: found only after the handshake, and said in the wrong language.
@@ -40,14 +45,14 @@ impl Shard {
         }
         let handshake = self.handshake_of(key, request);
         let session = self.insert_session(Link::WebSocket(key), handshake, Dialect::of(&query, false));
-        self.become_websocket(key, session, answer);
+        self.become_websocket(key, session, answer, deflate);
         self.mark_session(session);
     }
 
     /// A WebSocket handshake for a polling session: it begins to probe.
     pub(super) fn begin_upgrade(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>) {
-        let Some(answer) = self.accept_websocket(key, request) else { return };
-        self.become_websocket(key, session_key, answer);
+        let Some((answer, deflate)) = self.accept_websocket(key, request) else { return };
+        self.become_websocket(key, session_key, answer, deflate);
         let allowed = self.options.allow_upgrades;
         let timeout = self.now.after(self.options.upgrade_timeout_ms);
         let Some(session) = self.sessions.get_mut(session_key) else { return };
@@ -63,46 +68,68 @@ impl Shard {
         session.upgrade = Some(Upgrade { connection: key, timeout, noop: None });
     }
 
-    /// The 101 answer, or `None` if the handshake is refused.
-    fn accept_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) -> Option<Vec<u8>> {
-        match validate(request) {
-            Ok(accepted) => {
-                let mut answer = Vec::with_capacity(256);
-                write_switching_protocols_with(&mut answer, &accepted.accept(), &core::mem::take(&mut self.fields));
-                Some(answer)
-            }
-            Err(_) => {
-                self.refuse(key, request, EngineError::BadRequest);
-                None
+    /// The 101 answer and what was agreed on with it, or `None` if the handshake is refused.
+    fn accept_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) -> Option<(Vec<u8>, Agreed)> {
+        let Ok(accepted) = validate(request) else {
+            self.refuse(key, request, EngineError::BadRequest);
+            return None;
+        };
+        let mut fields = Vec::new();
+        let mut deflate = None;
+        if let Some(options) = &self.options.per_message_deflate {
+            let offers = request.headers.get_all("sec-websocket-extensions");
+            let Ok(parameters) = extensions::negotiate(offers, &options.negotiation) else {
+                let message = Some("Invalid or unacceptable Sec-WebSocket-Extensions header");
+                self.refuse_because(key, request, EngineError::BadRequest, message, "INVALID_EXTENSIONS");
+                return None;
+            };
+            if let Some(parameters) = parameters {
+                let mut value = String::new();
+                parameters.write(&mut value);
+                response::write_headers(&mut fields, &[("Sec-WebSocket-Extensions", &value)]);
+                deflate = Some(Box::new(Deflate::new(parameters)));
             }
         }
+        fields.append(&mut self.fields);
+        let mut answer = Vec::with_capacity(256);
+        write_switching_protocols_with(&mut answer, &accepted.accept(), &fields);
+        Some((answer, deflate))
     }
 
-    fn become_websocket(&mut self, key: ConnectionKey, session: SessionKey, answer: Vec<u8>) {
+    fn become_websocket(&mut self, key: ConnectionKey, session: SessionKey, answer: Vec<u8>, deflate: Agreed) {
         self.disarm_connection(key);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.state = State::WebSocket { session, receiver: Receiver::new() };
+            connection.state = State::WebSocket { session, receiver: Receiver::new(), deflate };
         }
         self.transmit(key, Frame::raw(answer));
     }
 
     /// Takes the messages in `bytes` from `cursor` on.
     pub(super) fn receive_websocket(&mut self, key: ConnectionKey, bytes: &mut [u8], cursor: &mut usize) {
-        let limits = MessageLimits {
-            message_bytes_max: self.options.max_http_buffer_size,
-            role: Role::Server,
-            allow_rsv1: false,
-        };
+        let message_bytes_max = self.options.max_http_buffer_size;
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
-            let State::WebSocket { session, receiver } = &mut connection.state else { return };
+            let State::WebSocket { session, receiver, deflate } = &mut connection.state else { return };
             let session = *session;
-            match receiver.next(bytes, cursor, &limits) {
+            let limits = MessageLimits { message_bytes_max, role: Role::Server, allow_rsv1: deflate.is_some() };
+            let received = match deflate {
+                None => receiver.next(bytes, cursor, &limits).map_err(MessageError::close_code),
+                Some(deflate) => match receiver.next_with_deflate(bytes, cursor, &limits) {
+                    Ok(None) => Ok(None),
+                    Ok(Some(Incoming::Plain(received))) => Ok(Some(received)),
+                    Ok(Some(Incoming::Deflated(message))) => deflate
+                        .inflate(&mut self.deflate, &message, bytes, message_bytes_max)
+                        .map(Some)
+                        .map_err(InflateError::close_code),
+                    Err(error) => Err(error.close_code()),
+                },
+            };
+            match received {
                 Ok(None) => return,
                 Ok(Some(received)) => self.handle_frame(key, session, received, bytes),
-                Err(error) => {
+                Err(close_code) => {
                     *cursor = bytes.len();
-                    return self.websocket_failed(key, session, error);
+                    return self.websocket_failed(key, session, close_code);
                 }
             }
         }
@@ -231,10 +258,10 @@ impl Shard {
         }
     }
 
-    /// The peer broke RFC 6455: it hears the close code.
-    fn websocket_failed(&mut self, key: ConnectionKey, session: SessionKey, error: MessageError) {
+    /// The peer broke RFC 6455 or 7692: it hears the close code.
+    fn websocket_failed(&mut self, key: ConnectionKey, session: SessionKey, close_code: u16) {
         let is_transport = self.is_transport(key, session);
-        self.finish_websocket(key, &error.close_code().to_be_bytes());
+        self.finish_websocket(key, &close_code.to_be_bytes());
         self.websocket_ended(key, session, is_transport, DisconnectReason::TransportError);
     }
 
