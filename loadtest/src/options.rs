@@ -1,10 +1,10 @@
 //! The command line.
 
-use crate::plan::{Plan, Reconnection, Transport};
+use crate::plan::{Parser, Plan, Reconnection, Transport};
 use crate::report::threshold::Threshold;
 use crate::scenario::builtin::{Scenario, Settings};
 use crate::target::{PATH_DEFAULT, Target};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 ///
 /// With an address alone it finds out how many clients the server holds at which latency, without any help from the
 /// application, and writes a report: ringio-loadtest http://localhost:3000
-#[derive(Debug, Parser)]
+#[derive(Debug, clap::Parser)]
 #[command(name = "ringio-loadtest", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What else to do.
@@ -73,6 +73,9 @@ pub struct ConnectArgs {
     /// How clients connect.
     #[arg(long, value_parser = parse_transport, default_value = "websocket")]
     pub transport: Transport,
+    /// How the server writes packets: default, or msgpack.
+    #[arg(long, value_parser = parse_parser, default_value = "default")]
+    pub parser: Parser,
     /// JSON object sent as auth; may contain {{client}}.
     #[arg(long)]
     pub auth: Option<String>,
@@ -252,6 +255,9 @@ impl ConnectArgs {
         if !keep || self.transport != Transport::default() {
             plan.transport = self.transport;
         }
+        if !keep || self.parser != Parser::default() {
+            plan.parser = self.parser;
+        }
         plan.headers.extend(self.headers.iter().cloned());
         plan.deflate |= self.deflate;
         plan.sources.extend(self.sources.iter().copied());
@@ -299,6 +305,14 @@ fn parse_transport(text: &str) -> Result<Transport, String> {
         "polling" => Ok(Transport::Polling),
         "upgrade" => Ok(Transport::Upgrade),
         _ => Err("there are websocket, polling and upgrade".to_owned()),
+    }
+}
+
+fn parse_parser(text: &str) -> Result<Parser, String> {
+    match text {
+        "default" => Ok(Parser::Default),
+        "msgpack" => Ok(Parser::Msgpack),
+        _ => Err("there are default and msgpack".to_owned()),
     }
 }
 

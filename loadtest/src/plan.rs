@@ -19,6 +19,17 @@ pub enum Transport {
     Upgrade,
 }
 
+/// How Socket.IO packets are written; server and clients have to agree on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Parser {
+    /// Text with attachments: that of `socket.io-parser`.
+    #[default]
+    Default,
+    /// MessagePack: that of `socket.io-msgpack-parser`.
+    Msgpack,
+}
+
 /// What has to come back for a message, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +122,8 @@ pub struct Plan {
     pub connect_timeout_ms: u64,
     /// How clients connect.
     pub transport: Transport,
+    /// How packets are written.
+    pub parser: Parser,
     /// Offers permessage-deflate, without context takeover.
     pub deflate: bool,
     /// The namespace.
@@ -152,6 +165,7 @@ impl Plan {
             connect_rate: 1_000.0,
             connect_timeout_ms: 20_000,
             transport: Transport::default(),
+            parser: Parser::default(),
             deflate: false,
             auth: None,
             headers: Vec::new(),

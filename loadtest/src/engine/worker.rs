@@ -232,6 +232,9 @@ impl<'a> Worker<'a> {
             }
             Command::Phase(phase, start_ns) => self.begin_phase(&phase, start_ns),
             Command::Drain => {
+                // What was due is sent, however late: a worker that was held up at the end must not leave it out.
+                let now = self.now();
+                while self.send_due(now) {}
                 self.paces.clear();
                 self.draining_since = Some(self.now());
                 for index in 0..self.clients.len() as u32 {

@@ -11,19 +11,18 @@
 //! A session says which connections it needs ([`Session::needs`]); whoever does the I/O makes them, feeds their bytes to
 //! [`Session::handle`] and sends what is in their outboxes. Source: Engine.IO protocol 4, Socket.IO protocol 5.
 
+use super::config::{Config, KEY};
 use super::http::{self, Answer};
+use super::msgpack;
 use super::websocket::{self, Deflater, Message};
 use crate::failure::{Class, Failure};
-use crate::plan::{Plan, Transport};
+use crate::plan::{Parser, Transport};
 use ringio_codec::engineio::payload::SEPARATOR;
 use ringio_codec::engineio::{PolledPacket, payload};
 use ringio_codec::socketio::PacketKind;
 use ringio_codec::socketio::encode::encode_header;
 use ringio_codec::websocket::{Opcode, accept_key};
 use serde::Deserialize;
-
-/// The key of every handshake (that of RFC 6455, section 1.3): nothing here depends on its being fresh.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// One of the connections that a session may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,34 +38,6 @@ pub enum Role {
 impl Role {
     /// All of them, by index.
     pub const ALL: [Self; 3] = [Self::WebSocket, Self::Poll, Self::Post];
-}
-
-/// What all sessions of a plan share.
-#[derive(Clone, Debug)]
-pub struct Config {
-    transport: Transport,
-    deflate: bool,
-    path: String,
-    namespace: String,
-    /// `Host` and the plan's own headers, each with its line end.
-    headers: String,
-}
-
-impl Config {
-    /// The plan's way to connect.
-    pub fn new(plan: &Plan) -> Self {
-        let mut headers = format!("Host: {}\r\n", plan.target.authority);
-        for (name, value) in &plan.headers {
-            headers.push_str(&format!("{name}: {value}\r\n"));
-        }
-        Self {
-            transport: plan.transport,
-            deflate: plan.deflate,
-            path: plan.target.path.clone(),
-            namespace: plan.namespace.clone(),
-            headers,
-        }
-    }
 }
 
 /// What arrived for the application.
@@ -232,7 +203,8 @@ impl Session {
             State::Joining => "the connection was closed before the namespace was joined",
             _ => "the connection was closed without a reason",
         };
-        Err(Failure::new(if self.state == State::Opening { Class::Handshake } else { Class::Closed }, text))
+        let class = if self.state == State::Opening { Class::Handshake } else { Class::Closed };
+        Err(Failure::new(class, format!("{text}{}", self.parser_advice())))
     }
 
     /// Takes in bytes of one connection.
@@ -265,7 +237,7 @@ impl Session {
                 };
                 let Some(answer) = answer else { return Ok(()) };
                 if answer.status != 200 {
-                    return Err(self.refusal(answer.status, &answer.body, config));
+                    return Err(config.refusal(answer.status, &answer.body, self.state == State::Opening));
                 }
                 if let Some(polling) = &mut self.polling {
                     polling.posting = None;
@@ -279,30 +251,55 @@ impl Session {
 
     /// Sends a Socket.IO packet and its attachment.
     pub fn send(&mut self, packet: &[u8], attachment: Option<&[u8]>, config: &Config, deflater: &mut Deflater) {
-        if self.on_websocket && self.deflates {
-            let text = [b"4", packet].concat();
-            websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Text, &text, Some(deflater));
-        } else {
-            self.push_text(b'4', packet);
+        self.push_packet(packet, attachment, config, Some(deflater));
+        self.post(config);
+    }
+
+    /// Appends a Socket.IO packet to what is to be sent, as the server's parser wants it.
+    fn push_packet(
+        &mut self,
+        packet: &[u8],
+        attachment: Option<&[u8]>,
+        config: &Config,
+        mut deflater: Option<&mut Deflater>,
+    ) {
+        if config.parser == Parser::Msgpack {
+            if let Some(message) = msgpack::encode(packet, attachment) {
+                self.push_binary(&message, deflater);
+            }
+            return;
+        }
+        match &mut deflater {
+            Some(deflater) if self.on_websocket && self.deflates => {
+                let (text, outbox) = ([b"4", packet].concat(), &mut self.outbox[Role::WebSocket as usize]);
+                websocket::push_message(outbox, Opcode::Text, &text, Some(deflater));
+            }
+            _ => self.push_text(b'4', packet),
         }
         if let Some(bytes) = attachment {
-            if self.on_websocket {
-                let deflater = self.deflates.then_some(deflater);
-                websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Binary, bytes, deflater);
-            } else if let Some(polling) = &mut self.polling {
-                polling.body.push(SEPARATOR);
-                polling.body.push(b'b');
-                ringio_codec::engineio::base64::encode(&mut polling.body, bytes);
-            }
+            self.push_binary(bytes, deflater);
         }
-        self.post(config);
+    }
+
+    /// Appends one binary message to what is to be sent: an attachment, or a packet of the msgpack parser.
+    fn push_binary(&mut self, bytes: &[u8], deflater: Option<&mut Deflater>) {
+        if self.on_websocket {
+            let deflater = deflater.filter(|_| self.deflates);
+            websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Binary, bytes, deflater);
+        } else if let Some(polling) = &mut self.polling {
+            if !polling.body.is_empty() {
+                polling.body.push(SEPARATOR);
+            }
+            polling.body.push(b'b');
+            ringio_codec::engineio::base64::encode(&mut polling.body, bytes);
+        }
     }
 
     /// Says goodbye: leaves the namespace and closes the session.
     pub fn leave(&mut self, config: &Config) {
         let mut packet = Vec::new();
         ringio_codec::socketio::encode::disconnect(&mut packet, &config.namespace);
-        self.push_text(b'4', &packet);
+        self.push_packet(&packet, None, config, None);
         self.push_text(b'1', b"");
         if self.on_websocket {
             let code = 1000u16.to_be_bytes();
@@ -330,29 +327,14 @@ impl Session {
     }
 
     fn request_websocket(&mut self, config: &Config) {
-        let sid = match &self.polling {
-            Some(polling) => format!("&sid={}", polling.sid),
-            None => String::new(),
-        };
-        let offer = if config.deflate {
-            "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n"
-        } else {
-            ""
-        };
-        let request = format!(
-            "GET {}?EIO=4&transport=websocket{sid} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n",
-            config.path, config.headers
-        );
-        self.outbox[Role::WebSocket as usize].extend_from_slice(request.as_bytes());
+        let sid = self.polling.as_ref().map(|polling| polling.sid.as_str());
+        self.outbox[Role::WebSocket as usize].extend_from_slice(config.websocket_request(sid).as_bytes());
     }
 
     fn poll(&mut self, config: &Config) {
         let Some(polling) = &mut self.polling else { return };
         polling.is_poll_waiting = true;
-        let sid = if polling.sid.is_empty() { String::new() } else { format!("&sid={}", polling.sid) };
-        let request = format!("GET {}?EIO=4&transport=polling{sid} HTTP/1.1\r\n{}\r\n", config.path, config.headers);
-        self.outbox[Role::Poll as usize].extend_from_slice(request.as_bytes());
+        self.outbox[Role::Poll as usize].extend_from_slice(config.poll_request(&polling.sid).as_bytes());
     }
 
     /// Sends what waits, unless a POST is on its way.
@@ -361,14 +343,7 @@ impl Session {
         if polling.body.is_empty() || polling.posting.is_some() || polling.sid.is_empty() {
             return;
         }
-        let mut request = format!(
-            "POST {}?EIO=4&transport=polling&sid={} HTTP/1.1\r\n{}Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n",
-            config.path,
-            polling.sid,
-            config.headers,
-            polling.body.len()
-        )
-        .into_bytes();
+        let mut request = config.post_request(&polling.sid, polling.body.len()).into_bytes();
         request.append(&mut polling.body);
         self.outbox[Role::Post as usize].extend_from_slice(&request);
         polling.posting = Some(request);
@@ -388,7 +363,7 @@ impl Session {
         let bytes = std::mem::take(&mut self.head);
         let rest = &bytes[head.len..];
         if head.status != 101 {
-            return Err(self.refusal(head.status, rest, config));
+            return Err(config.refusal(head.status, rest, self.state == State::Opening));
         }
         if head.accept.as_deref() != Some(&accept_key(KEY.as_bytes())) {
             return Err(Failure::new(
@@ -418,7 +393,7 @@ impl Session {
                     .map_err(|_| Failure::new(Class::Protocol, "WebSocket: text that is not UTF-8"))?;
                 self.handle_text(text, config, sink)
             }
-            Message::Binary(bytes) => self.handle_attachment(bytes.to_vec(), sink),
+            Message::Binary(bytes) => self.handle_binary(bytes.to_vec(), config, sink),
             Message::Ping(bytes) => {
                 websocket::push_message(&mut self.outbox[Role::WebSocket as usize], Opcode::Pong, bytes, None);
                 Ok(())
@@ -427,7 +402,9 @@ impl Session {
             Message::Close(payload) => {
                 let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                 let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
-                Err(Failure::new(Class::Closed, format!("the server closed the WebSocket with code {code} {reason:?}")))
+                let advice = self.parser_advice();
+                let text = format!("the server closed the WebSocket with code {code} {reason:?}{advice}");
+                Err(Failure::new(Class::Closed, text))
             }
         });
         self.reader = reader;
@@ -441,7 +418,7 @@ impl Session {
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<(), Failure> {
         if answer.status != 200 {
-            return Err(self.refusal(answer.status, &answer.body, config));
+            return Err(config.refusal(answer.status, &answer.body, self.state == State::Opening));
         }
         if let Some(polling) = &mut self.polling {
             polling.is_poll_waiting = false;
@@ -456,7 +433,7 @@ impl Session {
                     let text = String::from_utf8_lossy(&text);
                     self.handle_text(&text, config, sink)?;
                 }
-                Ok(PolledPacket::Binary(bytes)) => self.handle_attachment(bytes, sink)?,
+                Ok(PolledPacket::Binary(bytes)) => self.handle_binary(bytes, config, sink)?,
                 Err(error) => return Err(not_engine(&format!("{error} in the polling body"), body)),
             }
         }
@@ -470,6 +447,10 @@ impl Session {
     /// One Engine.IO packet as text.
     fn handle_text(&mut self, text: &str, config: &Config, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Failure> {
         match text.as_bytes().first() {
+            Some(b'4') if self.state != State::Opening && config.parser == Parser::Msgpack => {
+                let text = format!("a text packet of a server that was to use msgpack (--parser): {text:.60?}");
+                Err(Failure::new(Class::Protocol, text))
+            }
             Some(b'4') if self.state != State::Opening => self.handle_packet(&text[1..], config, sink),
             Some(b'2') => {
                 self.push_text(b'3', &text.as_bytes()[1..]);
@@ -485,8 +466,11 @@ impl Session {
             }
             Some(b'6' | b'3') => Ok(()),
             Some(b'1') if self.state == State::Leaving => Ok(()),
-            Some(b'1') => Err(Failure::new(Class::Closed, "the server closed the session")),
-            Some(b'b') => self.handle_attachment(ringio_codec::engineio::base64::decode(&text[1..]), sink),
+            Some(b'1') => {
+                let text = format!("the server closed the session{}", self.parser_advice());
+                Err(Failure::new(Class::Closed, text))
+            }
+            Some(b'b') => self.handle_binary(ringio_codec::engineio::base64::decode(&text[1..]), config, sink),
             _ => Err(not_engine("not an Engine.IO packet", text)),
         }
     }
@@ -505,7 +489,7 @@ impl Session {
         let mut packet = Vec::new();
         encode_header(&mut packet, PacketKind::Connect, 0, &config.namespace, None);
         packet.extend_from_slice(self.auth.take().unwrap_or_default().as_bytes());
-        self.push_text(b'4', &packet);
+        self.push_packet(&packet, None, config, None);
         self.post(config);
         Ok(())
     }
@@ -580,9 +564,30 @@ impl Session {
         sink(Incoming::Joined);
     }
 
-    fn handle_attachment(&mut self, bytes: Vec<u8>, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Failure> {
+    /// A server ends the connection of a client whose first packet it cannot read.
+    fn parser_advice(&self) -> &'static str {
+        if self.state == State::Joining { ". Does it use another parser (--parser default or msgpack)?" } else { "" }
+    }
+
+    /// One binary message: an attachment, or a packet of the msgpack parser.
+    fn handle_binary(
+        &mut self,
+        bytes: Vec<u8>,
+        config: &Config,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Failure> {
+        if config.parser == Parser::Msgpack {
+            let (text, attachments) = msgpack::to_text(&bytes)?;
+            if attachments.is_empty() {
+                return self.handle_packet(&text, config, sink);
+            }
+            sink(Incoming::Packet { text: &text, attachments: &attachments });
+            return Ok(());
+        }
         let Some(mut assembly) = self.assembly.take() else {
-            return Err(Failure::new(Class::Protocol, "an attachment that no packet announced"));
+            let advice =
+                if self.state == State::Joining { ": does the server use msgpack (--parser msgpack)?" } else { "" };
+            return Err(Failure::new(Class::Protocol, format!("an attachment that no packet announced{advice}")));
         };
         assembly.attachments.push(bytes);
         assembly.missing -= 1;
@@ -592,21 +597,6 @@ impl Session {
             self.assembly = Some(assembly);
         }
         Ok(())
-    }
-
-    fn refusal(&self, status: u16, body: &[u8], config: &Config) -> Failure {
-        let body = String::from_utf8_lossy(&body[..body.len().min(120)]).trim().to_owned();
-        let path = &config.path;
-        let advice = match status {
-            404 => ": no Socket.IO there. Is it mounted at another path (--path)?",
-            301..=308 => ": a redirect. Give the address that it leads to.",
-            401 | 403 => ": not allowed. Does it want a header (--header) or a cookie?",
-            400 if body.contains("Transport unknown") => ": the server does not allow this transport (--transport)",
-            502..=504 => ": a proxy answered that the server behind it does not",
-            _ => "",
-        };
-        let class = if self.state == State::Opening { Class::Handshake } else { Class::Closed };
-        Failure::new(class, format!("the server answered HTTP {status} at {path}{advice} {body}"))
     }
 }
 

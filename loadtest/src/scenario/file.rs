@@ -26,7 +26,7 @@
 //! Everything that is not understood is an error with its line: a misspelt key is never ignored.
 
 use crate::block::BLOCK_BYTES_MIN;
-use crate::plan::{Action, Expect, Phase, Plan, Reconnection, Setup, Transport};
+use crate::plan::{Action, Expect, Parser, Phase, Plan, Reconnection, Setup, Transport};
 use crate::scenario::builtin::probe_action;
 use crate::target::Target;
 use crate::template::Template;
@@ -63,6 +63,7 @@ struct Clients {
     senders_per_group: Option<Spanned<u32>>,
     connect_rate: f64,
     transport: Transport,
+    parser: Parser,
     namespace: Option<String>,
     deflate: bool,
     auth: Option<toml::Value>,
@@ -85,6 +86,7 @@ impl Default for Clients {
             senders_per_group: None,
             connect_rate: 200.0,
             transport: Transport::default(),
+            parser: Parser::default(),
             namespace: None,
             deflate: false,
             auth: None,
@@ -227,6 +229,7 @@ impl ScenarioFile {
         let clients = &file.clients;
         plan.connect_rate = clients.connect_rate;
         plan.transport = clients.transport;
+        plan.parser = clients.parser;
         plan.deflate = clients.deflate;
         plan.poisson = clients.poisson;
         plan.slow_share = clients.slow_share;

@@ -15,16 +15,17 @@ use ringio_codec::socketio::encode::encode_header;
 use std::collections::HashMap;
 
 impl Worker<'_> {
-    pub(super) fn send_due(&mut self, now: u64) {
+    /// Sends what is due, a batch at most. Returns whether more may be due.
+    pub(super) fn send_due(&mut self, now: u64) -> bool {
         for _ in 0..BATCH_MAX {
-            let Some(pace) = self.paces.front_mut() else { return };
+            let Some(pace) = self.paces.front_mut() else { return false };
             let Some((due_ns, is_message)) = pace.take_due(now) else {
                 // The next phase may have begun: its schedule stands behind this one's.
                 if pace.next_due_ns().is_none() && self.paces.len() > 1 {
                     self.paces.pop_front();
                     continue;
                 }
-                return;
+                return false;
             };
             if is_message {
                 match self.choose_sender() {
@@ -37,6 +38,7 @@ impl Worker<'_> {
                 }
             }
         }
+        true
     }
 
     pub(super) fn choose_sender(&mut self) -> Option<u32> {

@@ -1,0 +1,110 @@
+//! The program itself: its commands, files, exit codes, and what it says when something cannot work.
+#![allow(clippy::unwrap_used)]
+
+mod servers;
+
+use ringio_loadtest::report::outcome::Outcome;
+use servers::{free_port, scratch, start_node};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringio-loadtest")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn one_command_finds_the_limit_and_reports_it() {
+    let Some(server) = start_node() else { return };
+    let (json, html, csv) = (scratch("limit.json"), scratch("limit.html"), scratch("limit.csv"));
+    let output = program(&[
+        &server.url,
+        "--start",
+        "20",
+        "--max-clients",
+        "40",
+        "--step",
+        "1",
+        "--p99",
+        "5000",
+        "--json",
+        &json,
+        "--html",
+        &html,
+        "--csv",
+        &csv,
+        "--fail-if",
+        "clients<40",
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("The server holds 40 clients"), "{text}");
+    assert!(std::fs::read_to_string(&html).unwrap().contains("The server holds 40 clients"));
+    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() > 3);
+    let compared = program(&["compare", &json, &json]);
+    assert!(String::from_utf8(compared.stdout).unwrap().contains("1.00x"));
+    let crossed =
+        program(&["run", "echo", &server.url, "-c", "5", "-d", "0.3", "--warmup", "0", "--fail-if", "p50>0.0001ms"]);
+    assert_eq!(crossed.status.code(), Some(1));
+    assert!(String::from_utf8(crossed.stdout).unwrap().contains("failed: p50>0.0001ms"));
+}
+
+#[test]
+fn a_scenario_file_runs_and_its_mistakes_are_told() {
+    let Some(server) = start_node() else { return };
+    let file = scratch("scenario.toml");
+    let good = "[clients]\ncount = 10\ngroup_size = 5\nconnect_rate = 1000\n[[setup]]\nemit = \"join\"\nargs = [\"room-{{group}}\"]\n\
+        [[action]]\nemit = \"room\"\nargs = [\"room-{{group}}\", { text = \"{{stamp}}\" }]\nexpect = \"group\"\n\
+        [[action]]\nemit = \"ack\"\nargs = [1]\nexpect = \"ack\"\n[[phase]]\nduration = \"500ms\"\nrate = 100\n";
+    std::fs::write(&file, good).unwrap();
+    assert_eq!(program(&["check", &file]).status.code(), Some(0));
+    let output = program(&["run", &file, &server.url, "--quiet"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("  room") && text.contains("  ack") && text.contains("verified     every message"), "{text}");
+    std::fs::write(&file, good.replace("expect = \"ack\"", "expcet = \"ack\"")).unwrap();
+    let output = program(&["run", &file, &server.url]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("line 15: "));
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_it_measured() {
+    let Some(server) = start_node() else { return };
+    let json = scratch("interrupted.json");
+    let child = Command::new(env!("CARGO_BIN_EXE_ringio-loadtest"))
+        .args(["run", "echo", &server.url, "-c", "5", "-d", "60", "--warmup", "0", "--plain", "--json", &json])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The second line that counts messages: some have been measured by then.
+    let counted = lines.by_ref().filter(|line| line.as_ref().is_ok_and(|line| line.contains(" p50 "))).nth(1);
+    assert!(counted.is_some());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert!(outcome.total.received > 0 && !outcome.is_complete);
+    assert!(outcome.notes.iter().any(|note| note.contains("interrupted")), "{:?}", outcome.notes);
+    assert_eq!(outcome.faults.total(), 0);
+}
+
+#[test]
+fn what_cannot_work_is_told_in_a_sentence() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    for (arguments, words) in [
+        (vec!["run", "echo", &url], "nothing listens"),
+        (vec!["run", "ehco", &url], "neither a file nor one of"),
+        (vec!["run", "echo", "ftp://x"], "scheme"),
+        (vec!["run", "echo"], "address is missing"),
+        (vec![], "address is missing"),
+        (vec!["compare", "/nonexistent", "/nonexistent"], "cannot be read"),
+        (vec!["run", "echo", &url, "--fail-if", "p98>1"], "no metric"),
+    ] {
+        let output = program(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(words), "{arguments:?}: {text}");
+    }
+}

@@ -1,0 +1,84 @@
+//! The servers that tests run against, each in a process of its own that ends with its handle.
+//!
+//! They need `node` and the packages of `tests/conformance` (`make test-node` installs them), or a program that `make`
+//! builds. Where something is missing a test says so and passes; with CI=true it fails instead.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running server.
+pub(crate) struct ServerProcess {
+    pub(crate) child: Child,
+    pub(crate) url: String,
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn skip(what: &str, remedy: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what} is missing");
+    eprintln!("skipped: {what} is missing, {remedy}");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The suite `bench` of the official server on a free port; `None` where Node or its packages are missing.
+pub(crate) fn start_node() -> Option<ServerProcess> {
+    start_script(&["node-reference.mjs", "bench", "--port"], "http")
+}
+
+/// A program for Node, which gets a free port as its last argument and says `ready`.
+pub(crate) fn start_script(arguments: &[&str], scheme: &str) -> Option<ServerProcess> {
+    let conformance = root().join("tests/conformance");
+    if !conformance.join("node_modules/socket.io").exists() {
+        skip("tests/conformance/node_modules", "`make test-node` installs it");
+        return None;
+    }
+    let mut command = Command::new("node");
+    command.args(arguments).current_dir(conformance);
+    start(command, scheme)
+}
+
+/// socketioxide with the events of the suite `bench`; `None` where it was not built.
+pub(crate) fn start_socketioxide() -> Option<ServerProcess> {
+    let target = Path::new(env!("CARGO_BIN_EXE_ringio-loadtest")).parent()?.parent()?.join("peers");
+    let builds = ["debug", "release"].map(|profile| target.join(profile).join("peer-socketioxide"));
+    let Some(program) = builds.iter().find(|program| program.exists()) else {
+        skip("socketioxide", "`make socketioxide` builds it");
+        return None;
+    };
+    let mut command = Command::new(program);
+    command.arg("--port");
+    start(command, "http")
+}
+
+fn start(mut command: Command, scheme: &str) -> Option<ServerProcess> {
+    let port = free_port();
+    let Ok(mut child) = command.arg(port.to_string()).stdout(Stdio::piped()).spawn() else {
+        skip(&format!("{command:?}"), "is it installed?");
+        return None;
+    };
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ready"), "{line:?}");
+    Some(ServerProcess { child, url: format!("{scheme}://localhost:{port}") })
+}
+
+/// A port that nobody listens on at present.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A file for this test process alone.
+pub(crate) fn scratch(name: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{}-{name}", std::process::id())).to_str().unwrap().to_owned()
+}
