@@ -32,7 +32,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust loom test-node test-python test-browser test-load ## everything that CI runs
+test: lint test-rust loom test-node test-python test-browser test-load test-instructions ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -61,6 +61,10 @@ test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered 
 	cargo build --release -p ringio-bench --bin drive
 	bash tests/load.sh $(SERVER) $(TARGET)/release/drive
 
+test-instructions: valgrind ## instructions of every hot path, compared with bench/instructions.tsv
+	cargo build --release -p ringio-bench --bin instructions
+	$(TARGET)/release/instructions --check bench/instructions.tsv
+
 test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?
 	cd $(CONFORMANCE) && $(NODE_TEST) $(NODE_FILES) browser/*.test.mjs
 	cd $(CONFORMANCE) && $(PYTEST) -q python
@@ -68,6 +72,13 @@ test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the o
 bench: ## build the measuring programs and say how to use them
 	cargo build --release -p ringio-bench -p ringio-tests
 	@echo "see bench/README.md"
+
+bench-hot: ## criterion: the hot paths by the clock, on this machine
+	cargo bench -p ringio-bench --bench hot
+
+instructions-table: valgrind ## write bench/instructions.tsv anew, after a change that was meant
+	cargo build --release -p ringio-bench --bin instructions
+	$(TARGET)/release/instructions --write bench/instructions.tsv
 
 peers: $(PEER_MODULES) ## measure Ringio beside socket.io (ws, uWebSockets, Bun), socketioxide and uWebSockets alone: NAME=x ROUNDS=n SECONDS=n ROWS=a,b
 	cargo build --release -p ringio-bench -p ringio-tests
@@ -86,7 +97,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts
 
-.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference bench peers clean server chat openssl chromium
+.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference test-instructions bench bench-hot instructions-table peers clean server chat openssl chromium valgrind
 
 # What the targets above stand on.
 
@@ -120,6 +131,9 @@ $(DENY):
 # For a client library among the tests.
 openssl:
 	@pkg-config --exists openssl 2>/dev/null || $(call debian,pkg-config libssl-dev)
+
+valgrind:
+	@command -v valgrind >/dev/null || $(call debian,valgrind)
 
 # Without the browser its tests say so and are skipped; CI wants them run.
 chromium:

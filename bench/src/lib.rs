@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod drive;
+pub mod hot;
 pub mod measure;
 pub mod process;
 pub mod report;

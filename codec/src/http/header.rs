@@ -19,7 +19,7 @@ impl<'a> Headers<'a> {
 
     /// All fields: name as sent, value without the white space around it.
     pub fn iter(&self) -> HeaderIter<'a> {
-        HeaderIter { lines: self.lines }
+        HeaderIter { lines: Lines { rest: self.lines } }
     }
 
     /// The value of the first field of this name, in whatever case.
@@ -29,7 +29,13 @@ impl<'a> Headers<'a> {
 
     /// The values of all fields of this name, in whatever case.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let lines = Lines { rest: self.lines };
+        lines.filter_map(move |line| {
+            // The colon stands right behind the name, so a line of another name is told by its length or few bytes.
+            let (found, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":")?;
+            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+        })
     }
 
     /// Whether a comma-separated list, over all fields of this name, has this token, in whatever case.
@@ -50,20 +56,35 @@ impl<'a> IntoIterator for &Headers<'a> {
 /// Iterator of [`Headers::iter`].
 #[derive(Clone, Debug)]
 pub struct HeaderIter<'a> {
-    lines: &'a [u8],
+    lines: Lines<'a>,
 }
 
 impl<'a> Iterator for HeaderIter<'a> {
     type Item = (&'a str, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr::memchr(b'\n', self.lines)?;
-        let line = &self.lines[..end];
-        self.lines = &self.lines[end + 1..];
+        let line = self.lines.next()?;
         let colon = memchr::memchr(b':', line)?;
         // Names are ASCII tokens: the parser made sure of it.
         let name = std::str::from_utf8(&line[..colon]).ok()?;
         Some((name, line[colon + 1..].trim_ascii()))
+    }
+}
+
+/// The lines without their LF.
+#[derive(Clone, Debug)]
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = memchr::memchr(b'\n', self.rest)?;
+        let line = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(line)
     }
 }
 

@@ -439,10 +439,30 @@ impl<'a> Scanner<'a> {
 
 /// How many bytes stand before the first quote, backslash or control character.
 ///
+/// Most strings are short: the first 32 bytes go 8 at a time. Behind them whole blocks go 32 bytes per step, in a form that
+/// compilers make vector instructions of.
+#[inline]
+fn plain_length(bytes: &[u8]) -> usize {
+    let Some((first, rest)) = bytes.split_at_checked(32) else { return plain_words(bytes) };
+    let length = plain_words(first);
+    if length < first.len() {
+        return length;
+    }
+    let (blocks, _) = rest.as_chunks::<32>();
+    let is_plain = |block: &&[u8; 32]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
+    let skipped = first.len() + blocks.iter().take_while(is_plain).count() * 32;
+    skipped + plain_words(&bytes[skipped..])
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
 /// Eight bytes per step: in `(x - 01..) & !x & 80..` the lowest marked byte is the lowest zero byte of x, and likewise
 /// `(w - 20..) & !w & 80..` marks bytes below 0x20. Only marks *above* the lowest can be wrong.
 #[inline]
-fn plain_length(bytes: &[u8]) -> usize {
+fn plain_words(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
@@ -458,7 +478,7 @@ fn plain_length(bytes: &[u8]) -> usize {
             return index * 8 + marks.trailing_zeros() as usize / 8;
         }
     }
-    let tail = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    let tail = rest.iter().position(|&byte| is_special(byte));
     bytes.len() - rest.len() + tail.unwrap_or(rest.len())
 }
 

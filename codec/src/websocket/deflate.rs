@@ -150,7 +150,7 @@ impl Inflater {
         if !deflated.is_text {
             return Ok(Received::Binary(Payload::Owned(message)));
         }
-        if std::str::from_utf8(&message).is_err() {
+        if simdutf8::basic::from_utf8(&message).is_err() {
             return Err(InflateError::InvalidUtf8);
         }
         Ok(Received::Text(Payload::Owned(message)))

@@ -471,7 +471,7 @@ impl OpenMessage {
         self.reserve(piece.len(), missing_len, fin);
         self.bytes.extend_from_slice(piece);
         if self.is_text && !self.is_deflated {
-            match std::str::from_utf8(&self.bytes[self.valid_len..]) {
+            match simdutf8::compat::from_utf8(&self.bytes[self.valid_len..]) {
                 Ok(_) => self.valid_len = self.bytes.len(),
                 // Cut inside a character: the rest of it may still come.
                 Err(error) if error.error_len().is_none() => self.valid_len += error.valid_up_to(),
@@ -523,7 +523,7 @@ fn receive_in_place(header: &FrameHeader, buffer: &mut [u8], range: Range<usize>
         mask::apply(bytes, key, 0);
     }
     match header.opcode {
-        Opcode::Text if std::str::from_utf8(bytes).is_err() => Err(MessageError::InvalidUtf8),
+        Opcode::Text if simdutf8::basic::from_utf8(bytes).is_err() => Err(MessageError::InvalidUtf8),
         Opcode::Text => Ok(Received::Text(Payload::InPlace(range))),
         Opcode::Close | Opcode::Ping | Opcode::Pong => control(header.opcode, Payload::InPlace(range), buffer),
         Opcode::Binary | Opcode::Continuation => Ok(Received::Binary(Payload::InPlace(range))),

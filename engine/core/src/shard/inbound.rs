@@ -174,7 +174,7 @@ impl Shard {
             return;
         };
         let is_protocol_3 = session.is_protocol_3();
-        let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else {
+        let Ok(text) = simdutf8::basic::from_utf8(carrier.bytes(received)) else {
             return self.end_session(key, DisconnectReason::ParseError, Farewell::Close);
         };
         let kind = match engineio::decode_text(text) {
@@ -222,7 +222,7 @@ impl Shard {
         if session.assembly.is_some() {
             return self.violate(key, "got plaintext data when reconstructing a packet");
         }
-        let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else { return };
+        let Ok(text) = simdutf8::basic::from_utf8(carrier.bytes(received)) else { return };
         let packet = match decode(text, &DecodeLimits { attachments_max: self.options.attachments_max }) {
             Ok(packet) => packet,
             Err(error) => return self.violate(key, decode_error_text(error)),
