@@ -162,26 +162,8 @@ const suites = {
     });
   },
 
-  dynamic() {
-    const io = new Server(http);
-    const made = [];
-    io.on("new_namespace", ({ name }) => made.push(name));
-    io.on("connection", (socket) => socket.on("made", (reply) => reply(made)));
-
-    const rooms = io.of(/^\/room-\d+$/);
-    rooms.use((socket, next) => {
-      const { refuse } = socket.handshake.auth;
-      next(refuse === undefined ? undefined : new Error(refuse));
-    });
-    rooms.on("connection", (socket) => {
-      socket.emit("welcome", socket.nsp.name);
-      socket.on("everywhere", (text) => rooms.emit("text", text));
-      socket.on("here", (...args) => socket.nsp.emit("text", ...args));
-    });
-
-    const secret = io.of((name, { token }, next) => next(null, name.startsWith("/room-") && token === "open sesame"));
-    secret.on("connection", (socket) => socket.emit("welcome", "a secret"));
-  },
+  dynamic: () => serveDynamic({}),
+  "dynamic-cleanup": () => serveDynamic({ cleanupEmptyChildNamespaces: true }),
 
   listeners() {
     const io = new Server(http);
@@ -263,6 +245,47 @@ const suites = {
     });
   },
 };
+
+function serveDynamic(options) {
+  const io = new Server(http, options);
+  const made = [];
+  io.on("new_namespace", ({ name }) => made.push(name));
+  io.on("connection", (socket) => {
+    socket.on("made", (reply) => reply(made));
+    socket.on("there", (reply) => reply([...io._nsps.keys()].sort()));
+    socket.on("by hand", (name, reply) => {
+      const namespace = io.of(name);
+      namespace.on("connection", (socket) => socket.emit("welcome", "by hand"));
+      reply(namespace.name);
+    });
+  });
+
+  const rooms = io.of(/^\/room-\d+$/);
+  rooms.use((socket, next) => {
+    const { refuse } = socket.handshake.auth;
+    next(refuse === undefined ? undefined : new Error(refuse));
+  });
+  rooms.on("connection", (socket) => {
+    socket.emit("welcome", socket.nsp.name);
+    socket.on("everywhere", (text) => rooms.emit("text", text));
+    socket.on("here", (...args) => socket.nsp.emit("text", ...args));
+    socket.on("join", (room, reply) => (socket.join(room), reply()));
+    socket.on("some", (room, except, text) => rooms.to(room).except(except).emit("text", text));
+    socket.on("survey", async (reply) => {
+      const answers = await socket.nsp.timeout(10_000).emitWithAck("number?");
+      reply(answers.reduce((sum, number) => sum + number, 0));
+    });
+  });
+
+  const secret = io.of((name, { token }, next) => next(null, name.startsWith("/room-") && token === "open sesame"));
+  secret.on("connection", (socket) => socket.emit("welcome", "a secret"));
+
+  const later = io.of(async (name, { refuse }, next) => {
+    await delay(20);
+    next(null, name.startsWith("/later-") && refuse === undefined);
+  });
+  later.on("connection", (socket) => socket.emit("welcome", "later"));
+}
 
 function serveOldClients(options) {
   const io = new Server(http, { ...options, allowEIO3: true });

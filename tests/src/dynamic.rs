@@ -1,8 +1,9 @@
-//! The suite `dynamic` of the conformance program: namespaces that clients bring into being.
+//! The suites `dynamic` and `dynamic-cleanup` of the conformance program: namespaces that clients bring into being.
 
 use parking_lot::Mutex;
-use ringio::{Ack, Builder, Data, Handshake, RawArgs, Server, Socket};
+use ringio::{Ack, Builder, Data, Handshake, RawArgs, Regex, Server, Socket};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Clients may make so many.
 const NAMESPACES_MAX: usize = 200;
@@ -18,12 +19,23 @@ pub fn handlers(io: &Server) {
     let names = Arc::clone(&made);
     io.on_new_namespace(move |namespace| names.lock().push(namespace.name().to_owned()));
     io.sockets_on("made", move |ack: Ack| ack.send(&*made.lock()));
-
-    let rooms = io.of_matching(|name, _| {
-        assert_ne!(name, "/panic", "on purpose");
-        name.strip_prefix("/room-")
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    let server = io.clone();
+    io.sockets_on("there", move |ack: Ack| {
+        let names: Vec<String> = server.namespaces().iter().map(|namespace| namespace.name().to_owned()).collect();
+        ack.send(&names)
     });
+    let server = io.clone();
+    io.sockets_on("by hand", move |Data(name): Data<String>, ack: Ack| {
+        let namespace = server.of(&name);
+        namespace.on_connection(|socket: Socket| socket.emit("welcome", "by hand"));
+        ack.send(namespace.name())
+    });
+
+    io.of_matching(|name, _| {
+        assert_ne!(name, "/panic", "on purpose");
+        false
+    });
+    let rooms = io.of_regex(Regex::new(r"^/room-\d+$").expect("a fixed pattern"));
     rooms.with_middleware(|handshake: Socket| match handshake.handshake().auth::<Auth>() {
         Ok(Auth { refuse: Some(text) }) => Err(text),
         _ => Ok(()),
@@ -32,11 +44,30 @@ pub fn handlers(io: &Server) {
     let everywhere = rooms.clone();
     rooms.sockets_on("everywhere", move |Data(text): Data<String>| everywhere.emit("text", &text));
     rooms.sockets_on("here", |socket: Socket, args: RawArgs| socket.namespace().emit("text", &args));
+    rooms.sockets_on("join", |socket: Socket, Data(room): Data<String>, ack: Ack| {
+        socket.join(room);
+        ack.send(&())
+    });
+    let some = rooms.clone();
+    rooms.sockets_on("some", move |Data((room, except, text)): Data<(String, String, String)>| {
+        some.to(room).except(except).emit("text", &text)
+    });
+    rooms.sockets_on("survey", async |socket: Socket, ack: Ack| {
+        let answers = socket.namespace().timeout(Duration::from_secs(10)).emit_with_ack::<u32>("number?", &()).await?;
+        ack.send(&answers.iter().sum::<u32>());
+        Ok::<_, ringio::BroadcastAckError<u32>>(())
+    });
 
     let secret = io.of_matching(|name, handshake: &Handshake| {
         name.starts_with("/room-") && handshake.raw_auth().contains("open sesame")
     });
     secret.on_connection(|socket: Socket| socket.emit("welcome", "a secret"));
+
+    let later = io.of_matching_async(async |name, handshake| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        name.starts_with("/later-") && !handshake.raw_auth().contains("refuse")
+    });
+    later.on_connection(|socket: Socket| socket.emit("welcome", "later"));
 }
 
 #[derive(serde::Deserialize)]

@@ -7,6 +7,7 @@
 //! anything. Handlers are taken out (counted references) before they run, so that one may register and remove others.
 //! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
 
+use crate::Namespace;
 use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
@@ -14,6 +15,7 @@ use crate::extract::EventContext;
 use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
 use crate::listener::ListenerId;
 use crate::middleware::Step;
+use crate::namespace_handles::NamespaceHandles;
 use crate::packet_middleware::Passage;
 use crate::registry::{Occasion, View};
 use crate::shared::Shared;
@@ -21,7 +23,6 @@ use crate::socket::Socket;
 use crate::socket_table::SocketTable;
 use crate::tokio_context::TokioContext;
 use crate::waiter::{Waiter, Waiters};
-use crate::{Handshake, Namespace};
 use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
@@ -56,17 +57,26 @@ pub(crate) struct App {
     /// None once the shard is about to end.
     executor: RefCell<Option<Executor>>,
     snapshot: RefCell<Rc<Snapshot>>,
+    handles: RefCell<NamespaceHandles>,
     pub(crate) sockets: SocketTable,
     pub(crate) waiters: Waiters,
     listener_count: Cell<u64>,
 }
 
 /// The namespaces as this shard last saw them.
-struct Snapshot {
+pub(crate) struct Snapshot {
     version: u64,
     view: Arc<View>,
-    /// Handles of this shard's own, so that counting their references does not bounce between cores.
-    namespaces: Vec<Namespace>,
+}
+
+impl Snapshot {
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(crate) fn shared_view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
 }
 
 thread_local! {
@@ -81,7 +91,7 @@ pub(crate) fn current(shared: &Arc<Shared>) -> Option<Rc<App>> {
 impl ShardApplication {
     /// On the shard's own thread.
     pub(crate) fn new(shared: Arc<Shared>, context: ShardContext) -> Self {
-        let snapshot = Snapshot { version: 0, view: Arc::default(), namespaces: Vec::new() };
+        let snapshot = Snapshot { version: 0, view: Arc::default() };
         let app = Rc::new(App {
             shared,
             index: context.index,
@@ -89,6 +99,7 @@ impl ShardApplication {
             is_in_core: Cell::new(false),
             executor: RefCell::new(Some(context.executor)),
             snapshot: RefCell::new(Rc::new(snapshot)),
+            handles: RefCell::default(),
             sockets: SocketTable::default(),
             waiters: Waiters::default(),
             listener_count: Cell::new(0),
@@ -118,7 +129,13 @@ impl Application for ShardApplication {
             Event::Sent { socket, frame } => app.handle_outgoing(socket, &frame),
             Event::Disconnecting { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnecting, reason),
             Event::Disconnected { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnect, reason),
-            Event::Released { socket } => drop(app.sockets.remove(socket)),
+            Event::Released { socket } => {
+                let namespace = app.sockets.find(socket).map(|(namespace, _)| namespace);
+                drop(app.sockets.remove(socket));
+                if let Some(namespace) = namespace {
+                    app.handle_gone(namespace);
+                }
+            }
             Event::ProtocolError { socket, error } => {
                 tracing::debug!(?socket, error, "a client broke the protocol");
                 if let Some(socket) = app.socket(socket) {
@@ -181,88 +198,41 @@ impl App {
     }
 
     /// The namespaces as they are now.
-    fn snapshot(self: &Rc<Self>) -> Rc<Snapshot> {
+    pub(crate) fn snapshot(self: &Rc<Self>) -> Rc<Snapshot> {
         if self.snapshot.borrow().version != self.shared.registry.version() {
             let (version, view) = self.shared.registry.view();
-            let namespaces = view.tables().iter().enumerate().map(|(id, table)| {
-                let id = NamespaceId(u32::try_from(id).expect("the registry numbers namespaces by u32"));
-                Namespace::new(Arc::clone(&self.shared), id, Arc::clone(&table.name))
-            });
-            let snapshot = Rc::new(Snapshot { version, namespaces: namespaces.collect(), view });
-            let before = self.snapshot.replace(snapshot);
+            self.handles.borrow_mut().forget_removed(&view);
+            let before = self.snapshot.replace(Rc::new(Snapshot { version, view }));
             drop(before);
         }
         Rc::clone(&self.snapshot.borrow())
     }
 
-    /// This shard's own handle of a namespace.
-    pub(crate) fn namespace(self: &Rc<Self>, id: NamespaceId) -> Namespace {
+    /// This shard's own handle of a namespace; None if it has been removed.
+    pub(crate) fn namespace(self: &Rc<Self>, id: NamespaceId) -> Option<Rc<Namespace>> {
+        if let Some(found) = self.handles.borrow().find(id) {
+            return Some(found);
+        }
         let snapshot = self.snapshot();
-        snapshot.namespaces.get(id.0 as usize).cloned().expect("namespaces are never removed")
+        let name = Arc::clone(&snapshot.view.table(id)?.name);
+        let namespace = Rc::new(Namespace::new(Arc::clone(&self.shared), id, name));
+        self.handles.borrow_mut().insert(id, Rc::clone(&namespace));
+        Some(namespace)
     }
 
     pub(crate) fn socket(self: &Rc<Self>, key: SocketKey) -> Option<Socket> {
         let (namespace, id) = self.sockets.find(key)?;
-        Some(Socket::new(Rc::clone(self), key, namespace, id))
+        Some(Socket::new(Rc::clone(self), key, self.namespace(namespace)?, id))
     }
 
-    /// A client wants to join a namespace: recovery, then middlewares, then `accept`.
-    fn handle_connect(self: &Rc<Self>, key: SocketKey) {
-        let snapshot = self.snapshot();
-        let requested = self.with_core(|core| {
-            let name = core.requested_namespace(key)?;
-            let id = core.socket_id(key)?;
-            Some((snapshot.view.find(name), id))
-        });
-        let Some((namespace, id)) = requested else { return };
-        let Some(namespace) = namespace.or_else(|| self.child_for(key)) else {
-            self.with_core(|core| core.refuse_socket(key, "Invalid namespace", None));
-            return;
-        };
-        let snapshot = self.snapshot();
-        let Some(table) = snapshot.view.table(namespace) else { return };
-        if !self.with_core(|core| core.enter_socket(key, namespace, &table.name)) {
-            return;
-        }
-        self.sockets.insert(key, namespace, id);
+    /// A socket is in its namespace: recovery, then middlewares, then `accept`.
+    pub(crate) fn handle_entered(self: &Rc<Self>, key: SocketKey) {
         let former =
             self.shared.settings.options.recovery.and_then(|_| self.with_core(|core| former_of(core.auth(key)?)));
         match former {
             Some(Former { pid, offset }) => self.with_core(|core| core.recover_socket(key, &pid, &offset)),
             None => self.enter(key),
         }
-    }
-
-    /// The namespace that the first willing parent makes for a client.
-    fn child_for(self: &Rc<Self>, key: SocketKey) -> Option<NamespaceId> {
-        let snapshot = self.snapshot();
-        if snapshot.view.parents().is_empty() {
-            return None;
-        }
-        let (name, handshake) = self.with_core(|core| {
-            let name = core.requested_namespace(key)?.to_owned();
-            Some((name, Handshake::new(core.handshake(key)?, core.auth(key).unwrap_or_default())))
-        })?;
-        let asked = catch_unwind(AssertUnwindSafe(|| {
-            snapshot.view.parents().iter().position(|parent| (parent.predicate)(&name, &handshake))
-        }));
-        let parent = self.settle(asked.map(Ok)).unwrap_or_else(|error| {
-            tracing::error!(%error, "a predicate for namespaces failed");
-            None
-        })?;
-        let children_max = self.shared.settings.dynamic_namespaces_max;
-        let Some((id, is_new)) = self.shared.registry.child(parent, &name, children_max) else {
-            tracing::warn!(children_max, "clients want more namespaces than dynamic_namespaces_max allows");
-            return None;
-        };
-        if is_new {
-            let namespace = self.namespace(id);
-            let told = catch_unwind(AssertUnwindSafe(|| self.shared.tell_new_namespace(&namespace)));
-            if let Err(error) = self.settle(told.map(Ok)) {
-                tracing::error!(%error, "the hook for new namespaces panicked");
-            }
-        }
-        Some(id)
     }
 
     /// Whether a client that says it comes back does.
@@ -314,7 +284,8 @@ impl App {
         if !self.with_core(|core| core.accept_socket(key, namespace, &table.name)) {
             return;
         }
-        let socket = Socket::new(Rc::clone(self), key, namespace, id);
+        let Some(handle) = self.namespace(namespace) else { return };
+        let socket = Socket::new(Rc::clone(self), key, handle, id);
         let context = EventContext::new(&socket, "connection", Arguments::NONE);
         for listener in table.handlers(&Occasion::Connection) {
             self.run(&*listener.handler, &context);

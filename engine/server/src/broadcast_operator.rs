@@ -44,11 +44,17 @@ impl BroadcastOperator {
     /// Everyone in the namespace.
     pub(crate) fn new(namespace: &Namespace) -> Self {
         // A shard counts references to a handle of its own, so that the count does not bounce between cores.
-        let namespace = match current(namespace.shared()) {
+        let namespace_of_shard = match current(namespace.shared()) {
             Some(app) => app.namespace(namespace.id()),
-            None => namespace.clone(),
+            None => None,
         };
+        let namespace = namespace_of_shard.map_or_else(|| namespace.clone(), |own| (*own).clone());
         Self { namespace, target: Target::default(), flags: EmitFlags::default(), timeout: TIMEOUT_DEFAULT }
+    }
+
+    pub(crate) fn with_target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
     }
 
     pub(crate) fn with_flags(mut self, flags: EmitFlags) -> Self {

@@ -48,6 +48,7 @@ pub struct Builder {
     pin_threads: bool,
     drain: Duration,
     dynamic_namespaces_max: usize,
+    cleanup_empty_child_namespaces: bool,
     client_directory: Option<PathBuf>,
     pages: Vec<Asset>,
     states: States,
@@ -66,6 +67,7 @@ impl Builder {
             pin_threads: true,
             drain: Duration::from_secs(1),
             dynamic_namespaces_max: 1_000,
+            cleanup_empty_child_namespaces: false,
             client_directory: None,
             pages: Vec::new(),
             states: States::new(),
@@ -231,8 +233,24 @@ impl Builder {
         self
     }
 
-    /// How many namespaces clients may bring into being with [`Server::of_matching`]. Default 1,000. They stay as long as
-    /// the server. Node has no bound.
+    /// Whether namespaces that were made for clients ([`Server::of_matching`], [`Server::of_regex`]) go with their last socket, also
+    /// when that one was refused by a middleware. Default false: they stay, as in Node. Namespaces of [`Server::of`] stay in any case,
+    /// unless they are children of a regular expression.
+    ///
+    /// A client that comes later gets a new one: with what its parent has then, without what was added to the former child. A
+    /// [`Namespace`](crate::Namespace) handle of one that is gone reaches nobody.
+    ///
+    /// ```
+    /// let io = ringio::Server::builder().cleanup_empty_child_namespaces(true).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn cleanup_empty_child_namespaces(mut self, is_wanted: bool) -> Self {
+        self.cleanup_empty_child_namespaces = is_wanted;
+        self
+    }
+
+    /// How many namespaces that were made for clients may be there at a time. Default 1,000. Node has no bound. Making or removing one
+    /// costs time in proportion to this number, a few microseconds per hundred.
     pub fn dynamic_namespaces_max(mut self, count: usize) -> Self {
         self.dynamic_namespaces_max = count;
         self
@@ -304,6 +322,7 @@ impl Builder {
             pin_threads: self.pin_threads,
             drain_ms: millis_of(self.drain),
             dynamic_namespaces_max: self.dynamic_namespaces_max,
+            cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
         };
         Ok((settings, self.states, TokioContext::new(self.tokio)))
     }

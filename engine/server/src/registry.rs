@@ -5,12 +5,13 @@
 //! shards           version unchanged? the snapshot of before : take a new one
 //! ```
 //! Read-mostly: a shard looks at one atomic number per event and takes the lock only after a change. A namespace keeps
-//! its number for ever; numbers are never used again.
+//! its number as long as it is there; one made for clients may be removed when it is empty (see `population`).
 
 use crate::handler::SharedHandler;
 use crate::listener::{ListenerId, SharedListener, Which};
 use crate::middleware::SharedMiddleware;
-use crate::parent_namespace::Predicate;
+use crate::parent_namespace::Pattern;
+use crate::population::Population;
 use parking_lot::RwLock;
 use ringio_core::base::id::NamespaceId;
 use std::collections::HashMap;
@@ -49,6 +50,8 @@ pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     /// In their order.
     pub(crate) middlewares: Vec<SharedMiddleware>,
+    /// How many sockets are in it, if it was made for clients.
+    pub(crate) population: Option<Arc<Population>>,
     connection: Vec<SharedListener>,
     disconnecting: Vec<SharedListener>,
     disconnect: Vec<SharedListener>,
@@ -61,6 +64,7 @@ impl Table {
         Self {
             name,
             middlewares: Vec::new(),
+            population: None,
             connection: Vec::new(),
             disconnecting: Vec::new(),
             disconnect: Vec::new(),
@@ -116,7 +120,11 @@ impl Table {
 
     /// Forgets all listeners; middlewares stay.
     fn forget_all(&mut self) {
-        *self = Self { middlewares: std::mem::take(&mut self.middlewares), ..Self::new(Arc::clone(&self.name)) };
+        *self = Self {
+            middlewares: std::mem::take(&mut self.middlewares),
+            population: self.population.take(),
+            ..Self::new(Arc::clone(&self.name))
+        };
     }
 
     /// The events that have listeners, sorted.
@@ -128,7 +136,7 @@ impl Table {
 /// Namespaces that are made on demand.
 #[derive(Clone)]
 pub(crate) struct Parent {
-    pub(crate) predicate: Predicate,
+    pub(crate) pattern: Pattern,
     /// What its children begin with.
     template: Table,
     children: Vec<NamespaceId>,
@@ -137,8 +145,11 @@ pub(crate) struct Parent {
 /// All namespaces at one moment.
 #[derive(Clone, Default)]
 pub(crate) struct View {
-    /// Indexed by [`NamespaceId`].
+    /// Made by the program: indexed by [`NamespaceId`].
     tables: Vec<Arc<Table>>,
+    /// Made for clients, and children made by hand.
+    made: HashMap<NamespaceId, Arc<Table>>,
+    made_count: u32,
     by_name: HashMap<Arc<str>, NamespaceId>,
     /// In the order in which they are asked.
     parents: Vec<Arc<Parent>>,
@@ -146,15 +157,40 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn table(&self, id: NamespaceId) -> Option<&Table> {
-        self.tables.get(id.0 as usize).map(|table| &**table)
+        self.shared_table(id).map(|table| &**table)
     }
 
     pub(crate) fn shared_table(&self, id: NamespaceId) -> Option<&Arc<Table>> {
-        self.tables.get(id.0 as usize)
+        if id.is_made() { self.made.get(&id) } else { self.tables.get(id.0 as usize) }
     }
 
-    pub(crate) fn tables(&self) -> &[Arc<Table>] {
-        &self.tables
+    fn table_mut(&mut self, id: NamespaceId) -> Option<&mut Table> {
+        let table = if id.is_made() { self.made.get_mut(&id) } else { self.tables.get_mut(id.0 as usize) };
+        table.map(Arc::make_mut)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&Arc<str>, NamespaceId)> {
+        self.by_name.iter().map(|(name, id)| (name, *id))
+    }
+
+    /// A number that no namespace made for clients has, nor has had for as long as possible.
+    fn next_made(&mut self) -> NamespaceId {
+        loop {
+            let id = NamespaceId(NamespaceId::FIRST_MADE | self.made_count);
+            self.made_count = (self.made_count + 1) % NamespaceId::FIRST_MADE;
+            if !self.made.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn insert_child(&mut self, parent: usize, name: Arc<str>) -> Option<NamespaceId> {
+        let template = self.parents.get(parent)?.template.clone();
+        let id = self.next_made();
+        self.by_name.insert(Arc::clone(&name), id);
+        self.made.insert(id, Arc::new(Table { name, population: Some(Arc::default()), ..template }));
+        Arc::make_mut(&mut self.parents[parent]).children.push(id);
+        Some(id)
     }
 
     pub(crate) fn parents(&self) -> &[Arc<Parent>] {
@@ -210,21 +246,31 @@ impl Registry {
             if let Some((name, id)) = view.by_name.get_key_value(&name) {
                 return (*id, Arc::clone(name), false);
             }
-            (view.insert(Table::new(Arc::clone(&name))), name, true)
+            let is_match =
+                |parent: &Arc<Parent>| parent.pattern.regex.as_ref().is_some_and(|regex| regex.is_match(&name));
+            let parent = view.parents.iter().position(is_match);
+            let child = parent.and_then(|parent| view.insert_child(parent, Arc::clone(&name)));
+            let id = child.unwrap_or_else(|| view.insert(Table::new(Arc::clone(&name))));
+            (id, name, true)
         })
     }
 
     /// A pattern of namespaces that are made on demand; its position.
-    pub(crate) fn add_parent(&self, predicate: Predicate) -> usize {
+    pub(crate) fn add_parent(&self, pattern: Pattern) -> usize {
         self.change(|view| {
             let template = Table::new(Arc::from(""));
-            view.parents.push(Arc::new(Parent { predicate, template, children: Vec::new() }));
+            view.parents.push(Arc::new(Parent { pattern, template, children: Vec::new() }));
             view.parents.len() - 1
         })
     }
 
+    /// The name of the next listener that all shards share.
+    pub(crate) fn next_listener(&self) -> ListenerId {
+        ListenerId::shared(self.listener_count.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn name_listener(&self, handler: SharedHandler) -> SharedListener {
-        SharedListener { id: ListenerId::shared(self.listener_count.fetch_add(1, Ordering::Relaxed)), handler }
+        SharedListener { id: self.next_listener(), handler }
     }
 
     /// A change of what future children of a parent begin with. After the server has ended there are no parents.
@@ -261,18 +307,33 @@ impl Registry {
             if view.parents.iter().map(|parent| parent.children.len()).sum::<usize>() >= children_max {
                 return None;
             }
-            let template = view.parents.get(parent)?.template.clone();
-            let id = view.insert(Table { name: Arc::from(name), ..template });
-            Arc::make_mut(&mut view.parents[parent]).children.push(id);
-            Some((id, true))
+            Some((view.insert_child(parent, Arc::from(name))?, true))
         })
+    }
+
+    /// Removes a child that nobody is in. From then on nobody enters it; its name is free.
+    pub(crate) fn remove_if_empty(&self, id: NamespaceId) {
+        self.change(|view| {
+            let Some(table) = view.made.get(&id) else { return };
+            if !table.population.as_ref().is_some_and(|population| population.close()) {
+                return;
+            }
+            let name = Arc::clone(&table.name);
+            view.made.remove(&id);
+            view.by_name.remove(&name);
+            for parent in &mut view.parents {
+                if parent.children.contains(&id) {
+                    Arc::make_mut(parent).children.retain(|child| *child != id);
+                }
+            }
+        });
     }
 
     /// A change of one namespace, if it is still there.
     fn change_table(&self, id: NamespaceId, change: impl FnOnce(&mut Table)) {
         self.change(|view| {
-            if let Some(table) = view.tables.get_mut(id.0 as usize) {
-                change(Arc::make_mut(table));
+            if let Some(table) = view.table_mut(id) {
+                change(table);
             }
         });
     }
@@ -300,7 +361,7 @@ impl Registry {
     pub(crate) fn clear_handlers(&self) {
         self.change(|view| {
             view.parents.clear();
-            for table in &mut view.tables {
+            for table in view.tables.iter_mut().chain(view.made.values_mut()) {
                 *table = Arc::new(Table::new(Arc::clone(&table.name)));
             }
         });
@@ -325,6 +386,8 @@ mod tests {
     use super::*;
     use crate::Socket;
     use crate::handler::Handler;
+    use crate::parent_namespace::Answer;
+    use regex::Regex;
 
     #[test]
     fn names_get_their_slash_and_keep_their_number() {
@@ -345,7 +408,7 @@ mod tests {
     #[test]
     fn children_have_what_their_parent_had_and_are_bounded() {
         let registry = Registry::new();
-        let parent = registry.add_parent(Arc::new(|_, _| true));
+        let parent = registry.add_parent(Pattern { regex: None, ask: Arc::new(|_, _| Answer::Known(true)) });
         registry.add_to_parent(parent, &Occasion::Connection, (|| {}).into_shared());
         let Some((first, true)) = registry.child(parent, "/a", 2) else { panic!("made") };
         assert_eq!(registry.child(parent, "/a", 2), Some((first, false)), "the same for the next client");
@@ -357,6 +420,45 @@ mod tests {
         let count = |id| view.table(id).map(|table| table.handlers(&Occasion::Connection).len());
         assert_eq!((count(first), count(second)), (Some(1), Some(2)), "as it was when they were made");
         assert_eq!(view.children(parent), [first, second]);
+    }
+
+    #[test]
+    fn an_empty_child_is_removed_and_comes_back_under_another_number() {
+        let registry = Registry::new();
+        let parent = registry.add_parent(Pattern { regex: None, ask: Arc::new(|_, _| Answer::Known(true)) });
+        let Some((first, true)) = registry.child(parent, "/a", 1) else { panic!("made") };
+        let (_, before) = registry.view();
+        let population = before.table(first).and_then(|table| table.population.clone()).unwrap();
+        assert!(population.enter());
+        registry.remove_if_empty(first);
+        assert_eq!(registry.child(parent, "/a", 1), Some((first, false)), "somebody is in it");
+        assert!(population.leave());
+        registry.remove_if_empty(first);
+        let (_, after) = registry.view();
+        assert!(after.table(first).is_none() && after.find("/a").is_none() && after.children(parent).is_empty());
+        assert!(!population.enter(), "who holds the former view cannot enter");
+        let Some((second, true)) = registry.child(parent, "/a", 1) else { panic!("made again") };
+        assert_ne!(first, second);
+        registry.remove_if_empty(MAIN);
+        assert!(registry.view().1.table(MAIN).is_some(), "never one of the program's");
+        registry.add(first, &Occasion::Connection, (|| {}).into_shared());
+    }
+
+    #[test]
+    fn a_name_made_by_hand_is_adopted_by_a_regular_expression() {
+        let registry = Registry::new();
+        let (before, ..) = registry.namespace("/room-1");
+        registry.add_parent(Pattern { regex: None, ask: Arc::new(|_, _| Answer::Known(true)) });
+        let regex = Regex::new(r"^/room-\d+$").ok();
+        let parent = registry.add_parent(Pattern { regex, ask: Arc::new(|_, _| Answer::Known(true)) });
+        registry.add_to_parent(parent, &Occasion::Connection, (|| {}).into_shared());
+        let (child, _, is_new) = registry.namespace("room-2");
+        let (_, view) = registry.view();
+        assert!(is_new && child.is_made() && !before.is_made());
+        assert_eq!(view.children(parent), [child]);
+        assert_eq!(view.table(child).map(|table| table.handlers(&Occasion::Connection).len()), Some(1));
+        assert!(!registry.namespace("/other").0.is_made());
+        assert_eq!(registry.namespace("/room-1").0, before, "what was there before stays what it was");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::error::{Error, HandlerError, Result};
 use crate::options::Builder;
 use crate::registry::MAIN;
 use crate::shared::{HandlerCounters, Shared};
-use crate::{Driver, Handshake, Namespace, ParentNamespace, Socket};
+use crate::{Driver, Namespace, Socket};
 use ringio_core::door::Counters;
 use ringio_core::options::Options;
 use ringio_runtime::shard_thread;
@@ -56,55 +56,10 @@ impl Server {
 
     pub(crate) fn of_shared(shared: Arc<Shared>) -> Self {
         let main = match current(&shared) {
-            Some(app) => app.namespace(MAIN),
+            Some(app) => (*app.namespace(MAIN).expect("the main namespace stays")).clone(),
             None => Namespace::new(shared, MAIN, Arc::from("/")),
         };
         Self { main }
-    }
-
-    /// The namespace of this name, made if there is none; a leading slash is added.
-    ///
-    /// Clients are let into namespaces that were made here, and refused in all others with `Invalid namespace`.
-    #[must_use]
-    pub fn of(&self, name: &str) -> Namespace {
-        let (id, name, is_new) = self.shared().registry.namespace(name);
-        let namespace = match current(self.shared()) {
-            Some(app) => app.namespace(id),
-            None => Namespace::new(Arc::clone(self.shared()), id, name),
-        };
-        if is_new {
-            self.shared().tell_new_namespace(&namespace);
-        }
-        namespace
-    }
-
-    /// Namespaces that are made when a client asks for a name that `predicate` accepts: Node's `of` with a function or a
-    /// regular expression.
-    ///
-    /// Asked only for names that no namespace has, parents in the order in which they were made, on the client's shard.
-    /// The name begins with a slash. What was added to the parent by then holds for the child. A predicate that panics refuses the
-    /// client. Clients can make [`Builder::dynamic_namespaces_max`] namespaces in all; beyond it they hear `Invalid namespace`.
-    ///
-    /// ```no_run
-    /// use ringio::{Server, Socket};
-    ///
-    /// let io = Server::new();
-    /// let workspaces = io.of_matching(|name, _handshake| {
-    ///     name.strip_prefix("/workspace-").is_some_and(|id| id.parse::<u32>().is_ok())
-    /// });
-    /// workspaces.on_connection(|socket: Socket| {
-    ///     socket.emit("welcome", socket.namespace().name())
-    /// });
-    /// ```
-    pub fn of_matching(&self, predicate: impl Fn(&str, &Handshake) -> bool + Send + Sync + 'static) -> ParentNamespace {
-        let index = self.shared().registry.add_parent(Arc::new(predicate));
-        ParentNamespace::new(Arc::clone(self.shared()), index)
-    }
-
-    /// Calls `listener` for every namespace that is made from now on, by [`Server::of`] or for a client: Node's
-    /// `new_namespace`. One listener; another one replaces it.
-    pub fn on_new_namespace(&self, listener: impl Fn(&Namespace) + Send + Sync + 'static) {
-        self.shared().set_namespace_hook(Arc::new(listener));
     }
 
     /// The path below which Socket.IO is reached: `/socket.io/`.
@@ -238,6 +193,7 @@ impl ServerHandle {
         self.running().join();
         // Handlers own handles of the server that owns them: without this neither would ever be freed.
         self.server.shared().registry.clear_handlers();
+        self.server.shared().clear_hooks();
     }
 
     fn running(&self) -> &shard_thread::Running<ShardApplication> {

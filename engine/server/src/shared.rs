@@ -5,6 +5,7 @@
 use crate::application::ShardApplication;
 use crate::error::{EmitError, HandlerError};
 use crate::hooks::Hooks;
+use crate::listener::ListenerId;
 use crate::registry::Registry;
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Namespace, Socket};
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) pin_threads: bool,
     pub(crate) drain_ms: u64,
     pub(crate) dynamic_namespaces_max: usize,
+    pub(crate) cleanup_empty_child_namespaces: bool,
 }
 
 impl Settings {
@@ -77,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) tokio: TokioContext,
     states: States,
     error_hook: RwLock<Option<ErrorHook>>,
-    namespace_hook: RwLock<Option<NamespaceHook>>,
+    namespace_hooks: RwLock<Vec<(ListenerId, NamespaceHook)>>,
     counters: AtomicCounters,
     is_started: AtomicBool,
     /// `close` may come before the shards run.
@@ -93,7 +95,7 @@ impl Shared {
             tokio,
             states,
             error_hook: RwLock::new(None),
-            namespace_hook: RwLock::new(None),
+            namespace_hooks: RwLock::default(),
             counters: AtomicCounters::default(),
             is_started: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -110,16 +112,29 @@ impl Shared {
         *self.error_hook.write() = Some(hook);
     }
 
-    pub(crate) fn set_namespace_hook(&self, hook: NamespaceHook) {
-        *self.namespace_hook.write() = Some(hook);
+    pub(crate) fn add_namespace_hook(&self, hook: NamespaceHook) -> ListenerId {
+        let id = self.registry.next_listener();
+        self.namespace_hooks.write().push((id, hook));
+        id
     }
 
-    /// Tells the hook of a namespace that has just been made.
+    pub(crate) fn remove_namespace_hook(&self, hook: ListenerId) {
+        let removed: Vec<_> = self.namespace_hooks.write().extract_if(.., |(id, _)| *id == hook).collect();
+        drop(removed);
+    }
+
+    /// Tells everyone who listens of a namespace that has just been made.
     pub(crate) fn tell_new_namespace(&self, namespace: &Namespace) {
-        let hook = self.namespace_hook.read().clone();
-        if let Some(hook) = hook {
+        let hooks = self.namespace_hooks.read().clone();
+        for (_, hook) in hooks {
             hook(namespace);
         }
+    }
+
+    /// Forgets hooks: they may own the server that owns them.
+    pub(crate) fn clear_hooks(&self) {
+        let hooks = (std::mem::take(&mut *self.namespace_hooks.write()), self.error_hook.write().take());
+        drop(hooks);
     }
 
     /// Counts an event that was not handled to its end, and tells the hook.

@@ -26,12 +26,12 @@ use std::time::Duration;
 pub struct Socket {
     app: Rc<App>,
     key: SocketKey,
-    namespace: NamespaceId,
+    namespace: Rc<Namespace>,
     id: Sid,
 }
 
 impl Socket {
-    pub(crate) const fn new(app: Rc<App>, key: SocketKey, namespace: NamespaceId, id: Sid) -> Self {
+    pub(crate) const fn new(app: Rc<App>, key: SocketKey, namespace: Rc<Namespace>, id: Sid) -> Self {
         Self { app, key, namespace, id }
     }
 
@@ -43,8 +43,8 @@ impl Socket {
         self.key
     }
 
-    pub(crate) const fn namespace_id(&self) -> NamespaceId {
-        self.namespace
+    pub(crate) fn namespace_id(&self) -> NamespaceId {
+        self.namespace.id()
     }
 
     /// The socket's id: 20 characters, unguessable. It is also the name of a room in which the socket always is.
@@ -56,7 +56,7 @@ impl Socket {
     /// The namespace it belongs to.
     #[must_use]
     pub fn namespace(&self) -> Namespace {
-        self.app.namespace(self.namespace)
+        (*self.namespace).clone()
     }
 
     /// The server it belongs to.

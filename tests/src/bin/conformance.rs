@@ -44,6 +44,7 @@ enum Suite {
     Requests,
     Packets,
     Dynamic,
+    DynamicCleanup,
     Listeners,
     Cors,
     EngineV3,
@@ -94,6 +95,9 @@ fn main() -> ringio::Result<()> {
             serve(&options, builder, recovery)
         }
         Suite::Dynamic => serve(&options, dynamic::options(Server::builder()), dynamic::handlers),
+        Suite::DynamicCleanup => {
+            serve(&options, Server::builder().cleanup_empty_child_namespaces(true), dynamic::handlers)
+        }
         Suite::Listeners => serve(&options, Server::builder(), listeners::handlers),
         Suite::Packets => serve(&options, Server::builder(), packets::handlers),
         Suite::Requests => {

@@ -71,9 +71,21 @@ key! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardIndex(pub u16);
 
-/// A namespace of this server. The server numbers names once for all shards and never re-uses a number.
+/// A namespace of this server, numbered once for all shards: those that the program makes from 0 on, those that are made
+/// because a client asked for them from [`NamespaceId::FIRST_MADE`] on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespaceId(pub u32);
+
+impl NamespaceId {
+    /// The first number of namespaces that are made because a client asked.
+    pub const FIRST_MADE: u32 = 1 << 31;
+
+    /// Whether it was made because a client asked.
+    #[must_use]
+    pub const fn is_made(self) -> bool {
+        self.0 >= Self::FIRST_MADE
+    }
+}
 
 /// A room of one namespace on one shard; re-used when the room is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,6 +5,7 @@
 
 pub mod ack;
 pub mod assembly;
+pub mod directory;
 pub mod event;
 pub mod socket;
 
@@ -25,17 +26,14 @@ pub struct Namespace {
     /// Who is in which room.
     pub rooms: Rooms,
     ack_ids: ack::AckIds,
+    /// Sockets of this shard that have entered and are not gone altogether.
+    tenants: u32,
 }
 
 impl Namespace {
     /// A namespace without sockets.
     #[must_use]
     pub fn new(id: NamespaceId, name: Arc<str>, hash_seed: u64, ack_ids: ack::AckIds) -> Self {
-        Self { id, name, everyone: Members::default(), rooms: Rooms::new(hash_seed), ack_ids }
-    }
-
-    /// The id for the next acknowledgement.
-    pub fn next_ack_id(&mut self) -> u64 {
-        self.ack_ids.next_id()
+        Self { id, name, everyone: Members::default(), rooms: Rooms::new(hash_seed), ack_ids, tenants: 0 }
     }
 }

@@ -170,7 +170,7 @@ impl Shard {
             }
             Presence::Entering(_) => {
                 self.leave_everything(key);
-                self.sockets.remove(key);
+                self.release(key);
                 self.events.push_back(Event::Released { socket: key });
             }
             Presence::Joined(namespace) => {
@@ -191,7 +191,7 @@ impl Shard {
                 return Some(Event::Disconnected { socket, reason });
             }
             Departure::Disconnected(socket) => {
-                self.sockets.remove(socket);
+                self.release(socket);
                 return Some(Event::Released { socket });
             }
         }
@@ -257,6 +257,13 @@ impl Shard {
         }
     }
 
+    /// Nothing more is to be said about a socket that has entered a namespace.
+    fn release(&mut self, key: SocketKey) {
+        if let Some(namespace) = self.sockets.remove(key).and_then(|socket| socket.namespace()) {
+            self.namespaces.leave(namespace);
+        }
+    }
+
     /// A socket leaves its rooms, its namespace and whoever waits for its acknowledgements.
     fn leave_everything(&mut self, key: SocketKey) {
         self.keep_absent(key);
@@ -264,7 +271,7 @@ impl Shard {
         let owed = socket.acks.take_all();
         let sid = socket.sid;
         if let Some(id) = socket.namespace()
-            && let Some(Some(namespace)) = self.namespaces.get_mut(id.0 as usize)
+            && let Some(namespace) = self.namespaces.get_mut(id)
         {
             namespace.rooms.leave_all(key.index(), &mut socket.memberships, |_, _| {});
             namespace.everyone.remove(key.index());

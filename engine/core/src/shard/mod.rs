@@ -30,6 +30,8 @@ use crate::connection::deflate::SharedDeflate;
 use crate::connection::polled_body::BodyCompressor;
 use crate::door::{Counters, Event, Output, PeerMessage};
 use crate::namespace::Namespace;
+use crate::namespace::ack::AckIds;
+use crate::namespace::directory::Namespaces;
 use crate::namespace::socket::{Presence, Socket};
 use crate::options::{Asset, Options, Setup};
 use crate::room::select::Selection;
@@ -66,8 +68,8 @@ pub struct Shard {
     connections: Slab<ConnectionKey, Connection>,
     sessions: Slab<SessionKey, Session>,
     sockets: Slab<SocketKey, Socket>,
-    /// By the server's number; a namespace appears when its first socket joins.
-    namespaces: Vec<Option<Box<Namespace>>>,
+    /// By the server's number; a namespace appears when its first socket enters.
+    namespaces: Namespaces,
     session_ids: HashMap<Sid, SessionKey, FixedState>,
     socket_ids: HashMap<Sid, SocketKey, FixedState>,
     wheel: Wheel<Deadline>,
@@ -129,7 +131,7 @@ impl Shard {
             connections: Slab::default(),
             sessions: Slab::default(),
             sockets: Slab::default(),
-            namespaces: Vec::new(),
+            namespaces: Namespaces::new(hash.clone(), AckIds::new(setup.shard.0, setup.shard_count)),
             session_ids: HashMap::with_hasher(hash.clone()),
             socket_ids: HashMap::with_hasher(hash.clone()),
             wheel: Wheel::new(Time::ZERO),
@@ -159,11 +161,7 @@ impl Shard {
     }
 
     fn namespace(&self, id: NamespaceId) -> Option<&Namespace> {
-        self.namespaces.get(id.0 as usize)?.as_deref()
-    }
-
-    fn namespace_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
-        self.namespaces.get_mut(id.0 as usize)?.as_deref_mut()
+        self.namespaces.get(id)
     }
 
     /// Checks that all indexes agree. Costs time in proportion to everything there is: for tests and the simulator.
@@ -183,7 +181,7 @@ impl Shard {
             }
             assert!(self.wheel.contains(session.heartbeat.timer), "an open session is watched");
         }
-        for namespace in self.namespaces.iter().flatten() {
+        for namespace in self.namespaces.iter() {
             let (mut count, mut members) = (0, Vec::new());
             for (key, socket) in self.sockets.iter() {
                 if socket.namespace() != Some(namespace.id) || socket.has_left_everything {
@@ -213,11 +211,8 @@ impl Shard {
             && self.fetches.is_empty()
             && self.questions.is_empty()
             && self.recovery.as_ref().is_none_or(|recovery| recovery.is_idle())
-            && self
-                .namespaces
-                .iter()
-                .flatten()
-                .all(|namespace| namespace.everyone.is_empty() && namespace.rooms.is_empty())
+            && self.namespaces.made_count() == 0
+            && self.namespaces.iter().all(|namespace| namespace.everyone.is_empty() && namespace.rooms.is_empty())
             && !self.has_work()
     }
 

@@ -9,12 +9,10 @@ use crate::base::seed::Sid;
 use crate::broadcast::encode;
 use crate::broadcast::recovery::Offset;
 use crate::door::{DisconnectReason, EmitError, EmitFlags, EventParts, Operation, PeerMessage};
-use crate::namespace::Namespace;
-use crate::namespace::ack::{AckIds, Owed, Waiter};
+use crate::namespace::ack::{Owed, Waiter};
 use crate::namespace::socket::Presence;
 use crate::room::select::{Target, select};
 use crate::session::Session;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ringio_codec::socketio::{PacketKind, encode as socketio};
@@ -30,7 +28,7 @@ impl Shard {
             return false;
         }
         socket.presence = Presence::Entering(namespace);
-        self.namespace_or_new(namespace, name);
+        self.namespaces.enter(namespace, name, &mut self.seed);
         true
     }
 
@@ -45,7 +43,9 @@ impl Shard {
         socket.presence = Presence::Joined(namespace);
         let (sid, session_key) = (socket.sid, socket.session);
         self.socket_ids.insert(sid, key);
-        self.namespace_or_new(namespace, name).everyone.insert(key.index());
+        if let Some(namespace) = self.namespaces.get_mut(namespace) {
+            namespace.everyone.insert(key.index());
+        }
         let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
         self.disarm(timer);
         let mut text = alloc::vec![b'4'];
@@ -62,16 +62,6 @@ impl Shard {
         }
         self.queue_control(session_key, encode::text_frame(&text));
         true
-    }
-
-    pub(super) fn namespace_or_new(&mut self, id: NamespaceId, name: &Arc<str>) -> &mut Namespace {
-        let at = id.0 as usize;
-        if self.namespaces.len() <= at {
-            self.namespaces.resize_with(at + 1, || None);
-        }
-        let hash_seed = self.seed.next_u64();
-        let ack_ids = AckIds::new(self.index.0, self.shard_count);
-        self.namespaces[at].get_or_insert_with(|| Box::new(Namespace::new(id, Arc::clone(name), hash_seed, ack_ids)))
     }
 
     /// Refuses a requested or entering socket: CONNECT_ERROR `{"message":..,"data":..}`; `data` is raw JSON. It leaves the
@@ -107,7 +97,7 @@ impl Shard {
         if is_own_room(&socket.sid, room) {
             return core::mem::replace(&mut socket.has_left_own_room, false);
         }
-        let Some(Some(namespace)) = self.namespaces.get_mut(namespace.0 as usize) else { return false };
+        let Some(namespace) = self.namespaces.get_mut(namespace) else { return false };
         namespace.rooms.join(key.index(), &mut socket.memberships, room).joined
     }
 
@@ -118,7 +108,7 @@ impl Shard {
         if is_own_room(&socket.sid, room) {
             return !core::mem::replace(&mut socket.has_left_own_room, true);
         }
-        let Some(Some(namespace)) = self.namespaces.get_mut(namespace.0 as usize) else { return false };
+        let Some(namespace) = self.namespaces.get_mut(namespace) else { return false };
         namespace.rooms.leave(key.index(), &mut socket.memberships, room).left
     }
 
@@ -160,7 +150,7 @@ impl Shard {
     ) -> Result<(), EmitError> {
         let (session, namespace) = self.addressee(key)?;
         let now = self.now;
-        let id = self.namespace_mut(namespace).ok_or(EmitError::Disconnected)?.next_ack_id();
+        let id = self.namespaces.known_ack_id(namespace).ok_or(EmitError::Disconnected)?;
         let encoded = encode::event(self.namespace_name(namespace), Some(id), event);
         let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;

@@ -45,7 +45,7 @@ impl Shard {
         timeout_ms: u64,
         waiter: u64,
     ) {
-        let id = self.namespace_or_new(namespace, name).next_ack_id();
+        let id = self.namespaces.next_ack_id(namespace, name, &mut self.seed);
         self.counters.packets_encoded += 1;
         let packet = Arc::new(encode::event(name, Some(id), event).with_compression(flags.for_many()));
         // Not the packet's id: ids count per namespace, so two namespaces may ask under the same one.
