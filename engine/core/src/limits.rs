@@ -31,6 +31,10 @@ pub const CLOSING_DEADLINE_MS: u64 = 2_000;
 /// before it has seen the probe's answer. Milliseconds, as in Node.
 pub const UPGRADE_NOOP_INTERVAL_MS: u64 = 100;
 
+/// From the 101 of a WebSocket to the OPEN behind it, for clients of revision 3 alone. Milliseconds. Programs of that time wait
+/// for the WebSocket to open before they listen for its messages, and lose an OPEN that arrives in the same read.
+pub const OPEN_HELD_MS: u64 = 10;
+
 /// How long a closed polling session waits for the GET that fetches its last packets. Milliseconds, as in Node.
 pub const POLLING_CLOSE_DEADLINE_MS: u64 = 30_000;
 

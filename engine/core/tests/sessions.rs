@@ -5,6 +5,7 @@
 mod world;
 
 use ringio_core::door::DisconnectReason;
+use ringio_core::limits::OPEN_HELD_MS;
 use ringio_core::options::Options;
 use world::{Heard, World, frame, polling_url, text, upgrade_request};
 
@@ -122,6 +123,31 @@ fn a_websocket_of_another_protocol_is_told_after_its_handshake() {
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.ends_with("Unsupported protocol version"), "{answer}");
     assert!(world.is_over(wire));
+}
+
+#[test]
+fn a_client_of_revision_3_hears_open_a_moment_after_its_websocket_is_open() {
+    let mut world = World::new(1, Options { allow_eio3: true, ..Options::default() });
+    let wire = world.connect(0);
+    world.send(wire, &upgrade_request("/socket.io/?EIO=3&transport=websocket"));
+    let answer = world.take_text(wire);
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n"), "the 101 alone: {answer}");
+    world.send(wire, &text("2"));
+    world.advance(OPEN_HELD_MS - 1);
+    assert_eq!(world.take(wire), b"", "nothing overtakes the OPEN");
+    world.advance(1);
+    let heard = world.take_messages(wire);
+    assert!(heard[0].starts_with("0{"), "{heard:?}");
+    assert_eq!(heard[1..], ["40", "3"]);
+
+    // One that leaves before loses nothing that anybody else would miss.
+    let hasty = world.connect(0);
+    world.send(hasty, &upgrade_request("/socket.io/?EIO=3&transport=websocket"));
+    world.end(hasty, false);
+    world.advance(60_000);
+    assert_eq!(reasons(&world), ["transport close", "ping timeout"]);
+    world.advance(60_000);
+    assert!(world.shards[0].is_vacant());
 }
 
 #[test]

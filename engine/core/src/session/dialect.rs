@@ -26,6 +26,8 @@ pub struct Dialect {
     pub is_base64_only: bool,
     /// It polls by scripts (`j`): the digits of the callback's index.
     pub jsonp: Option<Box<str>>,
+    /// Its OPEN and what follows wait until it had time to see that its WebSocket is open.
+    pub is_held: bool,
 }
 
 impl Dialect {
@@ -38,7 +40,12 @@ impl Dialect {
             return None;
         }
         let jsonp = jsonp.map(|index| index.chars().filter(char::is_ascii_digit).collect::<String>().into_boxed_str());
-        Some(Box::new(Self { is_protocol_3, is_base64_only: query.base64, jsonp }))
+        Some(Box::new(Self {
+            is_protocol_3,
+            is_base64_only: query.base64,
+            jsonp,
+            is_held: is_protocol_3 && !is_polling,
+        }))
     }
 }
 

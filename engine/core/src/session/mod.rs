@@ -88,6 +88,12 @@ impl Session {
         self.dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3)
     }
 
+    /// Whether what is queued may not be sent yet.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.dialect.as_ref().is_some_and(|dialect| dialect.is_held)
+    }
+
     /// How it talks, as the application sees it.
     #[must_use]
     pub const fn transport(&self) -> Transport {

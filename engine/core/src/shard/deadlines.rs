@@ -18,6 +18,8 @@ pub enum Deadline {
     Heartbeat(SessionKey),
     /// A session has joined no namespace, or nobody fetched its last packets.
     Session(SessionKey),
+    /// The first packets for a client of revision 3 on a WebSocket may be sent.
+    Open(SessionKey),
     /// A probing WebSocket has not become the transport.
     Upgrade(SessionKey),
     /// The waiting GET of an upgrading session is to be answered with a noop.
@@ -43,6 +45,7 @@ impl Shard {
                 Deadline::Connection(connection) => self.connection_is_late(connection),
                 Deadline::Heartbeat(session) => self.heartbeat_is_due(session),
                 Deadline::Session(session) => self.session_is_late(session),
+                Deadline::Open(session) => self.release_open(session),
                 Deadline::Upgrade(session) => self.give_up_upgrade(session),
                 Deadline::UpgradeNoop(session) => self.upgrade_noop_is_due(session),
                 Deadline::Ack(socket, id) => self.ack_is_late(socket, id),

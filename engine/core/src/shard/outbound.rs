@@ -155,6 +155,7 @@ impl Shard {
         }
         let Some(session) = self.sessions.get_mut(session) else { return };
         let next = match &mut connection.state {
+            _ if session.is_held() => None,
             State::WebSocket { deflate: Some(deflate), .. } => {
                 let shared = &mut self.deflate;
                 session.outbox.take_send_as(&mut self.joiner, |frame| deflate.deflate(shared, frame))

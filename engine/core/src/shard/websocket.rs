@@ -23,7 +23,7 @@ use ringio_codec::websocket::{Incoming, InflateError, MessageError, MessageLimit
 use ringio_codec::websocket::{Opcode, extensions, validate, write_switching_protocols_with};
 
 use super::deadlines::Deadline;
-use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
+use crate::limits::{OPEN_HELD_MS, UPGRADE_NOOP_INTERVAL_MS};
 
 /// Control frames and answers that may wait for a peer that does not read; beyond it the connection is cut.
 const TRANSMIT_FRAMES_MAX: usize = 256;
@@ -46,7 +46,18 @@ impl Shard {
         let handshake = self.handshake_of(key, request);
         let session = self.insert_session(Link::WebSocket(key), handshake, Dialect::of(&query, false));
         self.become_websocket(key, session, answer, deflate);
+        if self.sessions.get(session).is_some_and(Session::is_held) {
+            self.wheel.arm(self.now.after(OPEN_HELD_MS), Deadline::Open(session));
+        }
         self.mark_session(session);
+    }
+
+    /// A client of revision 3 has had time to see that its WebSocket is open.
+    pub(super) fn release_open(&mut self, key: SessionKey) {
+        if let Some(dialect) = self.sessions.get_mut(key).and_then(|session| session.dialect.as_mut()) {
+            dialect.is_held = false;
+        }
+        self.mark_session(key);
     }
 
     /// A WebSocket handshake for a polling session: it begins to probe.
