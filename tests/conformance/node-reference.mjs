@@ -64,6 +64,55 @@ const suites = {
     });
   },
 
+  client() {
+    const io = new Server(http, {
+      pingInterval: 2000,
+      connectionStateRecovery: {},
+      allowRequest: (_request, answer) => delay(10).then(() => answer(null, true)),
+    });
+    for (const name of ["/timeout_socket", "/valid", "/asd"]) io.of(name);
+    io.of("/foo").on("connection", (socket) => socket.on("getId", (reply) => reply(socket.id)));
+    io.of("/abc").on("connection", (socket) => socket.emit("handshake", socket.handshake));
+    io.of("/no").use((_socket, next) => next(new Error("Auth failed (custom namespace)")));
+    io.use((socket, next) => next(socket.handshake.query.fail ? new Error("Auth failed (main namespace)") : undefined));
+    io.on("connection", (socket) => {
+      const date = new Date("2024-02-29T12:30:45.678Z");
+      socket.on("hi", () => socket.emit("hi"));
+      socket.on("echo", (...args) => args.pop()(...args));
+      socket.on("ack", () => socket.emit("ack", (number, { test }) => number === 5 && test && socket.emit("got it")));
+      socket.on("getId", (reply) => reply(socket.id));
+      socket.on("getHandshake", (reply) => reply(socket.handshake));
+      socket.on("getAckDate", (...args) => args.pop()(date));
+      socket.on("getDate", () => socket.emit("takeDate", date));
+      socket.on("getDateObj", () => socket.emit("takeDateObj", { date }));
+      socket.on("getUtf8", () => {
+        for (const text of ["てすと", "Я Б Г Д Ж Й", "Ä ä Ü ü ß", "utf8 — string", "utf8 — string"]) socket.emit("takeUtf8", text);
+      });
+      socket.on("false", () => socket.emit("false", false));
+
+      // Binary: what is not as it should be gets no answer.
+      const bytes = Buffer.from("asdfasdf");
+      socket.on("doge", () => socket.emit("doge", bytes));
+      socket.on("getbin", () => socket.emit("takebin", bytes));
+      socket.on("buffa", (data) => Buffer.isBuffer(data) && socket.emit("buffack"));
+      socket.on("blob", (data) => Buffer.isBuffer(data) && socket.emit("back"));
+      for (const name of ["jsonbuff", "jsonblob"]) {
+        socket.on(name, ({ hello, message, goodbye }) => {
+          if (hello === "lol" && Buffer.isBuffer(message) && goodbye === "gotcha") socket.emit(`${name}-ack`);
+        });
+      }
+      for (const names of [["abuff1", "abuff2"], ["blob1", "blob2", "blob3"]]) {
+        let count = 0;
+        for (const [index, name] of names.entries()) {
+          socket.on(name, (data) => {
+            if (count === index && Buffer.isBuffer(data) === (index % 2 === 0)) count += 1;
+            if (count === names.length) socket.emit(`${name}-ack`);
+          });
+        }
+      }
+    });
+  },
+
   clients() {
     const io = new Server(http);
     for (const name of ["/", "/admin"]) serveClients(io.of(name));

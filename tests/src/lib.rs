@@ -1,5 +1,6 @@
 //! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
 
+pub mod client;
 pub mod dynamic;
 pub mod listeners;
 pub mod packets;

@@ -12,7 +12,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::{dynamic, listeners, packets, requests};
+use ringio_tests::{client, dynamic, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -38,6 +38,7 @@ enum Suite {
     EngineV4,
     SocketioV5,
     Bench,
+    Client,
     Clients,
     Guarded,
     Recovery,
@@ -88,6 +89,7 @@ fn main() -> ringio::Result<()> {
         }
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), bench),
+        Suite::Client => serve(&options, client::options(Server::builder()), client::handlers),
         Suite::Clients => serve(&options, Server::builder(), clients),
         Suite::Guarded => serve(&options, Server::builder(), guarded),
         Suite::Recovery => {
