@@ -54,6 +54,9 @@ pub struct Options {
     pub hooks: Hooks,
     /// Speak Engine.IO only: every message goes to the application as it came, nothing of Socket.IO. Default false.
     pub engine_only: bool,
+    /// With `engine_only`: speak WebSocket only. Every message is one of the application's, pings are WebSocket's own. Default
+    /// false.
+    pub plain_websocket: bool,
 }
 
 impl Default for Options {
@@ -78,6 +81,7 @@ impl Default for Options {
             cookie: None,
             hooks: Hooks::default(),
             engine_only: false,
+            plain_websocket: false,
         }
     }
 }
@@ -87,7 +91,8 @@ impl Default for Options {
 pub struct PerMessageDeflate {
     /// What is answered to a client's offer. Default: neither side keeps its context, all windows.
     pub negotiation: DeflateOptions,
-    /// Shortest message that is compressed by itself; in a kept context every message is. Bytes, default 1024.
+    /// Shortest message that is compressed by itself, if it gets shorter; in a kept context, and with 0, every message is.
+    /// Bytes, default 1024.
     pub threshold_bytes: usize,
     /// 1 (fastest) to 9 (smallest). Default 6, zlib's.
     pub level: u8,

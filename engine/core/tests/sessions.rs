@@ -395,3 +395,18 @@ fn closing_all_tells_everybody_and_leaves_nothing() {
     world.advance(25_000);
     assert!(world.shards[0].is_vacant());
 }
+
+#[test]
+fn an_event_in_front_of_a_close_frame_or_a_broken_one_is_still_answered() {
+    let broken = frame(0xb1, b"reserved bits");
+    for (last, closed) in [(frame(0x88, &1001_u16.to_be_bytes()), "close 1001"), (broken, "close 1002")] {
+        let mut world = World::new(1, Options::default());
+        let (wire, _) = world.joined(0);
+        world.send(wire, &[text("427[\"last words\"]"), last, text("428[\"too late\"]")].concat());
+        assert_eq!(world.take_messages(wire), ["437[]", closed]);
+        assert!(world.is_over(wire));
+        let messages = world.heard.iter().filter(|heard| matches!(heard, Heard::Message(..))).count();
+        assert_eq!(messages, 1, "what comes after the end is not read");
+        assert!(matches!(world.heard.last(), Some(Heard::Disconnected(..))));
+    }
+}

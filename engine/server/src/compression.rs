@@ -31,7 +31,8 @@ pub use ringio_core::options::HttpCompression;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerMessageDeflate {
-    /// Messages below it are sent as they are. Bytes, default 1024. Where the server keeps its context, an event for one
+    /// Messages below it are sent as they are, and those that do not get shorter. Bytes, default 1024; with 0 every message is
+    /// compressed. Where the server keeps its context, an event for one
     /// socket is compressed whatever its length, as `ws` does.
     pub threshold: usize,
     /// Whether the server forgets what it sent before. Default true; with `false` it does for clients that ask for it.

@@ -298,6 +298,18 @@ impl Builder {
         Ok(EngineServer::new(settings))
     }
 
+    /// A server of WebSocket alone, without Engine.IO: every message goes to the application as it came, text as text; there
+    /// is no polling. A client that does not answer WebSocket's own pings in time is closed.
+    ///
+    /// It is what the conformance suite for WebSocket runs against: below it everything is the same.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn build_websocket(mut self) -> Result<EngineServer> {
+        self.options.plain_websocket = true;
+        self.build_engine()
+    }
+
     fn settings(mut self) -> Result<(Settings, States, TokioContext)> {
         self.options.path = path_of(&self.options.path, self.has_trailing_slash)?;
         self.options.per_message_deflate = match self.per_message_deflate.map(PerMessageDeflate::to_core) {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use ringio::engine::EngineServer;
 use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
-    Handshake, Namespace, RawArgs, Server, Socket, Transport, stop_on_signals,
+    Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use ringio_tests::{client, dynamic, listeners, packets, requests};
 use serde_json::value::RawValue;
@@ -36,6 +36,8 @@ struct Options {
 #[derive(Clone, Copy, ValueEnum)]
 enum Suite {
     EngineV4,
+    Websocket,
+    WebsocketContext,
     SocketioV5,
     Bench,
     Client,
@@ -80,6 +82,8 @@ impl Options {
 fn main() -> ringio::Result<()> {
     let options = Options::parse();
     match options.suite {
+        Suite::Websocket => websocket_echo(&options, true),
+        Suite::WebsocketContext => websocket_echo(&options, false),
         Suite::EngineV4 => engine_echo(&options, false),
         Suite::EngineV3 => engine_echo(&options, true),
         Suite::ClientsV2 => serve(&options, Server::builder().allow_eio3(true), clients_v2),
@@ -142,8 +146,23 @@ fn short_heartbeats(builder: Builder) -> Builder {
 }
 
 /// Echoes every message of Engine.IO.
+/// Plain WebSocket for the fuzzing suite: messages up to 16 MiB, compressed whatever their length.
+fn websocket_echo(options: &Options, forgets: bool) -> ringio::Result<()> {
+    let deflate = PerMessageDeflate {
+        threshold: 0,
+        server_no_context_takeover: forgets,
+        client_no_context_takeover: forgets,
+        ..PerMessageDeflate::default()
+    };
+    let builder = EngineServer::builder().path("/").max_http_buffer_size(16 << 20).outbox_bytes_max(64 << 20);
+    echo(options, options.apply(builder.per_message_deflate(deflate)).build_websocket()?)
+}
+
 fn engine_echo(options: &Options, allow_eio3: bool) -> ringio::Result<()> {
-    let engine = options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?;
+    echo(options, options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
+}
+
+fn echo(options: &Options, engine: EngineServer) -> ringio::Result<()> {
     engine.on_message(|session, message| {
         session.send(message);
     });

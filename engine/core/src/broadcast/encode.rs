@@ -71,14 +71,15 @@ fn packet(
     encoded
 }
 
-/// One engine message of the application's own (Engine.IO without Socket.IO).
+/// One engine message of the application's own (Engine.IO without Socket.IO); a plain one is of WebSocket alone.
 #[must_use]
-pub fn engine_message(data: &[u8], is_binary: bool) -> Encoded {
+pub fn engine_message(data: &[u8], is_binary: bool, is_plain: bool) -> Encoded {
     let mut encoded = Encoded::default();
-    let len = data.len() + usize::from(!is_binary);
+    let has_digit = !is_binary && !is_plain;
+    let len = data.len() + usize::from(has_digit);
     websocket::encode_header(&mut encoded.bytes, if is_binary { Opcode::Binary } else { Opcode::Text }, len as u64);
     let start = encoded.bytes.len();
-    if !is_binary {
+    if has_digit {
         encoded.bytes.push(b'4');
     }
     encoded.bytes.extend_from_slice(data);

@@ -113,7 +113,10 @@ impl Deflate {
             None if !has_message_of(frame, shared.options.threshold_bytes) => return frame.clone(),
             None => {
                 shared.made += 1;
-                let threshold = Threshold::Bytes(shared.options.threshold_bytes);
+                let threshold = match shared.options.threshold_bytes {
+                    0 => Threshold::None,
+                    bytes => Threshold::Bytes(bytes),
+                };
                 let deflated = Frame::raw(compress(shared.deflater(window), frame, &threshold));
                 frame.keep_deflated(window.get(), &deflated);
                 deflated
@@ -128,7 +131,7 @@ impl Deflate {
 
 /// Which messages are worth it.
 enum Threshold {
-    /// All, and each has to be sent as it was compressed: it is part of the context.
+    /// All, and each is sent as it was compressed, even if it got longer: it is part of the context, or wanted so.
     None,
     /// Those of so many bytes, if they get shorter.
     Bytes(usize),

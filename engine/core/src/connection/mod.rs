@@ -78,6 +78,8 @@ pub enum State {
         receiver: Receiver,
         /// If permessage-deflate was agreed on.
         deflate: Option<Box<Deflate>>,
+        /// The peer has ended it, or broken it; what came before that is being handled.
+        ending: Option<Ending>,
     },
     /// Has said or will say FIN once everything is sent, and waits for the peer's; what still arrives is dropped.
     Closing,
@@ -88,6 +90,15 @@ pub enum State {
         /// Bytes for the other shard.
         rest: Vec<u8>,
     },
+}
+
+/// How the peer has ended a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By a close frame with this code.
+    Closed(Option<u16>),
+    /// By breaking RFC 6455 or 7692; it hears this code.
+    Failed(u16),
 }
 
 impl Connection {

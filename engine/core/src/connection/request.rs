@@ -43,6 +43,12 @@ pub struct Ask {
     pub transport: Transport,
 }
 
+impl Ask {
+    /// What a handshake says where WebSocket is spoken without Engine.IO.
+    const PLAIN: Self =
+        Self { is_protocol_4: true, sid: AskedSid::None, method: AskMethod::Upgrade, transport: Transport::WebSocket };
+}
+
 /// The `sid` of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedSid {
@@ -81,6 +87,13 @@ pub fn route(request: &Request<'_>, options: &Options, assets: &[Asset]) -> Resu
     }
     if !request.target.starts_with(options.path.as_str()) {
         return Ok(Route::NotFound);
+    }
+    if options.plain_websocket {
+        return if request.is_websocket_upgrade() {
+            Ok(Route::Engine(Ask::PLAIN))
+        } else {
+            Err(EngineError::BadRequest)
+        };
     }
     let query = EngineQuery::decode(request.query());
     let transport = match &*query.transport {

@@ -126,15 +126,7 @@ impl Shard {
 
     /// What is queued, then a close frame.
     fn close_over_websocket(&mut self, key: SessionKey, connection: ConnectionKey) {
-        let mut frames = self.sessions.get_mut(key).map(|session| session.outbox.take()).unwrap_or_default();
-        if let Some(connection) = self.connections.get_mut(connection)
-            && let State::WebSocket { deflate: Some(deflate), .. } = &mut connection.state
-        {
-            frames.iter_mut().for_each(|frame| *frame = deflate.deflate(&mut self.deflate, frame));
-        }
-        for frame in frames {
-            self.transmit(connection, frame);
-        }
+        self.transmit_outbox(key, connection);
         self.transmit(connection, encode::control_frame(Opcode::Close, &[]));
         self.finish_connection(connection);
         self.forget_session(key);

@@ -190,10 +190,7 @@ impl Shard {
         };
         let found = if is_protocol_3 { packet::read_protocol_3(kind) } else { packet::read(kind) };
         if found == Found::Pong {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.heartbeat.phase = crate::session::heartbeat::Phase::Resting;
-            }
-            return self.rearm_heartbeat(key, self.options.ping_interval_ms);
+            return self.handle_pong(key);
         }
         self.note_alive(key);
         match found {
@@ -206,6 +203,20 @@ impl Shard {
             }
             Found::Ignored | Found::Pong => {}
         }
+    }
+
+    /// The client has answered a ping.
+    pub(super) fn handle_pong(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.heartbeat.phase = crate::session::heartbeat::Phase::Resting;
+        }
+        self.rearm_heartbeat(key, self.options.ping_interval_ms);
+    }
+
+    /// A text that is no packet: where WebSocket is spoken alone.
+    pub(super) fn handle_plain_text(&mut self, key: SessionKey, carrier: Carrier, received: &[u8]) {
+        self.note_alive(key);
+        self.handle_text(key, carrier, received);
     }
 
     /// A text message: a packet of Socket.IO.

@@ -88,7 +88,9 @@ impl Shard {
         });
         self.session_ids.insert(sid, key);
         self.counters.sessions_opened += 1;
-        if let Some(session) = self.sessions.get_mut(key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !self.options.plain_websocket
+        {
             let open = open_frame(sid, session.transport(), &self.options);
             let pushed = session.outbox.push(open, usize::MAX);
             debug_assert!(pushed.is_ok(), "an empty outbox takes any frame");
@@ -201,19 +203,22 @@ impl Shard {
         if let Some((socket, frame)) = self.outgoing.pop_front() {
             return Some(Event::Sent { socket, frame });
         }
-        while let Some(event) = self.events.pop_front() {
-            match event {
-                Event::Message { socket, .. } if !self.takes_messages(socket) => {}
-                Event::ConnectRequested { socket } | Event::ProtocolError { socket, .. }
-                    if !self.sockets.contains(socket) => {}
-                Event::Disconnecting { socket, reason } => {
-                    self.departure = Departure::Disconnecting(socket, reason);
-                    return Some(event);
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                match event {
+                    Event::Message { socket, .. } if !self.takes_messages(socket) => {}
+                    Event::ConnectRequested { socket } | Event::ProtocolError { socket, .. }
+                        if !self.sockets.contains(socket) => {}
+                    Event::Disconnecting { socket, reason } => {
+                        self.departure = Departure::Disconnecting(socket, reason);
+                        return Some(event);
+                    }
+                    _ => return Some(event),
                 }
-                _ => return Some(event),
             }
+            let key = self.endings.pop()?;
+            self.finish_ending(key);
         }
-        None
     }
 
     /// Whether something waits that needs no completion and no deadline: the loop must not sleep.
@@ -222,6 +227,7 @@ impl Shard {
         !self.events.is_empty()
             || !self.outgoing.is_empty()
             || !self.resume.is_empty()
+            || !self.endings.is_empty()
             || self.departure != Departure::None
             || !self.outputs.is_empty()
             || !self.dirty_sessions.is_empty()

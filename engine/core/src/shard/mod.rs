@@ -48,6 +48,7 @@ use hashbrown::HashMap;
 use lifecycle::Departure;
 use peers::PendingFetch;
 use questions::Question;
+use ringio_codec::websocket::Opcode;
 
 /// Everything one core keeps.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ pub struct Shard {
     overflowed: Vec<SessionKey>,
     /// Connections with a request that arrived behind an answered one.
     resume: Vec<ConnectionKey>,
+    /// WebSockets that their peers have ended, behind events that are not handled yet.
+    endings: Vec<ConnectionKey>,
     joiner: Joiner,
     translations: Translations,
     deflate: SharedDeflate,
@@ -115,6 +118,11 @@ impl Shard {
             compression.map(|compression| compression.threshold_bytes),
             compression.unwrap_or_default().level,
         );
+        let ping_frame = if setup.options.plain_websocket {
+            encode::control_frame(Opcode::Ping, &[])
+        } else {
+            encode::shared_text_frame(b"2")
+        };
         let deflate = SharedDeflate::new(setup.options.per_message_deflate.unwrap_or_default());
         let hash = FixedState::with_seed(seed.next_u64());
         Self {
@@ -149,13 +157,14 @@ impl Shard {
             dirty_connections: Vec::new(),
             overflowed: Vec::new(),
             resume: Vec::new(),
+            endings: Vec::new(),
             joiner: Joiner::default(),
             translations: Translations::default(),
             deflate,
             bodies,
             awaits_sent: false,
             selection: Selection::default(),
-            ping_frame: encode::shared_text_frame(b"2"),
+            ping_frame,
             counters: Counters::default(),
         }
     }

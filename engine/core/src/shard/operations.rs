@@ -361,7 +361,7 @@ impl Shard {
     /// # Errors
     /// Those of [`Self::emit`].
     pub fn engine_send(&mut self, session: SessionKey, data: &[u8], is_binary: bool) -> Result<(), EmitError> {
-        self.send_encoded(session, encode::engine_message(data, is_binary), false)
+        self.send_encoded(session, encode::engine_message(data, is_binary, self.options.plain_websocket), false)
     }
 
     /// Closes a session after what is queued (`Options::engine_only`).

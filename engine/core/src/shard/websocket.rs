@@ -5,8 +5,8 @@ use super::closing::Farewell;
 use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::broadcast::encode;
-use crate::connection::State;
 use crate::connection::deflate::Deflate;
+use crate::connection::{Ending, State};
 use crate::door::DisconnectReason;
 use crate::namespace::event::Carrier;
 use crate::session::dialect::Dialect;
@@ -35,6 +35,11 @@ impl Shard {
     /// A WebSocket handshake without a session: opens one.
     pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) {
         let Some((mut answer, deflate)) = self.accept_websocket(key, request) else { return };
+        if self.options.plain_websocket {
+            let handshake = self.handshake_of(key, request);
+            let session = self.insert_session(Link::WebSocket(key), handshake, None);
+            return self.become_websocket(key, session, answer, deflate);
+        }
         let query = EngineQuery::decode(request.query());
         if query.protocol != 4 && !self.options.allow_eio3 {
             // As Node does: found only after the handshake, and said in the wrong language.
@@ -110,7 +115,7 @@ impl Shard {
     fn become_websocket(&mut self, key: ConnectionKey, session: SessionKey, answer: Vec<u8>, deflate: Agreed) {
         self.disarm_connection(key);
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.state = State::WebSocket { session, receiver: Receiver::new(), deflate };
+            connection.state = State::WebSocket { session, receiver: Receiver::new(), deflate, ending: None };
         }
         self.transmit(key, Frame::raw(answer));
     }
@@ -120,7 +125,10 @@ impl Shard {
         let message_bytes_max = self.options.max_http_buffer_size;
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
-            let State::WebSocket { session, receiver, deflate } = &mut connection.state else { return };
+            let State::WebSocket { session, receiver, deflate, ending: None } = &mut connection.state else {
+                *cursor = bytes.len();
+                return;
+            };
             let session = *session;
             let limits = MessageLimits { message_bytes_max, role: Role::Server, allow_rsv1: deflate.is_some() };
             let received = match deflate {
@@ -138,10 +146,7 @@ impl Shard {
             match received {
                 Ok(None) => return,
                 Ok(Some(received)) => self.handle_frame(key, session, received, bytes),
-                Err(close_code) => {
-                    *cursor = bytes.len();
-                    return self.websocket_failed(key, session, close_code);
-                }
+                Err(close_code) => self.begin_ending(key, Ending::Failed(close_code)),
             }
         }
     }
@@ -157,6 +162,9 @@ impl Shard {
                     Payload::InPlace(range) => Carrier::Received(range),
                     Payload::Owned(owned) => Carrier::Owned(owned, 0),
                 };
+                if self.options.plain_websocket {
+                    return self.handle_plain_text(session, carrier, bytes);
+                }
                 self.handle_packet(session, carrier, bytes);
             }
             Received::Binary(payload) => {
@@ -182,13 +190,9 @@ impl Shard {
                 }
                 self.transmit(key, encode::control_frame(Opcode::Pong, payload.bytes(bytes)));
             }
+            Received::Pong(_) if self.options.plain_websocket => self.handle_pong(session),
             Received::Pong(_) => {}
-            Received::Close { code, .. } => {
-                let echo = code.map(u16::to_be_bytes);
-                let is_transport = self.is_transport(key, session);
-                self.finish_websocket(key, echo.as_ref().map_or(&[], <[u8; 2]>::as_slice));
-                self.websocket_ended(key, session, is_transport, DisconnectReason::TransportClose);
-            }
+            Received::Close { code, .. } => self.begin_ending(key, Ending::Closed(code)),
         }
     }
 
@@ -269,11 +273,45 @@ impl Shard {
         }
     }
 
-    /// The peer broke RFC 6455 or 7692: it hears the close code.
-    fn websocket_failed(&mut self, key: ConnectionKey, session: SessionKey, close_code: u16) {
+    /// The peer ends a WebSocket: nothing more is read. Events that came before it are handled first, so that their
+    /// handlers can still answer.
+    fn begin_ending(&mut self, key: ConnectionKey, ending: Ending) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && let State::WebSocket { ending: state, .. } = &mut connection.state
+        {
+            *state = Some(ending);
+            if self.events.is_empty() { self.finish_ending(key) } else { self.endings.push(key) }
+        }
+    }
+
+    /// What is queued, then a close frame: the peer's own code, or what it did wrong.
+    pub(super) fn finish_ending(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let State::WebSocket { session, ending: Some(ending), .. } = connection.state else { return };
+        let (code, reason) = match ending {
+            Ending::Closed(code) => (code, DisconnectReason::TransportClose),
+            Ending::Failed(code) => (Some(code), DisconnectReason::TransportError),
+        };
         let is_transport = self.is_transport(key, session);
-        self.finish_websocket(key, &close_code.to_be_bytes());
-        self.websocket_ended(key, session, is_transport, DisconnectReason::TransportError);
+        if is_transport {
+            self.transmit_outbox(session, key);
+        }
+        let payload = code.map(u16::to_be_bytes);
+        self.finish_websocket(key, payload.as_ref().map_or(&[], <[u8; 2]>::as_slice));
+        self.websocket_ended(key, session, is_transport, reason);
+    }
+
+    /// Moves what is queued for a session to its WebSocket, for the last time.
+    pub(super) fn transmit_outbox(&mut self, session: SessionKey, key: ConnectionKey) {
+        let mut frames = self.sessions.get_mut(session).map(|session| session.outbox.take()).unwrap_or_default();
+        if let Some(connection) = self.connections.get_mut(key)
+            && let State::WebSocket { deflate: Some(deflate), .. } = &mut connection.state
+        {
+            frames.iter_mut().for_each(|frame| *frame = deflate.deflate(&mut self.deflate, frame));
+        }
+        for frame in frames {
+            self.transmit(key, frame);
+        }
     }
 
     /// Sends a close frame and ends the connection once it is out.
