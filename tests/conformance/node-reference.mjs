@@ -118,6 +118,38 @@ const suites = {
     for (const name of ["/", "/admin"]) serveClients(io.of(name));
   },
 
+  emits() {
+    const io = new Server(http);
+    io.on("connection", (socket) => {
+      socket.on("script", (steps, ...bytes) => {
+        const reply = bytes.pop();
+        for (const { to, volatile, event, argument } of steps) {
+          const target = { me: socket, others: socket.broadcast, all: io.sockets }[to];
+          (volatile ? target.volatile : target).emit(event, argument, ...bytes);
+        }
+        reply();
+      });
+      socket.on("join", (...rooms) => {
+        const reply = rooms.pop();
+        socket.join(rooms);
+        reply();
+      });
+      socket.on("leave", (...rooms) => {
+        const reply = rooms.pop();
+        for (const room of rooms) socket.leave(room);
+        reply();
+      });
+      socket.on("rooms", (reply) => reply([...socket.rooms].sort()));
+      socket.on("to", (rooms, except) => io.to(rooms).except(except).emit("told", rooms));
+      socket.on("message", (...args) => socket.send(...args));
+    });
+  },
+
+  files() {
+    const io = new Server(http);
+    for (const name of ["/", "/admin"]) serveClients(io.of(name));
+  },
+
   guarded() {
     const io = new Server(http);
     io.use((socket, next) => {

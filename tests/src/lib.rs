@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod dynamic;
+pub mod emits;
 pub mod listeners;
 pub mod packets;
 pub mod requests;

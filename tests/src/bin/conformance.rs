@@ -12,12 +12,15 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::{client, dynamic, listeners, packets, requests};
+use ringio_tests::{client, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The bundles that the Node server would serve.
+const CLIENT_FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/node_modules/socket.io/client-dist");
 
 #[derive(Parser)]
 struct Options {
@@ -41,6 +44,8 @@ enum Suite {
     SocketioV5,
     Bench,
     Client,
+    Emits,
+    Files,
     Clients,
     Guarded,
     Recovery,
@@ -93,6 +98,8 @@ fn main() -> ringio::Result<()> {
         }
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), bench),
+        Suite::Emits => serve(&options, Server::builder(), emits::handlers),
+        Suite::Files => serve(&options, Server::builder().serve_client(CLIENT_FILES), clients),
         Suite::Client => serve(&options, client::options(Server::builder()), client::handlers),
         Suite::Clients => serve(&options, Server::builder(), clients),
         Suite::Guarded => serve(&options, Server::builder(), guarded),
@@ -114,7 +121,8 @@ fn main() -> ringio::Result<()> {
         Suite::Cors => {
             let origin = CorsOrigin::List(vec!["http://a.test".to_owned()]);
             let exposed_headers = vec!["X-Shown".to_owned()];
-            let builder = Server::builder().cors(Cors { origin, exposed_headers, ..Cors::default() });
+            let builder =
+                Server::builder().serve_client(CLIENT_FILES).cors(Cors { origin, exposed_headers, ..Cors::default() });
             serve(&options, builder, clients)
         }
     }
