@@ -1,0 +1,258 @@
+//! What operators set, seen on the wire: transports, path, OPEN, cookie, recovery, middlewares, namespaces.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod wire;
+
+use client::{Place, Running};
+use parking_lot::Mutex;
+use ringio::{Builder, Cookie, SameSite, Server, Socket, Transport};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use wire::{Polling, WebSocket, get, request};
+
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+const UNKNOWN_TRANSPORT: &str = r#"{"code":0,"message":"Transport unknown"}"#;
+
+matrix! {
+    transports_decide_what_is_offered_and_what_is_taken
+    open_says_what_was_set
+    the_path_and_its_slash
+    an_upgrade_elsewhere_is_answered_and_ended
+    the_cookie_is_written_as_set_and_only_if_set
+    without_recovery_connect_says_sid_alone
+    middlewares_run_on_recovery_if_they_are_not_to_be_skipped
+    middlewares_run_in_their_order_and_a_refusal_stops_the_rest
+    static_namespaces_are_announced_once_except_the_main_one
+    a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything
+}
+
+fn start(builder: Builder) -> (Running, SocketAddr) {
+    running(&builder.build().unwrap())
+}
+
+fn running(io: &Server) -> (Running, SocketAddr) {
+    let server = Running::start(io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    (server, address)
+}
+
+fn transports_decide_what_is_offered_and_what_is_taken(place: Place) {
+    let (_both, address) = start(place.builder());
+    assert_eq!(get(address, POLLING).open()["upgrades"], serde_json::json!(["websocket"]));
+    let (_, websocket) = WebSocket::open(address, WEBSOCKET);
+    assert!(websocket.unwrap().next().unwrap().contains(r#""upgrades":[]"#), "a WebSocket is the best there is");
+
+    let (_polling, address) = start(place.builder().transports(&[Transport::Polling]));
+    assert_eq!(get(address, POLLING).open()["upgrades"], serde_json::json!([]));
+    let (answer, _) = WebSocket::open(address, WEBSOCKET);
+    assert_eq!((answer.status, answer.body.as_str()), (400, "Transport unknown"));
+
+    let (_websocket, address) = start(place.builder().transports(&[Transport::WebSocket]));
+    assert_eq!(get(address, POLLING).body, UNKNOWN_TRANSPORT);
+    assert!(WebSocket::open(address, WEBSOCKET).1.unwrap().next().unwrap().starts_with('0'));
+
+    let (_no_upgrades, address) = start(place.builder().allow_upgrades(false));
+    let open = get(address, POLLING).open();
+    assert_eq!(open["upgrades"], serde_json::json!([]));
+    // Who tries it nevertheless is told no on the WebSocket, and goes on polling.
+    let sid = open["sid"].as_str().unwrap();
+    assert_eq!(WebSocket::open(address, &format!("{WEBSOCKET}&sid={sid}")).1.unwrap().next(), None);
+    assert_eq!(request(address, "POST", &format!("{POLLING}&sid={sid}"), "", "40").body, "ok");
+    assert!(WebSocket::open(address, WEBSOCKET).1.unwrap().next().unwrap().starts_with('0'));
+}
+
+fn open_says_what_was_set(place: Place) {
+    let builder = place.builder().ping_interval(Duration::from_millis(1234)).ping_timeout(Duration::from_millis(5678));
+    let (_server, address) = start(builder.max_http_buffer_size(4321));
+    let open = get(address, POLLING).open();
+    assert_eq!(
+        (&open["pingInterval"], &open["pingTimeout"], &open["maxPayload"]),
+        (&1234.into(), &5678.into(), &4321.into())
+    );
+    let (_defaults, address) = start(Server::builder().driver(place.driver).shards(place.shards).pin_threads(false));
+    let open = get(address, POLLING).open();
+    let expected = (&25_000.into(), &20_000.into(), &1_000_000.into());
+    assert_eq!((&open["pingInterval"], &open["pingTimeout"], &open["maxPayload"]), expected);
+}
+
+fn the_path_and_its_slash(place: Place) {
+    let query = "?EIO=4&transport=polling";
+    for path in ["/elsewhere", "/elsewhere/"] {
+        let (_server, address) = start(place.builder().path(path));
+        get(address, &format!("/elsewhere/{query}")).open();
+        assert_eq!(get(address, &format!("/elsewhere{query}")).status, 404);
+        assert_eq!(get(address, POLLING).status, 404);
+    }
+    let (_server, address) = start(place.builder().path("/elsewhere").add_trailing_slash(false));
+    get(address, &format!("/elsewhere{query}")).open();
+    get(address, &format!("/elsewhere/{query}")).open();
+}
+
+fn an_upgrade_elsewhere_is_answered_and_ended(place: Place) {
+    let (_server, address) = start(place.builder());
+    let (answer, _) = WebSocket::open(address, "/somewhere/?EIO=4&transport=websocket");
+    assert_eq!(answer.status, 404);
+    // Without what belongs to a WebSocket handshake it is a bad request.
+    let answer = request(address, "GET", WEBSOCKET, "Upgrade: websocket\r\n", "");
+    assert_eq!(answer.status, 400);
+}
+
+fn the_cookie_is_written_as_set_and_only_if_set(place: Place) {
+    let rows = [
+        (Some(Cookie::default()), "io=SID; Path=/; HttpOnly; SameSite=Lax"),
+        (Some(Cookie { name: "woot".into(), ..Cookie::default() }), "woot=SID; Path=/; HttpOnly; SameSite=Lax"),
+        (
+            Some(Cookie { path: Some("/custom".into()), ..Cookie::default() }),
+            "io=SID; Path=/custom; HttpOnly; SameSite=Lax",
+        ),
+        (Some(Cookie { path: None, ..Cookie::default() }), "io=SID; HttpOnly; SameSite=Lax"),
+        (Some(Cookie { http_only: false, ..Cookie::default() }), "io=SID; Path=/; SameSite=Lax"),
+        (
+            Some(Cookie { same_site: Some(SameSite::Strict), ..Cookie::default() }),
+            "io=SID; Path=/; HttpOnly; SameSite=Strict",
+        ),
+        (None, ""),
+    ];
+    for (cookie, expected) in rows {
+        let builder = place.builder();
+        let (_server, address) = start(match cookie {
+            Some(cookie) => builder.cookie(cookie),
+            None => builder,
+        });
+        let answer = get(address, POLLING);
+        let sid = answer.open()["sid"].as_str().unwrap().to_owned();
+        let expected = expected.replace("SID", &sid);
+        assert_eq!(answer.headers("set-cookie").concat(), expected);
+        let target = format!("{POLLING}&sid={sid}");
+        let later = request(address, "POST", &target, "", "40");
+        assert_eq!(later.headers("set-cookie"), Vec::<&str>::new(), "only the first answer has it");
+        let (answer, _) = WebSocket::open(address, WEBSOCKET);
+        assert_eq!(answer.headers("set-cookie"), Vec::<&str>::new(), "a WebSocket has none");
+    }
+}
+
+fn without_recovery_connect_says_sid_alone(place: Place) {
+    let (_server, address) = start(place.builder());
+    let client = Polling::open(address);
+    client.post("40");
+    let connect: serde_json::Value = serde_json::from_str(&client.get().body[2..]).unwrap();
+    assert_eq!(connect.as_object().unwrap().keys().collect::<Vec<_>>(), ["sid"]);
+    // What a client of a server with recovery would send is its auth, and changes nothing.
+    let client = Polling::open(address);
+    client.post(r#"40{"pid":"AAAAAAAAAAAAAAAAAAAA","offset":"x"}"#);
+    assert!(client.get().body.starts_with(r#"40{"sid":""#));
+}
+
+fn middlewares_run_on_recovery_if_they_are_not_to_be_skipped(place: Place) {
+    for is_skipped in [false, true] {
+        let recovery = place.builder().connection_state_recovery(Duration::from_secs(60), is_skipped);
+        let io = recovery.build().unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        io.with_middleware(move |_: Socket| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, String>(())
+        });
+        io.on_connection(|socket: Socket| {
+            socket.join("a room");
+            let mut rooms = socket.rooms();
+            rooms.retain(|room| room != socket.id());
+            socket.emit("here", &(socket.is_recovered(), rooms))
+        });
+        let (_server, address) = running(&io);
+        let client = Polling::open(address);
+        client.post("40");
+        let body = client.get().body;
+        let (connect, event) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
+        let connect: serde_json::Value = serde_json::from_str(&connect[2..]).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&event[2..]).unwrap();
+        assert_eq!(event[1], false);
+        client.cut();
+
+        let again = Polling::open(address);
+        let (pid, offset) = (connect["pid"].as_str().unwrap(), event[3].as_str().unwrap());
+        again.post(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#));
+        let body = again.get().body;
+        assert!(body.starts_with(&format!(r#"40{{"sid":{},"pid":"{pid}"}}"#, connect["sid"])), "{body}");
+        assert!(body.contains(r#"["here",true,["a room"]"#), "{body}");
+        assert_eq!(runs.load(Ordering::Relaxed), if is_skipped { 1 } else { 2 });
+    }
+}
+
+fn middlewares_run_in_their_order_and_a_refusal_stops_the_rest(place: Place) {
+    let io = place.builder().build().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for (name, place) in [("first", "/"), ("second", "/"), ("refuses", "/"), ("never", "/"), ("other", "/other")] {
+        let seen = Arc::clone(&seen);
+        io.of(place).with_middleware(async move |socket: Socket| {
+            tokio::task::yield_now().await;
+            assert!(!socket.is_connected());
+            seen.lock().push(name);
+            if name == "refuses" { Err("no") } else { Ok(()) }
+        });
+    }
+    let (_server, address) = running(&io);
+    let client = Polling::open(address);
+    client.post("40");
+    assert_eq!(client.get().body, r#"44{"message":"no"}"#);
+    client.post("40/other,");
+    assert!(client.get().body.starts_with(r#"40/other,{"sid":""#));
+    assert_eq!(*seen.lock(), ["first", "second", "refuses", "other"]);
+}
+
+fn static_namespaces_are_announced_once_except_the_main_one(place: Place) {
+    let io = place.builder().build().unwrap();
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&names);
+    io.on_new_namespace(move |namespace| log.lock().push(namespace.name().to_owned()));
+    for name in ["/", "", "/nsp", "nsp", "/other"] {
+        let _ = io.of(name);
+    }
+    assert_eq!(*names.lock(), ["/nsp", "/other"]);
+    let (_server, address) = running(&io);
+    for name in ["/nsp", "/other"] {
+        // They are there without anybody listening, and stay when they are empty.
+        for _ in 0..2 {
+            let client = Polling::open(address);
+            client.post(&format!("40{name},"));
+            assert!(client.get().body.starts_with(&format!("40{name},")));
+            client.post(&format!("41{name},\u{1e}40{name},"));
+            assert!(client.get().body.starts_with(&format!("40{name},")), "left and joined again");
+            client.post("1");
+        }
+    }
+    assert_eq!(names.lock().len(), 2);
+}
+
+fn a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything(place: Place) {
+    let (timeout, interval) = (Duration::from_millis(400), Duration::from_millis(900));
+    let (_server, address) = start(place.builder().connect_timeout(timeout).ping_interval(interval));
+    let (_, left) = WebSocket::open(address, WEBSOCKET);
+    let mut left = left.unwrap();
+    left.send("40");
+    left.send("41");
+    let (_, idle) = WebSocket::open(address, WEBSOCKET);
+    let mut idle = idle.unwrap();
+    // A namespace that does not exist does not count.
+    let refused = Polling::open(address);
+    refused.post("40/nowhere,");
+    let answers: Vec<String> = std::iter::repeat_with(|| refused.get())
+        .map_while(|answer| (answer.status == 200).then_some(answer.body))
+        .collect();
+    assert_eq!(answers[0], r#"44/nowhere,{"message":"Invalid namespace"}"#);
+    assert!(answers.len() == 2 && answers[1].ends_with('1'), "closed after that: {answers:?}");
+    assert!(idle.next().unwrap().starts_with('0'));
+    assert_eq!(idle.next(), None);
+    assert!(left.next().unwrap().starts_with('0'));
+    assert!(left.next().unwrap().starts_with("40"));
+    // A ping shows that it lives longer than it would have been waited for.
+    assert_eq!(left.next().unwrap(), "2");
+    left.send("3");
+    left.send("40");
+    assert!(left.next().unwrap().starts_with("40"));
+}
