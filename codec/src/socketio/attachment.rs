@@ -59,7 +59,7 @@ pub type Placeholders = SmallVec<[Placeholder; 4]>;
 /// The same `num` may occur twice, and an attachment may have no placeholder at all: both are legal.
 /// Cost: one pass; up to four placeholders without an allocation.
 pub fn find(json: &str, attachment_count: u32) -> Result<Placeholders, AttachmentError> {
-    let marks = find_marks(json)?;
+    let marks = find_marks(json, None)?;
     let mut placeholders = Placeholders::with_capacity(marks.len());
     for mark in marks {
         match mark.num {
@@ -72,6 +72,14 @@ pub fn find(json: &str, attachment_count: u32) -> Result<Placeholders, Attachmen
     Ok(placeholders)
 }
 
+/// The same where an object that names none of the attachments is no placeholder but an object: for JSON that was not
+/// sent with placeholders, so that one in it is somebody's data.
+pub fn find_known(json: &str, attachment_count: u32) -> Result<Placeholders, AttachmentError> {
+    let marks = find_marks(json, Some(attachment_count))?;
+    let known = |mark: Mark| mark.num.map(|num| Placeholder { range: mark.range, num });
+    Ok(marks.into_iter().filter_map(known).collect())
+}
+
 /// Whether every placeholder of `json` names one of `attachment_count` attachments.
 pub fn check(json: &str, attachment_count: u32) -> Result<(), AttachmentError> {
     find(json, attachment_count).map(|_| ())
@@ -79,7 +87,7 @@ pub fn check(json: &str, attachment_count: u32) -> Result<(), AttachmentError> {
 
 /// How many placeholders stand in `json`, whatever their `num`.
 pub fn count(json: &str) -> Result<usize, AttachmentError> {
-    Ok(find_marks(json)?.len())
+    Ok(find_marks(json, None)?.len())
 }
 
 /// Appends the placeholder of attachment `num`: `{"_placeholder":true,"num":0}`.
@@ -97,8 +105,9 @@ struct Mark {
 
 type Marks = SmallVec<[Mark; 4]>;
 
-fn find_marks(json: &str) -> Result<Marks, JsonError> {
-    let mut walk = Walk { json, scanner: Scanner::new(json), marks: Marks::new() };
+/// With a count, only what names one of so many attachments is marked.
+fn find_marks(json: &str, known_count: Option<u32>) -> Result<Marks, JsonError> {
+    let mut walk = Walk { json, scanner: Scanner::new(json), marks: Marks::new(), known_count };
     walk.scanner.whitespace();
     if walk.scanner.at == json.len() {
         return Ok(walk.marks);
@@ -121,6 +130,7 @@ struct Walk<'a> {
     json: &'a str,
     scanner: Scanner<'a>,
     marks: Marks,
+    known_count: Option<u32>,
 }
 
 impl Walk<'_> {
@@ -173,7 +183,8 @@ impl Walk<'_> {
                 break;
             }
         }
-        if is_placeholder {
+        let is_known = self.known_count.is_none_or(|count| num.is_some_and(|num| num < count));
+        if is_placeholder && is_known {
             self.marks.truncate(outer_mark_count);
             self.marks.push(Mark { range: start..self.scanner.at, num });
         }

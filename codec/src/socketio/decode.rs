@@ -151,7 +151,8 @@ fn split_id(rest: &str) -> Result<(Option<u64>, &str), DecodeError> {
     Ok(if digit_count == 0 { (None, rest) } else { (Some(id), &rest[digit_count..]) })
 }
 
-fn decode_content(kind: PacketKind, data: &str) -> Result<Content, DecodeError> {
+/// Looks through a payload: whether it is valid JSON and what a packet of this kind carries.
+pub fn decode_content(kind: PacketKind, data: &str) -> Result<Content, DecodeError> {
     Ok(match kind {
         PacketKind::Connect => {
             json::validate_object(data)?;

@@ -171,8 +171,8 @@ pub fn connect_error(
     result
 }
 
-/// Appends the answer to a CONNECT to a namespace that there is not.
-pub fn unknown_namespace(out: &mut Vec<u8>, namespace: &str) {
+/// Appends the answer to a CONNECT to a namespace that there is not; Node's message is `Invalid namespace`.
+pub fn unknown_namespace(out: &mut Vec<u8>, namespace: &str, message: &str) {
     written(encode::write_map_len(out, 3));
     write_text(out, "type");
     out.push(PacketKind::ConnectError as u8);
@@ -180,7 +180,7 @@ pub fn unknown_namespace(out: &mut Vec<u8>, namespace: &str) {
     write_text(out, "data");
     written(encode::write_map_len(out, 1));
     write_text(out, "message");
-    write_text(out, "Invalid namespace");
+    write_text(out, message);
 }
 
 /// Appends a DISCONNECT.

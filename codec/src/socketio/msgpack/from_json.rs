@@ -11,18 +11,17 @@ use rmp::encode;
 use std::borrow::Cow;
 
 /// Appends `json`, one value or several with commas between them (such as an event's arguments), as MessagePack, and
-/// says how many values these were. Placeholders become binary values; without attachments there are none, and an
-/// object that looks like one is an object.
+/// says how many values these were. Placeholders become binary values; an object that looks like one but names no
+/// attachment is an object.
 ///
-/// Errors: not JSON, or nested too deep; a placeholder names an attachment that is not there. Then a part may have
-/// been appended. Cost: one pass, a second one over `json` if there are attachments; values of 16 elements and more
-/// are moved once when their count is known.
+/// Errors: not JSON, or nested too deep; then a part may have been appended. Cost: one pass, a second one over `json` if
+/// there are attachments; values of 16 elements and more are moved once when their count is known.
 pub fn from_json<A: AsRef<[u8]>>(json: &str, attachments: &[A], out: &mut Vec<u8>) -> Result<u32, AttachmentError> {
     let placeholders = if attachments.is_empty() {
         Placeholders::new()
     } else {
         let count = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
-        attachment::find(json, count)?
+        attachment::find_known(json, count)?
     };
     let mut writer = Writer { json, scanner: Scanner::new(json), attachments, placeholders, next: 0, out };
     writer.scanner.whitespace();
