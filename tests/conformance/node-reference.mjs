@@ -12,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
+import { PARSERS } from "./harness/parsers.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,9 +20,11 @@ const { values, positionals } = parseArgs({
     port: { type: "string", default: "3000" },
     shards: { type: "string" },
     driver: { type: "string" },
+    parser: { type: "string", default: "default" },
   },
 });
 
+const parser = PARSERS[values.parser];
 const http = createServer((_request, response) => response.writeHead(404).end());
 
 const suites = {
@@ -114,7 +117,7 @@ const suites = {
   },
 
   clients() {
-    const io = new Server(http);
+    const io = new Server(http, parser);
     for (const name of ["/", "/admin"]) serveClients(io.of(name));
   },
 
@@ -151,7 +154,7 @@ const suites = {
   },
 
   guarded() {
-    const io = new Server(http);
+    const io = new Server(http, parser);
     io.use((socket, next) => {
       socket.join("from middleware");
       socket.emit("early", socket.connected);
@@ -303,7 +306,7 @@ const suites = {
   },
 
   recovery() {
-    const io = new Server(http, { connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: true } });
+    const io = new Server(http, { ...parser, connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: true } });
     io.use((socket, next) => {
       socket.guarded = true;
       next();

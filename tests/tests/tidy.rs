@@ -56,11 +56,12 @@ fn floors_import_only_what_lies_below() {
         match folder {
             "base" => &["base"],
             "limits" => &["options", "base"],
-            "options" => &["base"],
+            "options" => &["base", "parser"],
             "door" => &["base", "room", "broadcast"],
+            "parser" => &["base", "door"],
             "room" => &["base", "room"],
-            "broadcast" => &["base", "door", "options", "room", "broadcast"],
-            "namespace" => &["base", "door", "limits", "room", "broadcast", "namespace"],
+            "broadcast" => &["base", "door", "options", "parser", "room", "broadcast"],
+            "namespace" => &["base", "door", "limits", "parser", "room", "broadcast", "namespace"],
             "session" => &["base", "door", "limits", "options", "broadcast", "namespace", "session"],
             "connection" => &["base", "door", "limits", "options", "connection"],
             "shard" => &[
@@ -68,6 +69,7 @@ fn floors_import_only_what_lies_below() {
                 "door",
                 "limits",
                 "options",
+                "parser",
                 "room",
                 "broadcast",
                 "namespace",

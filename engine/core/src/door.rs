@@ -190,6 +190,8 @@ pub enum EmitError {
     OutboxFull,
     /// The emit was volatile and the client could not take it at this instant.
     NotWritable,
+    /// The parser cannot encode it; why.
+    Encode(&'static str),
 }
 
 /// Why an acknowledgement will not come.

@@ -48,6 +48,7 @@ pub mod door;
 pub mod limits;
 pub mod namespace;
 pub mod options;
+pub mod parser;
 pub mod room;
 pub mod session;
 pub mod shard;

@@ -71,12 +71,18 @@ pub const NAMESPACE_NAME_BYTES_MAX: usize = 1_024;
 /// Acknowledgements one socket may owe. More is an error for the emitter.
 pub const ACKS_PER_SOCKET_MAX: usize = 65_536;
 
+/// Unfinished packets of one client that a parser's decoder may keep. Bytes: as many as the default encoding keeps.
+#[must_use]
+pub const fn unfinished_bytes_max(options: &Options) -> u64 {
+    options.max_http_buffer_size * (1 + options.attachments_max as u64)
+}
+
 /// A connection's bytes at worst: what one client can make the core hold.
 #[must_use]
 pub fn connection_bytes_max(options: &Options) -> u64 {
     let contexts =
         if options.per_message_deflate.is_some() { (DEFLATER_BYTES_MAX + INFLATER_BYTES_MAX) as u64 } else { 0 };
-    let message = options.max_http_buffer_size * (1 + u64::from(options.attachments_max));
+    let message = options.max_http_buffer_size + unfinished_bytes_max(options);
     let outbox = options.outbox_bytes_max as u64 + options.max_http_buffer_size;
     (REQUEST_HEAD_BYTES_MAX + PIPELINED_BYTES_MAX) as u64 + message + outbox + contexts
 }

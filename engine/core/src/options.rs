@@ -2,6 +2,7 @@
 //!
 //! Fixed bounds live in `limits`. Source of names and defaults: the documentation of socket.io 4 and engine.io 6.
 
+use crate::parser::Parser;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -52,6 +53,8 @@ pub struct Options {
     pub cookie: Option<Cookie>,
     /// Which requests the application decides about. Default none.
     pub hooks: Hooks,
+    /// How packets are encoded. Default none: the default encoding, JSON and attachments.
+    pub parser: Option<Arc<dyn Parser>>,
     /// Speak Engine.IO only: every message goes to the application as it came, nothing of Socket.IO. Default false.
     pub engine_only: bool,
     /// With `engine_only`: speak WebSocket only. Every message is one of the application's, pings are WebSocket's own. Default
@@ -80,6 +83,7 @@ impl Default for Options {
             cors: None,
             cookie: None,
             hooks: Hooks::default(),
+            parser: None,
             engine_only: false,
             plain_websocket: false,
         }

@@ -33,7 +33,7 @@ fn a_broadcast_to_5000_is_encoded_once_and_joins_queued_frames() {
     for number in 0..4 {
         let json = format!("[\"news\",{number}]");
         assert_eq!(
-            world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()),
+            world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()).unwrap(),
             5_000
         );
         if number == 0 {
@@ -73,7 +73,7 @@ fn nobody_listens_nothing_is_encoded() {
     let mut world = World::new(1, Options::default());
     world.joined(0);
     let before = world.shards[0].counters().packets_encoded;
-    world.shards[0].broadcast(MAIN, "/", &to("empty"), event("[\"x\"]"), EmitFlags::default());
+    world.shards[0].broadcast(MAIN, "/", &to("empty"), event("[\"x\"]"), EmitFlags::default()).unwrap();
     assert_eq!(world.shards[0].counters().packets_encoded, before);
 }
 
@@ -96,7 +96,7 @@ fn rooms_reach_their_members_on_every_shard_once() {
     let mut target = to("even");
     target.rooms.push(Arc::from("also"));
     let before: u64 = world.shards.iter().map(|shard| shard.counters().packets_encoded).sum();
-    world.shards[1].broadcast(MAIN, "/", &target, event("[\"hi\"]"), EmitFlags::default());
+    world.shards[1].broadcast(MAIN, "/", &target, event("[\"hi\"]"), EmitFlags::default()).unwrap();
     world.run();
     let after: u64 = world.shards.iter().map(|shard| shard.counters().packets_encoded).sum();
     assert_eq!(after - before, 1, "once for all shards");
@@ -114,14 +114,14 @@ fn the_own_id_is_a_room_on_every_shard() {
     let (wire, socket) = world.joined(0);
     let (other, _) = world.joined(1);
     let id = world.shards[0].socket_id(socket).unwrap().to_string();
-    world.shards[1].broadcast(MAIN, "/", &to(&id), event("[\"you\"]"), EmitFlags::default());
+    world.shards[1].broadcast(MAIN, "/", &to(&id), event("[\"you\"]"), EmitFlags::default()).unwrap();
     let except = Target { except: [Arc::from(id.as_str())].into_iter().collect(), ..Target::default() };
-    world.shards[1].broadcast(MAIN, "/", &except, event("[\"others\"]"), EmitFlags::default());
+    world.shards[1].broadcast(MAIN, "/", &except, event("[\"others\"]"), EmitFlags::default()).unwrap();
     world.run();
     assert_eq!(world.take_messages(wire), ["42[\"you\"]"]);
     assert_eq!(world.take_messages(other), ["42[\"others\"]"]);
     assert!(world.shards[0].leave(socket, &id), "even the own room can be left");
-    world.shards[1].broadcast(MAIN, "/", &to(&id), event("[\"gone\"]"), EmitFlags::default());
+    world.shards[1].broadcast(MAIN, "/", &to(&id), event("[\"gone\"]"), EmitFlags::default()).unwrap();
     world.run();
     assert!(world.take_messages(wire).is_empty());
 }
@@ -190,7 +190,7 @@ fn the_outbox_is_bounded_and_a_broadcast_over_it_closes_the_slow_one_only() {
         Err(EmitError::OutboxFull),
         "the sender is told, nothing is lost silently"
     );
-    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&large), EmitFlags::default());
+    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&large), EmitFlags::default()).unwrap();
     world.run();
     assert_eq!(world.take_messages(quick), [format!("42{large}")]);
     let reason = world.heard.iter().find_map(|heard| {

@@ -127,7 +127,7 @@ fn a_broadcast_to_5000_is_compressed_once_and_its_compressed_frames_are_joined_o
     // The first finds the transport free; two more wait behind it and leave together.
     let events = [long_event("one "), long_event("two "), long_event("three ")];
     for (index, json) in events.iter().enumerate() {
-        world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(json), EmitFlags::default());
+        world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(json), EmitFlags::default()).unwrap();
         if index == 0 {
             world.run();
         }
@@ -158,7 +158,7 @@ fn three_shards_compress_a_broadcast_once_each_and_for_the_smallest_window_of_ea
     let mut clients: Vec<Client> =
         (0..60).map(|index| Client::joined(&mut world, index % 3, offers[index / 20])).collect();
     let json = long_event("words ");
-    world.shards[1].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default());
+    world.shards[1].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()).unwrap();
     world.run();
     for shard in &world.shards {
         let counters = shard.counters();
@@ -175,7 +175,7 @@ fn who_did_not_offer_it_gets_the_same_broadcast_uncompressed() {
     let (plain, _) = world.joined(0);
     let mut client = Client::joined(&mut world, 0, OFFER);
     let json = long_event("x");
-    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default());
+    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()).unwrap();
     world.run();
     assert_eq!(world.take_messages(plain), [format!("42{json}")]);
     assert_eq!(client.take(&mut world).0, [format!("42{json}")]);
@@ -192,8 +192,8 @@ fn compress_false_and_the_threshold_leave_messages_as_they_are() {
     let (long, off) = (long_event("x"), EmitFlags { compress: false, ..EmitFlags::default() });
     let made = world.shards[0].counters().deflates_made;
     world.shards[0].emit(socket, event(&long), off).unwrap();
-    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&long), off);
-    world.shards[0].broadcast_with_ack(MAIN, &"/".into(), &Target::everyone(), event(&long), off, 1_000, 1);
+    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&long), off).unwrap();
+    world.shards[0].broadcast_with_ack(MAIN, &"/".into(), &Target::everyone(), event(&long), off, 1_000, 1).unwrap();
     world.emit(0, socket, "[\"short\"]").unwrap();
     world.run();
     assert_eq!(world.shards[0].counters().deflates_made, made);
@@ -220,9 +220,11 @@ fn kept_contexts_live_in_both_directions_across_broadcasts_and_closing() {
         let (messages, len) = client.take(&mut world);
         assert_eq!(messages, ["42[\"news\",\"of no great length\"]"], "round {round}");
         lengths.push(len);
-        world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event("[\"short\"]"), EmitFlags::default());
+        world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event("[\"short\"]"), EmitFlags::default()).unwrap();
         if round == 2 {
-            world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&long_event("x")), EmitFlags::default());
+            world.shards[0]
+                .broadcast(MAIN, "/", &Target::everyone(), event(&long_event("x")), EmitFlags::default())
+                .unwrap();
         }
         world.run();
         client.take(&mut world);
@@ -389,7 +391,7 @@ fn the_polls_that_get_one_broadcast_share_one_compressed_body() {
         })
         .collect();
     let json = long_event("polled ");
-    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default());
+    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()).unwrap();
     world.run();
     let counters = world.shards[0].counters();
     assert_eq!((counters.bodies_compressed, counters.bodies_shared), (2, 198));
@@ -428,7 +430,7 @@ fn polls_are_compressed_from_the_threshold_unless_everything_in_them_must_not_be
     }
     let mut world = World::new(1, Options { http_compression: None, ..Options::default() });
     let sid = joined_by_polling(&mut world);
-    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&long), EmitFlags::default());
+    world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&long), EmitFlags::default()).unwrap();
     let wire = poll(&mut world, 0, &sid, "gzip");
     assert!(world.take_text(wire).ends_with(&format!("42{long}")));
 }

@@ -280,7 +280,7 @@ fn middleware_may_join_rooms_and_emit_before_the_connect_and_a_refusal_undoes_it
         assert!(world.shards[0].enter_socket(socket, main, &name));
         assert!(world.shards[0].join(socket, "early"));
         world.emit(0, socket, "[\"session\"]").unwrap();
-        world.shards[0].broadcast(main, "/", &Default::default(), event("[\"to all\"]"), EmitFlags::default());
+        world.shards[0].broadcast(main, "/", &Default::default(), event("[\"to all\"]"), EmitFlags::default()).unwrap();
         if is_refused {
             world.shards[0].refuse_socket(socket, "no", Some("{\"why\":1}"));
             world.run();
@@ -306,15 +306,9 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
     let mut world = World::new(3, Options::default());
     let clients: Vec<_> = (0..6).map(|number| world.joined(number % 3)).collect();
     let ask = |world: &mut World, waiter| {
-        world.shards[1].broadcast_with_ack(
-            main,
-            &name,
-            &Default::default(),
-            event("[\"q\"]"),
-            EmitFlags::default(),
-            1_000,
-            waiter,
-        );
+        world.shards[1]
+            .broadcast_with_ack(main, &name, &Default::default(), event("[\"q\"]"), EmitFlags::default(), 1_000, waiter)
+            .unwrap();
         world.run();
     };
     ask(&mut world, 1);
@@ -360,7 +354,7 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
     // Nobody to ask: answered at once.
     let target =
         ringio_core::room::select::Target { rooms: [Arc::from("nobody")].into_iter().collect(), ..Default::default() };
-    world.shards[0].broadcast_with_ack(main, &name, &target, event("[\"q\"]"), EmitFlags::default(), 1_000, 4);
+    world.shards[0].broadcast_with_ack(main, &name, &target, event("[\"q\"]"), EmitFlags::default(), 1_000, 4).unwrap();
     world.run();
     assert_eq!(gathered(&world), Some((4, vec![], true)));
 }
@@ -376,15 +370,17 @@ fn broadcasts_with_acks_in_two_namespaces_do_not_mix_though_their_ids_are_the_sa
     world.take(wire);
     for (number, name) in [(0, "/"), (1, "/admin")] {
         let name = Arc::from(name);
-        world.shards[0].broadcast_with_ack(
-            NamespaceId(number),
-            &name,
-            &Default::default(),
-            event("[\"q\"]"),
-            EmitFlags::default(),
-            1_000,
-            u64::from(number) + 50,
-        );
+        world.shards[0]
+            .broadcast_with_ack(
+                NamespaceId(number),
+                &name,
+                &Default::default(),
+                event("[\"q\"]"),
+                EmitFlags::default(),
+                1_000,
+                u64::from(number) + 50,
+            )
+            .unwrap();
     }
     world.run();
     assert_eq!(world.take_messages(wire), ["420[\"q\"]", "42/admin,0[\"q\"]"], "each namespace counts from 0");

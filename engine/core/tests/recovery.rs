@@ -77,13 +77,9 @@ impl Client {
 fn broadcast(world: &mut World, shard: usize, room: Option<&str>, name: &str) {
     let target = Target { rooms: room.into_iter().map(Arc::from).collect(), ..Target::default() };
     let json = format!("[{name}]");
-    world.shards[shard].broadcast(
-        MAIN,
-        "/",
-        &target,
-        EventParts { json: json.as_bytes(), attachments: &[] },
-        EmitFlags::default(),
-    );
+    world.shards[shard]
+        .broadcast(MAIN, "/", &target, EventParts { json: json.as_bytes(), attachments: &[] }, EmitFlags::default())
+        .unwrap();
     world.run();
 }
 

@@ -9,6 +9,7 @@ use crate::application::{App, arguments};
 use crate::encode::{self, EmitArgs, OwnedEvent};
 use crate::error::EmitError;
 use crate::waiter::Waiter;
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -97,8 +98,9 @@ impl BroadcastOperator {
         let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
             let name = namespace.clone();
             namespace.run(move |app| {
-                let waiter = app.waiters.add(gather(sender));
-                app.send(|core| {
+                let sender = Rc::new(Cell::new(Some(sender)));
+                let waiter = app.waiters.add(gather(Rc::clone(&sender)));
+                let sent = app.send(|core| {
                     core.broadcast_with_ack(
                         name.id(),
                         &name.shared_name(),
@@ -107,8 +109,14 @@ impl BroadcastOperator {
                         flags,
                         timeout_ms,
                         waiter,
-                    );
+                    )
                 });
+                if let Err(error) = sent
+                    && let Some(sender) = sender.take()
+                {
+                    drop(app.waiters.take(waiter));
+                    let _ = sender.send(Err(BroadcastAckError::Emit(error.into())));
+                }
             })
         });
         BroadcastAcks(match sent {
@@ -119,7 +127,7 @@ impl BroadcastOperator {
 }
 
 /// What is done with the acknowledgements when they are together.
-fn gather<R: FromReply + 'static>(sender: oneshot::Sender<Gathered<R>>) -> Waiter {
+fn gather<R: FromReply + 'static>(sender: Rc<Cell<Option<oneshot::Sender<Gathered<R>>>>>) -> Waiter {
     Waiter::Broadcast(Box::new(move |answers, is_complete| {
         let count = answers.len();
         let read = |message: &ringio_core::door::Message| {
@@ -127,6 +135,7 @@ fn gather<R: FromReply + 'static>(sender: oneshot::Sender<Gathered<R>>) -> Waite
         };
         let responses: Vec<R> = answers.iter().filter_map(read).collect();
         let is_whole = is_complete && responses.len() == count;
+        let Some(sender) = sender.take() else { return };
         // Nobody waits any more: the future was dropped.
         let _ = sender.send(if is_whole { Ok(responses) } else { Err(BroadcastAckError::Incomplete { responses }) });
     }))

@@ -169,12 +169,14 @@ pub(crate) fn broadcast<A: EmitArgs + ?Sized>(
     let id = namespace.id();
     Emitted::new(match current(namespace.shared()) {
         Some(app) => encode::event(event, args, |parts| {
-            app.send(|core| core.broadcast(id, namespace.name(), target, parts, flags));
-        }),
+            app.send(|core| core.broadcast(id, namespace.name(), target, parts, flags))
+        })
+        .and_then(|sent| sent.map(|_| ()).map_err(EmitError::from)),
         None => encode::event(event, args, OwnedEvent::new).and_then(|event| {
             let (name, target) = (namespace.clone(), target.clone());
             namespace.run(move |app| {
-                app.send(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
+                // Whoever emitted it is on another thread and has gone on.
+                let _ = app.send(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
             })
         }),
     })

@@ -75,7 +75,7 @@ impl std::error::Error for Error {
 pub enum EmitError {
     /// The event's name belongs to Socket.IO itself; the name.
     ReservedName(String),
-    /// The arguments cannot be written as JSON; what the serializer says.
+    /// The arguments cannot be written as JSON, or the parser cannot encode the packet; what it says.
     Encode(String),
     /// The socket's client is gone.
     Disconnected,
@@ -103,6 +103,7 @@ impl From<door::EmitError> for EmitError {
             door::EmitError::Disconnected => Self::Disconnected,
             door::EmitError::OutboxFull => Self::OutboxFull,
             door::EmitError::NotWritable => Self::NotWritable,
+            door::EmitError::Encode(problem) => Self::Encode(problem.to_owned()),
         }
     }
 }
@@ -111,7 +112,7 @@ impl fmt::Display for EmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReservedName(name) => write!(f, "{name:?} is a reserved event name: choose another one"),
-            Self::Encode(detail) => write!(f, "the arguments cannot be written as JSON: {detail}"),
+            Self::Encode(detail) => write!(f, "the arguments cannot be encoded: {detail}"),
             Self::Disconnected => f.write_str("the socket is disconnected"),
             Self::OutboxFull => f.write_str("the client is too slow: its outbox is full (outbox_bytes_max)"),
             Self::NotWritable => f.write_str("the client could not take a volatile event at this instant"),

@@ -97,6 +97,7 @@ mod options;
 mod outgoing;
 mod packet_middleware;
 mod parent_namespace;
+pub mod parser;
 mod population;
 mod raw_args;
 mod registry;

@@ -7,6 +7,7 @@ use crate::compression::{self, HttpCompression, PerMessageDeflate};
 use crate::engine::EngineServer;
 use crate::error::{Error, Result, millis_of};
 use crate::hooks::Hooks;
+use crate::parser::Parser;
 use crate::shared::{Settings, Shared, States};
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Server, Transport};
@@ -191,6 +192,13 @@ impl Builder {
             skip_middlewares,
             ..RecoveryOptions::default()
         });
+        self
+    }
+
+    /// How packets are encoded: [`MsgpackParser`](crate::parser::MsgpackParser), or one's own. Clients must use the same one.
+    /// Default: the default encoding, which every client speaks.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.options.parser = Some(parser.into_core());
         self
     }
 

@@ -13,10 +13,12 @@ use crate::handler::Handler;
 use crate::listener::ListenerId;
 use crate::socket::Socket;
 use bytes::Bytes;
-use ringio_codec::socketio::decode::{DecodeLimits, decode};
-use ringio_codec::socketio::{Content, Packet};
+use ringio_codec::socketio::decode::{DecodeLimits, decode, decode_content};
+use ringio_codec::socketio::{Content, Packet, PacketKind};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::SocketKey;
+use ringio_core::broadcast::packets::Chosen;
+use ringio_core::parser::{Incoming, Message, Parser};
 use ringio_core::shard::Shard;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -106,7 +108,7 @@ impl App {
         if listeners.is_empty() {
             return;
         }
-        let Some(sent) = Sent::of(frame) else {
+        let Some(sent) = Sent::of(frame, &self.shared.settings.options.parser) else {
             return tracing::debug!(socket = socket.id(), "an event that was sent cannot be read back");
         };
         let context = EventContext::new(&socket, &sent.name, sent.arguments());
@@ -119,14 +121,17 @@ impl App {
 /// An event read back from the frame that carries it.
 struct Sent<'a> {
     name: Cow<'a, str>,
-    json: &'a str,
+    json: Cow<'a, str>,
     count: u32,
     attachments: Vec<Bytes>,
 }
 
 impl<'a> Sent<'a> {
     /// None if the frame carries something else.
-    fn of(frame: &'a Frame) -> Option<Self> {
+    fn of(frame: &'a Frame, parser: &Chosen) -> Option<Self> {
+        if let Some(parser) = parser {
+            return Self::by_parser(frame, &**parser);
+        }
         let (first, others) = frame.packets().split_first()?;
         let body = |start: u32, end: u32| &frame.bytes()[start as usize..end as usize];
         let text = std::str::from_utf8(body(first.start, first.end)).ok()?.strip_prefix('4')?;
@@ -135,7 +140,27 @@ impl<'a> Sent<'a> {
         let Content::Event(skim) = packet.content else { return None };
         let data = packet.data?;
         let attachments = others.iter().map(|packet| Bytes::copy_from_slice(body(packet.start, packet.end))).collect();
-        Some(Self { name, json: &data[skim.arguments], count: skim.argument_count, attachments })
+        Some(Self { name, json: Cow::Borrowed(&data[skim.arguments]), count: skim.argument_count, attachments })
+    }
+
+    /// By a decoder of the parser that encoded it: what it makes for a client it can read, as clients can.
+    fn by_parser(frame: &Frame, parser: &dyn Parser) -> Option<Self> {
+        let (mut decoder, mut found) = (parser.decoder(), Vec::new());
+        for packet in frame.packets() {
+            let body = &frame.bytes()[packet.start as usize..packet.end as usize];
+            let message = if packet.is_binary {
+                Message::Binary(body)
+            } else {
+                Message::Text(std::str::from_utf8(body).ok()?.strip_prefix('4')?)
+            };
+            decoder.decode(message, &mut found).ok()?;
+        }
+        let Incoming { json, attachments, .. } = found.into_iter().next()?;
+        let json = json?;
+        let Content::Event(skim) = decode_content(PacketKind::Event, &json).ok()? else { return None };
+        let name = Cow::Owned(skim.name.text(&json).into_owned());
+        let (json, count) = (Cow::Owned(json[skim.arguments].to_owned()), skim.argument_count);
+        Some(Self { name, json, count, attachments })
     }
 
     fn arguments(&self) -> Arguments<'_> {
@@ -147,8 +172,11 @@ impl<'a> Sent<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use ringio_core::broadcast::encode;
+    use ringio_core::broadcast::{encode, packets};
     use ringio_core::door::EventParts;
+    use ringio_core::parser::Outgoing;
+    use ringio_core::parser::msgpack::Msgpack;
+    use std::sync::Arc;
 
     fn sent(namespace: &str, id: Option<u64>, json: &str, attachments: &[Bytes]) -> Frame {
         Frame::new(encode::event(namespace, id, EventParts { json: json.as_bytes(), attachments }))
@@ -158,17 +186,31 @@ mod tests {
     fn an_event_is_read_back_from_its_frame() {
         let bytes = [Bytes::from_static(b"\x00x")];
         let frame = sent("/admin", Some(7), r#"["a\"b",{"_placeholder":true,"num":0},2]"#, &bytes);
-        let event = Sent::of(&frame).unwrap();
-        assert_eq!((&*event.name, event.count, event.json), ("a\"b", 2, r#"{"_placeholder":true,"num":0},2"#));
+        let event = Sent::of(&frame, &None).unwrap();
+        assert_eq!((&*event.name, event.count, &*event.json), ("a\"b", 2, r#"{"_placeholder":true,"num":0},2"#));
         assert_eq!(event.arguments().data::<(Bytes, u8)>().unwrap(), (bytes[0].clone(), 2));
         let frame = sent("/", None, r#"["plain"]"#, &[]);
-        let event = Sent::of(&frame).unwrap();
-        assert_eq!((&*event.name, event.count, event.json), ("plain", 0, ""));
+        let event = Sent::of(&frame, &None).unwrap();
+        assert_eq!((&*event.name, event.count, &*event.json), ("plain", 0, ""));
+    }
+
+    #[test]
+    fn an_event_of_another_parser_is_read_back_by_it() {
+        let parser: Chosen = Some(Arc::new(Msgpack::default()));
+        let bytes = [Bytes::from_static(b"\x00x")];
+        let parts = EventParts { json: br#"["a\"b",{"_placeholder":true,"num":0},2]"#, attachments: &bytes };
+        let packet = Outgoing::Event { parts, id: Some(7), is_broadcast: true };
+        let frame = Frame::new(packets::encode(&parser, "/admin", &packet).unwrap());
+        let event = Sent::of(&frame, &parser).unwrap();
+        assert_eq!((&*event.name, event.count), ("a\"b", 2));
+        assert_eq!(event.arguments().data::<(Bytes, u8)>().unwrap(), (bytes[0].clone(), 2));
+        let frame = Frame::new(packets::encode(&parser, "/", &Outgoing::Disconnect).unwrap());
+        assert!(Sent::of(&frame, &parser).is_none());
     }
 
     #[test]
     fn what_is_no_event_is_none() {
-        assert!(Sent::of(&encode::text_frame(b"2")).is_none());
-        assert!(Sent::of(&Frame::raw(b"HTTP".to_vec())).is_none());
+        assert!(Sent::of(&encode::text_frame(b"2"), &None).is_none());
+        assert!(Sent::of(&Frame::raw(b"HTTP".to_vec()), &None).is_none());
     }
 }

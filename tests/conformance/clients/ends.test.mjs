@@ -3,10 +3,19 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import { Encoder } from "socket.io-msgpack-parser";
 import { client, close, connect, connected, crowd, emitWithAck, TRANSPORTS } from "../harness/client.mjs";
 import { Engine } from "../harness/engine.mjs";
 import { eventually, within } from "../harness/inbox.mjs";
 import { suite } from "../harness/server.mjs";
+
+const msgpack = (packet) => `b${new Encoder().encode({ nsp: "/", ...packet })[0].toString("base64")}`;
+
+/** Packets in the bodies of requests. */
+const RAW = {
+  default: { connect: "40", connected: /^40\{/, kickMe: '42["kickme",true]', disconnect: "41" },
+  msgpack: { connect: msgpack({ type: 0 }), connected: /^b/, kickMe: msgpack({ type: 2, data: ["kickme", true] }), disconnect: "bgqR0eXBlAaNuc3ChLw==" },
+};
 
 suite("clients", "ends", (server) => {
   let witness;
@@ -97,14 +106,15 @@ suite("clients", "ends", (server) => {
   // A client that reads both at once is told of the close first, and so that the connection was lost.
   test("over polling, the disconnect packet and the close of the connection come in separate answers", async () => {
     const engine = new Engine(server);
+    const { disconnect, ...packets } = RAW[server.parser];
     for (const isWaiting of [true, false]) {
       const { sid } = await engine.open();
-      await engine.post(sid, "40");
-      assert.match((await engine.poll(sid)).body, /^40\{/);
+      await engine.post(sid, packets.connect);
+      assert.match((await engine.poll(sid)).body, packets.connected);
       const waiting = isWaiting && engine.poll(sid);
       if (isWaiting) await new Promise((resolve) => setTimeout(resolve, 200));
-      await engine.post(sid, '42["kickme",true]');
-      assert.equal((await (waiting || engine.poll(sid))).body, "41");
+      await engine.post(sid, packets.kickMe);
+      assert.equal((await (waiting || engine.poll(sid))).body, disconnect);
       assert.equal((await engine.poll(sid)).body.split("\x1e").at(-1), "1");
       await engine.assertUnknown(sid);
     }
@@ -133,7 +143,7 @@ suite("clients", "ends", (server) => {
       close(...sockets);
     });
   }
-});
+}, { parsers: ["default", "msgpack"] });
 
 suite("clients", "reconnection", (server) => {
   for (const [way, transport] of Object.entries(TRANSPORTS)) {

@@ -190,4 +190,4 @@ suite("clients", "rooms", (server) => {
       });
     });
   }
-});
+}, { parsers: ["default", "msgpack"] });

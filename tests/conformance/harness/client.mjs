@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { after } from "node:test";
 import { Manager } from "socket.io-client";
 import { Inbox, within } from "./inbox.mjs";
+import { PARSERS } from "./parsers.mjs";
 
 /** The three ways to talk. */
 export const TRANSPORTS = {
@@ -19,7 +20,7 @@ after(() => {
 
 /** A client of its own connection, not yet connected. Use `using` or `close(socket)`; what is left is closed at the end. */
 export function client(server, { namespace = "/", auth, ...options } = {}) {
-  const manager = new Manager(server.url, { reconnection: false, forceNew: true, autoConnect: false, timeout: 60_000, ...options });
+  const manager = new Manager(server.url, { reconnection: false, forceNew: true, autoConnect: false, timeout: 60_000, ...PARSERS[server.parser], ...options });
   managers.add(manager);
   return manager.socket(namespace, { auth });
 }

@@ -45,11 +45,16 @@ export function cannotRun(reason) {
   return reason;
 }
 
-/** Declares the tests of `body` once per target, each target with a server of its own. */
-export function suite(name, title, body) {
-  for (const target of targets()) {
-    describe(`${title} [${target.name}]`, { timeout: 600_000 }, () => {
-      const server = new ServerUnderTest(target, name);
+/**
+ * Declares the tests of `body` once per target and parser, each with a server of its own. Clients made for the server have
+ * its parser.
+ */
+export function suite(name, title, body, { parsers = ["default"] } = {}) {
+  for (const [target, parser] of targets().flatMap((target) => parsers.map((parser) => [target, parser]))) {
+    const isDefault = parser === "default";
+    describe(`${title} [${target.name}${isDefault ? "" : `, ${parser}`}]`, { timeout: 600_000 }, () => {
+      const server = new ServerUnderTest(target, isDefault ? name : [name, "--parser", parser].flat());
+      server.parser = parser;
       before(() => server.start());
       after(() => server.stop());
       body(server);
@@ -58,6 +63,9 @@ export function suite(name, title, body) {
 }
 
 export class ServerUnderTest {
+  /** Which parser its clients need. */
+  parser = "default";
+
   #target;
   #suite;
   #child;

@@ -5,9 +5,14 @@
 //! ```
 //! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
 
+#[path = "../../../engine/server/examples/cbor_parser/parser.rs"]
+mod cbor_parser;
+
+use cbor_parser::CborParser;
 use clap::{Parser, ValueEnum};
 use parking_lot::Mutex;
 use ringio::engine::EngineServer;
+use ringio::parser::MsgpackParser;
 use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
@@ -34,6 +39,15 @@ struct Options {
     driver: DriverName,
     #[arg(long)]
     path: Option<String>,
+    #[arg(long, default_value = "default")]
+    parser: ParserName,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ParserName {
+    Default,
+    Msgpack,
+    Cbor,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,6 +88,11 @@ impl Options {
             DriverName::Uring => Driver::Uring,
             DriverName::Epoll => Driver::Epoll,
         });
+        builder = match self.parser {
+            ParserName::Default => builder,
+            ParserName::Msgpack => builder.parser(MsgpackParser::new()),
+            ParserName::Cbor => builder.parser(CborParser { part_bytes_max: 1000 }),
+        };
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
         }

@@ -1,4 +1,5 @@
-//! Events, acknowledgements and control packets to frames; the only place where outgoing bytes are made.
+//! Events, acknowledgements and control packets to frames; the only place where
+//! outgoing bytes are made, but for those of another parser (`packets`).
 //!
 //! ```text
 //!   [ws header|'4' '2' /nsp, id [json]]                          without attachments
@@ -90,23 +91,29 @@ pub fn engine_message(data: &[u8], is_binary: bool, is_plain: bool) -> Encoded {
 /// A text packet as it is, for one session: `3probe`, `40{"sid":..}`.
 #[must_use]
 pub fn text_frame(text: &[u8]) -> Frame {
-    text_frame_for(Compression::Own, text)
+    Frame::new(text_for(Compression::Own, text))
+}
+
+/// The same, not yet a frame.
+#[must_use]
+pub fn text(text: &[u8]) -> Encoded {
+    text_for(Compression::Own, text)
 }
 
 /// A text packet as it is, for many sessions: `2`.
 #[must_use]
 pub fn shared_text_frame(text: &[u8]) -> Frame {
-    text_frame_for(Compression::Shared, text)
+    Frame::new(text_for(Compression::Shared, text))
 }
 
-fn text_frame_for(compression: Compression, text: &[u8]) -> Frame {
+fn text_for(compression: Compression, text: &[u8]) -> Encoded {
     let mut encoded = Encoded { compression, ..Encoded::default() };
     encoded.bytes.reserve_exact(websocket::header_len(text.len() as u64) + text.len());
     websocket::encode_header(&mut encoded.bytes, Opcode::Text, text.len() as u64);
     let start = encoded.bytes.len();
     encoded.bytes.extend_from_slice(text);
     push_bounds(&mut encoded, start, false);
-    Frame::new(encoded)
+    encoded
 }
 
 /// A WebSocket control frame.

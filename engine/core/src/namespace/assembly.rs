@@ -1,12 +1,25 @@
 //! A binary event in pieces: the packet first, then its attachments, in order and without anything between.
 //!
+//! With another parser than the default one, its decoder knows what is unfinished.
+//!
 //! Source: socket.io-parser 4.2.7, `BinaryReconstructor`. The number of attachments is bounded by the decoder, their bytes by
 //! the size of a message each.
 
 use crate::base::id::SocketKey;
 use crate::door::Message;
+use crate::parser::Decoder;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
+
+/// What of a packet has come.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// It, and some of its attachments.
+    Attachments(Assembly),
+    /// What this decoder holds.
+    Decoder(Box<dyn Decoder>),
+}
 
 /// A packet whose attachments are arriving.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ pub mod upgrade;
 use crate::base::id::{ConnectionKey, SocketKey, TimerKey};
 use crate::base::seed::Sid;
 use crate::door::{DisconnectReason, HandshakeRequest, Transport};
-use crate::namespace::assembly::Assembly;
+use crate::namespace::assembly::Unfinished;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use dialect::Dialect;
@@ -47,8 +47,8 @@ pub struct Session {
     pub handshake: Arc<HandshakeRequest>,
     /// Its sockets, joined or asked for.
     pub sockets: SmallVec<[SocketKey; 1]>,
-    /// A binary event of which attachments are missing.
-    pub assembly: Option<Box<Assembly>>,
+    /// A packet of which something is missing, such as attachments.
+    pub unfinished: Option<Box<Unfinished>>,
     /// Runs until a namespace is joined; afterwards until the last poll of a closing session.
     pub timer: Option<TimerKey>,
     /// The session is in the shard's list of those to flush.

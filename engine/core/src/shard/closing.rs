@@ -115,7 +115,7 @@ impl Shard {
             Link::Polling { waiting, .. } => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 session.state = SessionState::Closing;
-                session.assembly = None;
+                session.unfinished = None;
                 if waiting.is_some() {
                     return self.answer_closing_poll(key, true);
                 }

@@ -20,10 +20,11 @@ use crate::connection::State;
 use crate::connection::body::Progress;
 use crate::door::{Data, DisconnectReason, Event};
 use crate::limits::PIPELINED_BYTES_MAX;
-use crate::namespace::assembly::Assembly;
+use crate::namespace::assembly::{Assembly, Unfinished};
 use crate::namespace::event::{Bounds, Carrier};
-use crate::session::State as SessionState;
+use crate::parser::Message;
 use crate::session::packet::{self, Found};
+use crate::session::{Session, State as SessionState};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -162,7 +163,7 @@ impl Shard {
                     }
                     self.handle_packet(session, Carrier::Owned(owned, 0), &[]);
                 }
-                Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(session, message),
+                Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(session, Cow::Owned(message)),
                 Err(_) => return self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
             }
         }
@@ -179,10 +180,12 @@ impl Shard {
         };
         let kind = match engineio::decode_text(text) {
             Ok(TextPacket::Packet(packet)) => packet.kind,
-            Ok(TextPacket::Base64(text)) if !is_protocol_3 => return self.handle_binary(key, base64::decode(text)),
+            Ok(TextPacket::Base64(text)) if !is_protocol_3 => {
+                return self.handle_binary(key, Cow::Owned(base64::decode(text)));
+            }
             Ok(TextPacket::Base64(_)) => {
                 return match payload_v3::decode_websocket_text(text) {
-                    Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(key, message),
+                    Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(key, Cow::Owned(message)),
                     _ => self.end_session(key, DisconnectReason::ParseError, Farewell::Close),
                 };
             }
@@ -229,8 +232,12 @@ impl Shard {
                 is_binary: false,
             });
         }
+        if self.options.parser.is_some() {
+            let Ok(text) = core::str::from_utf8(carrier.bytes(received)) else { return };
+            return self.take_message(key, Message::Text(text));
+        }
         let Some(session) = self.sessions.get(key) else { return };
-        if session.assembly.is_some() {
+        if session.unfinished.is_some() {
             return self.violate(key, "got plaintext data when reconstructing a packet");
         }
         let Ok(text) = simdutf8::basic::from_utf8(carrier.bytes(received)) else { return };
@@ -238,13 +245,9 @@ impl Shard {
             Ok(packet) => packet,
             Err(error) => return self.violate(key, decode_error_text(error)),
         };
-        // A query belongs to the namespace in revision 3, and stands for what auth is since.
-        let (namespace, query) = match packet.namespace.split_once('?') {
-            Some((namespace, query)) if session.is_protocol_3() => (namespace, query),
-            _ => (packet.namespace, ""),
-        };
+        let (namespace, query) = self.split_namespace(key, packet.namespace);
         if packet.kind == PacketKind::Connect {
-            let auth = if session.is_protocol_3() { Some(query_as_json(query)) } else { packet.data.map(Box::from) };
+            let auth = self.auth_of(key, packet.data, query);
             return self.request_connect(key, namespace, auth);
         }
         let Some(socket) = self.socket_in(key, namespace) else { return self.close_session(key) };
@@ -262,6 +265,22 @@ impl Shard {
         }
     }
 
+    /// A query belongs to the namespace in revision 3.
+    pub(super) fn split_namespace<'a>(&self, key: SessionKey, namespace: &'a str) -> (&'a str, &'a str) {
+        match namespace.split_once('?') {
+            Some(split) if self.sessions.get(key).is_some_and(Session::is_protocol_3) => split,
+            _ => (namespace, ""),
+        }
+    }
+
+    /// What a CONNECT carries: in revision 3, the query stands for what auth is since.
+    pub(super) fn auth_of(&self, key: SessionKey, data: Option<&str>, query: &str) -> Option<Box<str>> {
+        if self.sessions.get(key).is_some_and(Session::is_protocol_3) {
+            return Some(query_as_json(query));
+        }
+        data.map(Box::from)
+    }
+
     /// The attachments of a packet follow: keeps a copy of it until they are here.
     fn begin_assembly(&mut self, key: SessionKey, socket: SocketKey, text: &str, packet: &Packet<'_>) {
         let Some(bounds) = Bounds::of(text, packet) else { return };
@@ -273,28 +292,33 @@ impl Shard {
             attachment_count: packet.attachment_count,
         };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.assembly = Some(Box::new(assembly));
+        session.unfinished = Some(Box::new(Unfinished::Attachments(assembly)));
     }
 
     /// A binary message: the next attachment.
-    pub(super) fn handle_binary(&mut self, key: SessionKey, message: Vec<u8>) {
+    pub(super) fn handle_binary(&mut self, key: SessionKey, message: Cow<'_, [u8]>) {
         if !self.takes_packets(key) {
             return;
         }
         self.note_alive(key);
         if self.options.engine_only {
             self.counters.events_received += 1;
-            let data = Data::Owned { bytes: message, start: 0 };
+            let data = Data::Owned { bytes: message.into_owned(), start: 0 };
             return self.events.push_back(Event::EngineMessage { session: key, data, is_binary: true });
         }
+        if self.options.parser.is_some() {
+            return self.take_message(key, Message::Binary(&message));
+        }
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(assembly) = &mut session.assembly else {
+        let Some(Unfinished::Attachments(assembly)) = session.unfinished.as_deref_mut() else {
             return self.violate(key, "got binary data when not reconstructing a packet");
         };
-        if !assembly.push(message) {
+        if !assembly.push(message.into_owned()) {
             return;
         }
-        let Some(assembly) = session.assembly.take() else { return };
+        let Some(Unfinished::Attachments(assembly)) = session.unfinished.take().map(|unfinished| *unfinished) else {
+            return;
+        };
         let json = core::str::from_utf8(assembly.message.data.bytes(&[])).unwrap_or_default();
         if attachment::check(json, assembly.attachment_count).is_err() {
             return self.violate(key, "illegal attachments");
@@ -303,7 +327,13 @@ impl Shard {
     }
 
     /// A whole event or acknowledgement for the application.
-    fn deliver_message(&mut self, socket: SocketKey, is_ack: bool, message: crate::door::Message, received: &[u8]) {
+    pub(super) fn deliver_message(
+        &mut self,
+        socket: SocketKey,
+        is_ack: bool,
+        message: crate::door::Message,
+        received: &[u8],
+    ) {
         self.counters.events_received += 1;
         if !is_ack {
             return self.events.push_back(Event::Message { socket, message });
@@ -319,7 +349,7 @@ impl Shard {
     /// The client broke a rule of Socket.IO: its sockets hear of it, then the connection is closed.
     pub(super) fn violate(&mut self, key: SessionKey, error: &'static str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.assembly = None;
+        session.unfinished = None;
         for socket in session.sockets.clone() {
             self.events.push_back(Event::ProtocolError { socket, error });
         }

@@ -82,7 +82,7 @@ impl Shard {
             dialect,
             handshake,
             sockets: SmallVec::new(),
-            assembly: None,
+            unfinished: None,
             timer: (!engine_only && !is_protocol_3).then(|| wheel.arm(connect_at, Deadline::Session(key))),
             is_dirty: false,
         });

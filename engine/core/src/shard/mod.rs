@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod operations;
 pub mod outbound;
 pub mod outgoing;
+pub mod parsed;
 pub mod peers;
 pub mod questions;
 pub mod recovery;

@@ -7,15 +7,16 @@ use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
 use crate::broadcast::encode;
+use crate::broadcast::packets;
 use crate::broadcast::recovery::Offset;
 use crate::door::{DisconnectReason, EmitError, EmitFlags, EventParts, Operation, PeerMessage};
 use crate::namespace::ack::{Owed, Waiter};
 use crate::namespace::socket::Presence;
+use crate::parser::Outgoing;
 use crate::room::select::{Target, select};
 use crate::session::Session;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ringio_codec::socketio::{PacketKind, encode as socketio};
 
 use super::deadlines::Deadline;
 
@@ -48,19 +49,11 @@ impl Shard {
         }
         let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
         self.disarm(timer);
-        let mut text = alloc::vec![b'4'];
         let is_protocol_3 = self.sessions.get(session_key).is_some_and(Session::is_protocol_3);
         let pid = if is_protocol_3 { None } else { self.pid_of(key) };
-        match pid {
-            // Revision 4 of Socket.IO has neither: the client knows its id.
-            None if is_protocol_3 => socketio::encode_header(&mut text, PacketKind::Connect, 0, name, None),
-            None => socketio::connect_ok(&mut text, name, sid.as_str()),
-            Some(pid) => {
-                socketio::encode_header(&mut text, PacketKind::Connect, 0, name, None);
-                text.extend_from_slice(alloc::format!("{{\"sid\":\"{sid}\",\"pid\":\"{pid}\"}}").as_bytes());
-            }
-        }
-        self.queue_control(session_key, encode::text_frame(&text));
+        let pid = pid.as_ref().map(Sid::as_str);
+        let packet = Outgoing::Connect { sid: (!is_protocol_3).then_some(sid.as_str()), pid };
+        self.queue_packet(session_key, packets::encode(&self.options.parser, name, &packet));
         true
     }
 
@@ -74,20 +67,17 @@ impl Shard {
             Presence::Joined(_) | Presence::Leaving(..) => return,
         };
         let session = socket.session;
-        let mut text = alloc::vec![b'4'];
         let is_protocol_3 = self.sessions.get(session).is_some_and(Session::is_protocol_3);
-        if is_protocol_3 && matches!(socket.presence, Presence::Entering(_)) {
+        let is_entering = matches!(socket.presence, Presence::Entering(_));
+        let packet = match data {
             // What a middleware says is plain data there; an unknown namespace is an object in both.
-            socketio::encode_header(&mut text, PacketKind::ConnectError, 0, name, None);
-            match data {
-                Some(data) => text.extend_from_slice(data.as_bytes()),
-                None => socketio::write_json_string(&mut text, message),
-            }
-        } else {
-            socketio::connect_error(&mut text, name, message, data);
-        }
+            _ if is_protocol_3 && is_entering => Outgoing::ConnectErrorBare { message, data },
+            None if !is_entering => Outgoing::UnknownNamespace { message },
+            _ => Outgoing::ConnectError { message, data },
+        };
+        let encoded = packets::encode(&self.options.parser, name, &packet);
         self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
-        self.queue_control(session, encode::text_frame(&text));
+        self.queue_packet(session, encoded);
     }
 
     /// Joins a room; true if the socket was not a member. Nothing happens after disconnection.
@@ -128,7 +118,8 @@ impl Shard {
         if self.recovery.is_some() && !flags.volatile {
             return self.emit_recoverable(key, namespace, event, flags);
         }
-        let encoded = encode::event(self.namespace_name(namespace), None, event);
+        let packet = Outgoing::Event { parts: event, id: None, is_broadcast: false };
+        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
         let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         self.note_outgoing(key, &frame);
@@ -151,7 +142,8 @@ impl Shard {
         let (session, namespace) = self.addressee(key)?;
         let now = self.now;
         let id = self.namespaces.known_ack_id(namespace).ok_or(EmitError::Disconnected)?;
-        let encoded = encode::event(self.namespace_name(namespace), Some(id), event);
+        let packet = Outgoing::Event { parts: event, id: Some(id), is_broadcast: false };
+        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
         let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
@@ -180,7 +172,8 @@ impl Shard {
     /// Those of [`Self::emit`].
     pub fn acknowledge(&mut self, key: SocketKey, id: u64, answer: EventParts<'_>) -> Result<(), EmitError> {
         let (session, namespace) = self.addressee(key)?;
-        let encoded = encode::acknowledgement(self.namespace_name(namespace), id, answer);
+        let packet = Outgoing::Ack { parts: answer, id };
+        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
         self.send_encoded(session, encoded, false)
     }
 
@@ -195,6 +188,9 @@ impl Shard {
 
     /// Sends an event to the sockets of `namespace` that `target` selects, on all shards, encoded once. The number of
     /// receivers on this shard.
+    ///
+    /// # Errors
+    /// [`EmitError::Encode`], with a parser that cannot encode the event; nobody receives it then.
     pub fn broadcast(
         &mut self,
         namespace: NamespaceId,
@@ -202,20 +198,23 @@ impl Shard {
         target: &Target,
         event: EventParts<'_>,
         flags: EmitFlags,
-    ) -> usize {
+    ) -> Result<usize, EmitError> {
         if self.recovery.is_some() && !flags.volatile {
             return self.broadcast_recoverable(namespace, name, target, event, flags);
         }
+        let packet = Outgoing::Event { parts: event, id: None, is_broadcast: true };
         if self.shard_count == 1 {
             if !self.select(namespace, target) {
-                return 0;
+                return Ok(0);
             }
             self.counters.packets_encoded += 1;
-            let frame = Frame::new(encode::event(name, None, event).with_compression(flags.for_many()));
-            return self.deliver_selected(&frame, flags, None);
+            let encoded = packets::encode(&self.options.parser, name, &packet)?;
+            let frame = Frame::new(encoded.with_compression(flags.for_many()));
+            return Ok(self.deliver_selected(&frame, flags, None));
         }
         self.counters.packets_encoded += 1;
-        let packet = Arc::new(encode::event(name, None, event).with_compression(flags.for_many()));
+        let encoded = packets::encode(&self.options.parser, name, &packet)?;
+        let packet = Arc::new(encoded.with_compression(flags.for_many()));
         for peer in self.peers() {
             let message = PeerMessage::Broadcast {
                 namespace,
@@ -226,7 +225,7 @@ impl Shard {
             };
             self.peer_messages.push_back((peer, message));
         }
-        self.deliver(namespace, target, packet, flags, None)
+        Ok(self.deliver(namespace, target, packet, flags, None))
     }
 
     /// Delivers a packet of another shard, or this one's share of its own.
@@ -265,7 +264,7 @@ impl Shard {
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,
                 Err(EmitError::OutboxFull) => self.overflowed.push(session),
-                Err(EmitError::Disconnected | EmitError::NotWritable) => {}
+                Err(_) => {}
             }
         }
         self.selection = selection;
@@ -349,9 +348,8 @@ impl Shard {
         let Some(socket) = self.sockets.get(key) else { return };
         if let Presence::Joined(namespace) = socket.presence {
             let session = socket.session;
-            let mut text = alloc::vec![b'4'];
-            socketio::disconnect(&mut text, self.namespace_name(namespace));
-            self.queue_control(session, encode::text_frame(&text));
+            let name = self.namespace_name(namespace);
+            self.queue_packet(session, packets::encode(&self.options.parser, name, &Outgoing::Disconnect));
         }
         self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
     }

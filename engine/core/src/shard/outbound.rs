@@ -9,7 +9,7 @@
 //! meanwhile leaves together when it is done.
 
 use super::Shard;
-use crate::base::frame::{Compression, Frame, PacketBounds};
+use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::connection::State;
@@ -46,6 +46,14 @@ impl Shard {
     pub(super) fn queue_control(&mut self, key: SessionKey, frame: Frame) {
         if self.queue(key, frame, false) == Err(EmitError::OutboxFull) {
             self.overflowed.push(key);
+        }
+    }
+
+    /// Queues a packet of the protocol itself. A client that cannot be told is closed.
+    pub(super) fn queue_packet(&mut self, key: SessionKey, encoded: Result<Encoded, EmitError>) {
+        match encoded {
+            Ok(encoded) => self.queue_control(key, Frame::new(encoded)),
+            Err(_) => self.close_session(key),
         }
     }
 

@@ -12,9 +12,10 @@ use super::Shard;
 use super::deadlines::Deadline;
 use crate::base::frame::Frame;
 use crate::base::id::{NamespaceId, ShardIndex, TimerKey};
-use crate::broadcast::encode;
-use crate::door::{AckFailure, EmitFlags, Event, EventParts, Message, PeerMessage};
+use crate::broadcast::packets;
+use crate::door::{AckFailure, EmitError, EmitFlags, Event, EventParts, Message, PeerMessage};
 use crate::namespace::ack::{Owed, Waiter};
+use crate::parser::Outgoing;
 use crate::room::select::Target;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,6 +35,9 @@ pub(super) struct Question {
 impl Shard {
     /// Sends an event to the selected sockets of all shards and gathers their acknowledgements: one
     /// `Event::BroadcastAcknowledged` with `waiter` follows, at the latest after `timeout_ms`.
+    ///
+    /// # Errors
+    /// [`EmitError::Encode`], with a parser that cannot encode the event; nothing follows then.
     #[expect(clippy::too_many_arguments, reason = "a broadcast's arguments and what it waits for")]
     pub fn broadcast_with_ack(
         &mut self,
@@ -44,10 +48,11 @@ impl Shard {
         flags: EmitFlags,
         timeout_ms: u64,
         waiter: u64,
-    ) {
+    ) -> Result<(), EmitError> {
         let id = self.namespaces.next_ack_id(namespace, name, &mut self.seed);
         self.counters.packets_encoded += 1;
-        let packet = Arc::new(encode::event(name, Some(id), event).with_compression(flags.for_many()));
+        let packet = Outgoing::Event { parts: event, id: Some(id), is_broadcast: true };
+        let packet = Arc::new(packets::encode(&self.options.parser, name, &packet)?.with_compression(flags.for_many()));
         // Not the packet's id: ids count per namespace, so two namespaces may ask under the same one.
         let number = self.next_question;
         self.next_question += 1;
@@ -61,6 +66,7 @@ impl Shard {
             self.peer_messages.push_back((peer, ask));
         }
         self.ask_selected((self.index, number), namespace, target, &Frame::shared(packet), id, timeout_ms, flags);
+        Ok(())
     }
 
     /// Asks the sockets of this shard on behalf of `asker`.
@@ -81,7 +87,7 @@ impl Shard {
             self.note_outgoing(key, frame);
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => {}
-                Err(crate::door::EmitError::OutboxFull) => {
+                Err(EmitError::OutboxFull) => {
                     self.overflowed.push(session);
                     continue;
                 }

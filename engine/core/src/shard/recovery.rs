@@ -14,7 +14,7 @@ use super::deadlines::Deadline;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{NamespaceId, ShardIndex, SocketKey, TimerKey};
 use crate::base::seed::Sid;
-use crate::broadcast::encode;
+use crate::broadcast::packets;
 use crate::broadcast::recovery::{Absent, Log, Offset, Recoverable, Return};
 use crate::door::{DisconnectReason, EmitError, EmitFlags, Event, EventParts, PeerMessage};
 use crate::namespace::socket::Presence;
@@ -299,7 +299,8 @@ impl Shard {
         let (session, sid) = (socket.session, socket.sid);
         let offset = self.next_offset().ok_or(EmitError::Disconnected)?;
         let wire = offset.to_wire(self.shard_count);
-        let encoded = encode::recoverable_event(self.namespace_name(namespace), event, wire);
+        let name = self.namespace_name(namespace);
+        let encoded = packets::encode_recoverable(&self.options.parser, name, event, wire)?;
         let packet = Arc::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
@@ -320,17 +321,18 @@ impl Shard {
         target: &Target,
         event: EventParts<'_>,
         flags: EmitFlags,
-    ) -> usize {
-        let Some(offset) = self.next_offset() else { return 0 };
+    ) -> Result<usize, EmitError> {
+        let Some(offset) = self.next_offset() else { return Ok(0) };
+        let wire = offset.to_wire(self.shard_count);
         self.counters.packets_encoded += 1;
-        let encoded = encode::recoverable_event(name, event, offset.to_wire(self.shard_count));
+        let encoded = packets::encode_recoverable(&self.options.parser, name, event, wire)?;
         let packet = Arc::new(encoded.with_compression(flags.for_many()));
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
             let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset: Some(offset) };
             self.peer_messages.push_back((peer, message));
         }
-        self.deliver(namespace, target, packet, flags, Some(offset))
+        Ok(self.deliver(namespace, target, packet, flags, Some(offset)))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::namespace::event::Carrier;
 use crate::session::dialect::Dialect;
 use crate::session::upgrade::{Probe, Upgrade, read_probe};
 use crate::session::{Link, Session, State as SessionState};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -169,12 +170,12 @@ impl Shard {
             }
             Received::Binary(payload) => {
                 let message = match payload {
-                    Payload::InPlace(range) => bytes[range].to_vec(),
-                    Payload::Owned(owned) => owned,
+                    Payload::InPlace(range) => Cow::Borrowed(&bytes[range]),
+                    Payload::Owned(owned) => Cow::Owned(owned),
                 };
                 if self.sessions.get(session).is_some_and(Session::is_protocol_3) {
                     return match payload_v3::decode_websocket_binary(&message) {
-                        Ok(message) => self.handle_binary(session, message.to_vec()),
+                        Ok(message) => self.handle_binary(session, Cow::Borrowed(message)),
                         Err(_) => self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
                     };
                 }
