@@ -170,7 +170,7 @@ impl Builder {
     /// package. Default: none are served. Node has them built in.
     ///
     /// `socket.io.js`, `.min.js`, `.esm.min.js`, `.msgpack.min.js` and their maps, as far as they are there, are read
-    /// once and served below the path: `/socket.io/socket.io.js`.
+    /// once and served below the path: `/socket.io/socket.io.js`, by br, gzip or deflate to clients that accept them.
     pub fn serve_client(mut self, directory: impl Into<PathBuf>) -> Self {
         self.client_directory = Some(directory.into());
         self
@@ -264,7 +264,7 @@ impl Builder {
         self
     }
 
-    /// Serves a page from memory at exactly `path`. A second one at the same path replaces the first.
+    /// Serves a page from memory at exactly `path`, compressed for clients that accept it. A second one at the same path replaces the first.
     pub fn page(mut self, path: impl Into<String>, content_type: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
         let page = client_files::asset(path.into(), content_type.into(), body.as_ref(), None);
         self.pages.retain(|other| other.path != page.path);
