@@ -32,7 +32,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust loom test-node test-python test-browser test-load test-instructions ## everything that CI runs
+test: lint test-rust loom test-node test-python test-browser test-load test-instructions test-autobahn ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -65,6 +65,12 @@ test-instructions: valgrind ## instructions of every hot path, compared with ben
 	cargo build --release -p ringio-bench --bin instructions
 	$(TARGET)/release/instructions --check bench/instructions.tsv
 
+test-autobahn: $(VENV) server ## a choice of the fuzzing suite for WebSocket, on uring and epoll
+	$(PYTHON) tests/autobahn/run.py $(SERVER) --quick
+
+autobahn: $(VENV) server ## the whole of it, half an hour: report in tests/autobahn/report, table in tests/autobahn/README.md
+	$(PYTHON) tests/autobahn/run.py $(SERVER) --table tests/autobahn/README.md
+
 test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?
 	cd $(CONFORMANCE) && $(NODE_TEST) $(NODE_FILES) browser/*.test.mjs
 	cd $(CONFORMANCE) && $(PYTEST) -q python
@@ -95,9 +101,9 @@ peers: $(PEER_MODULES) ## measure Ringio beside socket.io (ws, uWebSockets, Bun)
 
 clean: ## remove everything that was built or installed here
 	cargo clean
-	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts
+	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-reference test-instructions bench bench-hot instructions-table peers clean server chat openssl chromium valgrind
+.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server chat openssl chromium valgrind
 
 # What the targets above stand on.
 

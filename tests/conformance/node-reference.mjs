@@ -305,6 +305,9 @@ const suites = {
     for (const name of ["/", "/admin"]) serveClients(io.of(name));
   },
 
+  compression: () => serveCompressed({ serverNoContextTakeover: true, clientNoContextTakeover: true }),
+  "compression-context": () => serveCompressed({}),
+
   recovery() {
     const io = new Server(http, { ...parser, connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: true } });
     io.use((socket, next) => {
@@ -369,6 +372,17 @@ function serveDynamic(options) {
     next(null, name.startsWith("/later-") && refuse === undefined);
   });
   later.on("connection", (socket) => socket.emit("welcome", "later"));
+}
+
+function serveCompressed(deflate) {
+  const io = new Server(http, { perMessageDeflate: { threshold: 1024, ...deflate }, allowEIO3: true });
+  for (const name of ["/", "/admin"]) serveClients(io.of(name));
+  io.on("connection", (socket) => {
+    socket.on("plain", (how, ...args) => {
+      const whom = { socket, namespace: io, operator: io.to(socket.id), remote: io.to(socket.id) };
+      whom[how].compress(false).emit("plain", ...args);
+    });
+  });
 }
 
 function serveOldClients(options) {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
+import { constants, inflateRawSync } from "node:zlib";
 import { within } from "./inbox.mjs";
 
 export class RawConnection {
@@ -99,10 +100,10 @@ export class RawWebSocket {
   #connection;
 
   /** With a joined Socket.IO socket in "/", whose id is `id`. */
-  static async join(server) {
+  static async join(server, headers = {}) {
     const wire = new RawWebSocket();
     wire.#connection = await RawConnection.open(server);
-    wire.#connection.write(upgradeHead());
+    wire.#connection.write(upgradeHead({ headers }));
     assert.equal((await wire.#connection.response()).status, 101);
     wire.engineSid = JSON.parse((await wire.next()).text.slice(1)).sid;
     wire.send(frame({ text: "40" }));
@@ -187,6 +188,8 @@ function decodeFrame(bytes) {
     [length, start] = [Number(bytes.readBigUInt64BE(2)), 10];
   }
   if (bytes.length < start + length) return undefined;
-  const payload = Buffer.from(bytes.subarray(start, start + length));
+  let payload = Buffer.from(bytes.subarray(start, start + length));
+  // Compressed by permessage-deflate, its sender keeping no context.
+  if (bytes[0] & 0x40) payload = inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH });
   return [{ fin: (bytes[0] & 0x80) !== 0, opcode: bytes[0] & 0x0f, payload, text: payload.toString() }, start + length];
 }

@@ -9,6 +9,7 @@
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { after, before, describe } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -22,6 +23,14 @@ const STOP_MS = 30_000;
 /** Ports below the kernel's ephemeral range, so that no client connection sits on one. */
 const PORT_FIRST = 20_000;
 const PORT_COUNT = 12_000;
+
+/** Whether the official Node server is tested. */
+export const isNode = !PROGRAM;
+
+/** Memory of the server's process. Bytes. */
+export function residentBytes(server) {
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))[1]);
+}
 
 /** The servers to test: `program` (or, without one, its `reference` on Node) in each combination. */
 export function targets({ program = PROGRAM, reference = REFERENCE } = {}) {

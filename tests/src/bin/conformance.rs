@@ -17,7 +17,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
-use ringio_tests::{client, dynamic, emits, listeners, packets, requests};
+use ringio_tests::{client, compression, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -53,6 +53,8 @@ enum ParserName {
 #[derive(Clone, Copy, ValueEnum)]
 enum Suite {
     EngineV4,
+    Compression,
+    CompressionContext,
     Websocket,
     WebsocketContext,
     SocketioV5,
@@ -106,6 +108,13 @@ impl Options {
 fn main() -> ringio::Result<()> {
     let options = Options::parse();
     match options.suite {
+        Suite::Compression | Suite::CompressionContext => {
+            let keeps_context = matches!(options.suite, Suite::CompressionContext);
+            serve(&options, compression::options(Server::builder(), keeps_context), |io| {
+                clients(io);
+                compression::handlers(io);
+            })
+        }
         Suite::Websocket => websocket_echo(&options, true),
         Suite::WebsocketContext => websocket_echo(&options, false),
         Suite::EngineV4 => engine_echo(&options, false),
@@ -181,15 +190,17 @@ fn websocket_echo(options: &Options, forgets: bool) -> ringio::Result<()> {
         client_no_context_takeover: forgets,
         ..PerMessageDeflate::default()
     };
-    let builder = EngineServer::builder().path("/").max_http_buffer_size(16 << 20).outbox_bytes_max(64 << 20);
-    echo(options, options.apply(builder.per_message_deflate(deflate)).build_websocket()?)
+    // The suite takes a ping that it did not ask for as the end of a long case.
+    let builder = EngineServer::builder().path("/").ping_interval(Duration::from_secs(24 * 3600));
+    let builder = builder.max_http_buffer_size(16 << 20).outbox_bytes_max(64 << 20);
+    echo(options, &options.apply(builder.per_message_deflate(deflate)).build_websocket()?)
 }
 
 fn engine_echo(options: &Options, allow_eio3: bool) -> ringio::Result<()> {
-    echo(options, options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
+    echo(options, &options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
 }
 
-fn echo(options: &Options, engine: EngineServer) -> ringio::Result<()> {
+fn echo(options: &Options, engine: &EngineServer) -> ringio::Result<()> {
     engine.on_message(|session, message| {
         session.send(message);
     });
