@@ -3,13 +3,13 @@
 //! 0: done and passed. 1: done, and a condition of `--fail-if` held or messages were lost, repeated, reordered or
 //! changed. 2: not done, or not completely.
 
-use crate::engine::link_limits;
+use crate::engine::{link_limits, remote};
 use crate::faulty::FaultyServer;
 use crate::options::{Cli, Command, LimitArgs, OutputArgs, RunArgs};
 use crate::plan::{Phase, Plan};
 use crate::report::outcome::{FORMAT, Outcome};
 use crate::report::{compare, csv, html, text};
-use crate::run::{self, Observer, RunOptions, Unobserved};
+use crate::run::{self, Observer, Unobserved};
 use crate::scenario::builtin;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::limit::{self, Limit};
@@ -55,6 +55,11 @@ fn other_command(command: &Command) -> Result<ExitCode, String> {
             say(&format!("serving {fault:?} on {}", server.url()));
             server.join();
         }
+        Command::Worker => {
+            // Ctrl-C reaches all processes of a terminal; the conductor decides when this one ends.
+            let _ = ctrlc::set_handler(|| {});
+            remote::serve()?;
+        }
         Command::Limit(_) | Command::Run(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -79,7 +84,9 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     let url =
         args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
     let target = args.connect.target(url)?;
-    let clients_max = args.max_clients.unwrap_or_else(|| link_limits::clients_max(&args.connect.sources, &target));
+    let clients_max = args.max_clients.unwrap_or_else(|| {
+        link_limits::clients_max(&args.connect.sources, &target, args.connect.processes.unwrap_or(1))
+    });
     let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
     let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;
     args.connect.apply(&mut plan, false)?;
@@ -93,8 +100,7 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
         refinements: 2,
     };
     plan.name = format!("limit ({})", plan.name);
-    let options =
-        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let options = args.connect.run_options(&plan, interruption())?;
     let mut observer = observer(&args.output);
     let outcome = limit::run(plan, &limit, options, observer.as_mut())?;
     drop(observer);
@@ -105,9 +111,7 @@ fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
     let (mut plan, phases, is_file) = plan_of(args)?;
     args.connect.apply(&mut plan, is_file)?;
     plan.poisson |= args.poisson;
-    link_limits::check(&plan)?;
-    let options =
-        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let options = args.connect.run_options(&plan, interruption())?;
     let mut observer = observer(&args.output);
     let outcome = run::run(plan, &phases, options, observer.as_mut())?;
     drop(observer);

@@ -1,12 +1,16 @@
 //! The command line.
 
+use crate::engine::link_limits;
 use crate::plan::{Parser, Plan, Reconnection, Transport};
 use crate::report::threshold::Threshold;
+use crate::run::RunOptions;
 use crate::scenario::builtin::{Scenario, Settings};
 use crate::target::{PATH_DEFAULT, Target};
 use clap::{Args, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Load-tests any Socket.IO server.
 ///
@@ -50,6 +54,9 @@ pub enum Command {
         #[arg(short, long, default_value = "loadtest.html")]
         output: PathBuf,
     },
+    /// Is a worker of another process of this program (--processes).
+    #[command(hide = true)]
+    Worker,
     /// Serves a deliberately faulty Socket.IO server, to see how faults are reported.
     Faulty {
         /// The fault.
@@ -106,6 +113,9 @@ pub struct ConnectArgs {
     /// Threads. Default: one for every 20,000 clients, at most half the cores.
     #[arg(long)]
     pub workers: Option<u32>,
+    /// Processes with one thread each, instead of threads. Default: as many as open files require, if one is not enough.
+    #[arg(long, conflicts_with = "workers", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub processes: Option<u32>,
     /// Process of the server, for its CPU and memory. Default: the one that listens on its port, if it is on this machine.
     #[arg(long = "pid", value_delimiter = ',')]
     pub pids: Vec<u32>,
@@ -220,6 +230,18 @@ pub struct RunArgs {
 }
 
 impl ConnectArgs {
+    /// What the conductor of this plan is given.
+    ///
+    /// # Errors
+    /// A sentence when the plan's clients do not fit into the processes asked for.
+    pub fn run_options(&self, plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<RunOptions, String> {
+        let needed = link_limits::processes_needed(plan);
+        let processes = self.processes.unwrap_or(if needed > 1 { needed } else { 0 });
+        link_limits::check(plan, processes)?;
+        let (workers, pids) = (self.workers, self.pids.clone());
+        Ok(RunOptions { workers, processes, pids, interrupted, ..RunOptions::default() })
+    }
+
     /// Resolves the address.
     ///
     /// # Errors

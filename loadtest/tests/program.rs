@@ -4,19 +4,19 @@
 mod servers;
 
 use ringio_loadtest::report::outcome::Outcome;
-use servers::{free_port, scratch, start_node};
+use servers::{free_port, program, scratch, start_node};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
-fn program(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ringio-loadtest")).args(arguments).output().unwrap()
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
 }
 
 #[test]
 fn one_command_finds_the_limit_and_reports_it() {
     let Some(server) = start_node() else { return };
     let (json, html, csv) = (scratch("limit.json"), scratch("limit.html"), scratch("limit.csv"));
-    let output = program(&[
+    let output = run(&[
         &server.url,
         "--start",
         "20",
@@ -40,10 +40,10 @@ fn one_command_finds_the_limit_and_reports_it() {
     assert!(text.contains("The server holds 40 clients"), "{text}");
     assert!(std::fs::read_to_string(&html).unwrap().contains("The server holds 40 clients"));
     assert!(std::fs::read_to_string(&csv).unwrap().lines().count() > 3);
-    let compared = program(&["compare", &json, &json]);
+    let compared = run(&["compare", &json, &json]);
     assert!(String::from_utf8(compared.stdout).unwrap().contains("1.00x"));
     let crossed =
-        program(&["run", "echo", &server.url, "-c", "5", "-d", "0.3", "--warmup", "0", "--fail-if", "p50>0.0001ms"]);
+        run(&["run", "echo", &server.url, "-c", "5", "-d", "0.3", "--warmup", "0", "--fail-if", "p50>0.0001ms"]);
     assert_eq!(crossed.status.code(), Some(1));
     assert!(String::from_utf8(crossed.stdout).unwrap().contains("failed: p50>0.0001ms"));
 }
@@ -56,13 +56,13 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
         [[action]]\nemit = \"room\"\nargs = [\"room-{{group}}\", { text = \"{{stamp}}\" }]\nexpect = \"group\"\n\
         [[action]]\nemit = \"ack\"\nargs = [1]\nexpect = \"ack\"\n[[phase]]\nduration = \"500ms\"\nrate = 100\n";
     std::fs::write(&file, good).unwrap();
-    assert_eq!(program(&["check", &file]).status.code(), Some(0));
-    let output = program(&["run", &file, &server.url, "--quiet"]);
+    assert_eq!(run(&["check", &file]).status.code(), Some(0));
+    let output = run(&["run", &file, &server.url, "--quiet"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("  room") && text.contains("  ack") && text.contains("verified     every message"), "{text}");
     std::fs::write(&file, good.replace("expect = \"ack\"", "expcet = \"ack\"")).unwrap();
-    let output = program(&["run", &file, &server.url]);
+    let output = run(&["run", &file, &server.url]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("line 15: "));
 }
@@ -71,7 +71,7 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
 fn an_interrupted_run_keeps_what_it_measured() {
     let Some(server) = start_node() else { return };
     let json = scratch("interrupted.json");
-    let child = Command::new(env!("CARGO_BIN_EXE_ringio-loadtest"))
+    let child = Command::new(program())
         .args(["run", "echo", &server.url, "-c", "5", "-d", "60", "--warmup", "0", "--plain", "--json", &json])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -102,7 +102,7 @@ fn what_cannot_work_is_told_in_a_sentence() {
         (vec!["compare", "/nonexistent", "/nonexistent"], "cannot be read"),
         (vec!["run", "echo", &url, "--fail-if", "p98>1"], "no metric"),
     ] {
-        let output = program(&arguments);
+        let output = run(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(words), "{arguments:?}: {text}");

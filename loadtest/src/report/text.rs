@@ -46,10 +46,15 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "generator    CPU {:.0} % at most, {} worker{}, sent late by {} at the 99th percentile",
+        "generator    CPU {:.0} % at most, {} {}, sent late by {} at the 99th percentile",
         total.generator_cpu,
         outcome.workers,
-        if outcome.workers == 1 { "" } else { "s" },
+        match (outcome.processes, outcome.workers) {
+            (0, 1) => "worker",
+            (0, _) => "workers",
+            (1, _) => "process",
+            _ => "processes",
+        },
         millis(total.lag.p99)
     )?;
     if outcome.phases.iter().filter(|phase| phase.measured).count() > 1 {

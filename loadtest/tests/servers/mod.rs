@@ -49,7 +49,7 @@ pub(crate) fn start_script(arguments: &[&str], scheme: &str) -> Option<ServerPro
 
 /// socketioxide with the events of the suite `bench`; `None` where it was not built.
 pub(crate) fn start_socketioxide() -> Option<ServerProcess> {
-    let target = Path::new(env!("CARGO_BIN_EXE_ringio-loadtest")).parent()?.parent()?.join("peers");
+    let target = Path::new(program()).parent()?.parent()?.join("peers");
     let builds = ["debug", "release"].map(|profile| target.join(profile).join("peer-socketioxide"));
     let Some(program) = builds.iter().find(|program| program.exists()) else {
         skip("socketioxide", "`make socketioxide` builds it");
@@ -70,6 +70,11 @@ fn start(mut command: Command, scheme: &str) -> Option<ServerProcess> {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("ready"), "{line:?}");
     Some(ServerProcess { child, url: format!("{scheme}://localhost:{port}") })
+}
+
+/// The program.
+pub(crate) fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_ringio-loadtest")
 }
 
 /// A port that nobody listens on at present.
