@@ -41,7 +41,7 @@ lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	@echo "cargo-deny: bans, licences, sources (not advisories: their database is on the open internet)"
 	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
 
-test-rust: openssl $(NODE_MODULES) ## unit, property and integration tests
+test-rust: openssl socketioxide $(NODE_MODULES) ## unit, property and integration tests
 	cargo test --workspace
 
 loom: ## every interleaving of the rings and doorbells between the shards
@@ -103,12 +103,16 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server chat openssl chromium valgrind
+.PHONY: help run test lint test-rust loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 
 server:
 	cargo build --release -p ringio-tests --bin conformance
+
+# For a test of the load generator; unoptimised, because that builds in half a minute and the test is not about speed.
+socketioxide:
+	cargo build --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
 
 chat:
 	cargo build --release -p ringio --example chat

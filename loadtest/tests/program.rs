@@ -5,8 +5,10 @@ mod servers;
 
 use ringio_loadtest::report::outcome::Outcome;
 use servers::{free_port, program, scratch, start_node};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(program()).args(arguments).output().unwrap()
@@ -106,5 +108,46 @@ fn what_cannot_work_is_told_in_a_sentence() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(words), "{arguments:?}: {text}");
+    }
+}
+
+/// Something listens, and it is not what it should be.
+#[test]
+fn what_speaks_another_protocol_is_told_in_a_sentence() {
+    // Says what it is told to say, whatever it hears.
+    let serve = |answer: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer);
+                let _ = stream.read(&mut [0; 4096]);
+            }
+        });
+        port
+    };
+    let html = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>".as_slice();
+    for (answer, scheme, arguments, words) in [
+        (b"SSH-2.0-OpenSSH_9.2\r\n".as_slice(), "http", vec![], "does not answer with HTTP"),
+        (html, "http", vec![], "HTTP 200"),
+        (html, "http", vec!["--transport", "polling"], "in the polling body"),
+        (html, "https", vec![], "Does the server speak TLS"),
+        (b"\x15\x03\x03\x00\x02\x02\x46".as_slice(), "http", vec![], "https://"),
+        (b"".as_slice(), "http", vec![], "closed before the handshake"),
+        (
+            b"HTTP/1.1 301 Moved\r\nLocation: https://x\r\nContent-Length: 0\r\n\r\n".as_slice(),
+            "http",
+            vec![],
+            "redirect",
+        ),
+    ] {
+        let url = format!("{scheme}://127.0.0.1:{}", serve(answer));
+        let output = run(&[&["run", "probe", &url][..], &arguments].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words) && text.contains("no client can connect"), "{words}: {text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 }

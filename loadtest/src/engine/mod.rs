@@ -69,6 +69,8 @@ pub enum Command {
     Grow(u32),
     /// A phase begins at this time. Nanoseconds since the run began.
     Phase(Phase, u64),
+    /// Say what the current phase has shown so far.
+    Look,
     /// Send no more; say so when what was sent has been answered, or nothing has come for a while.
     Drain,
     /// What all clients sent to their groups: count what is missing.
@@ -87,6 +89,8 @@ pub enum Report {
     },
     /// A second has ended.
     Second(Box<Second>),
+    /// What the current phase has shown so far.
+    Looked(Box<Stats>),
     /// Everything is answered, or will not be: what was sent to groups.
     Drained(Vec<Sent>),
     /// The worker's totals; it has ended.

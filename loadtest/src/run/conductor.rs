@@ -2,7 +2,7 @@
 
 use super::{Observer, RunOptions};
 use crate::clock::{SECOND_NS, now_ns};
-use crate::engine::stats::{Counts, add_histogram, histogram};
+use crate::engine::stats::{Counts, Stats, add_histogram, histogram};
 use crate::engine::{self, Command, Report, Sent, Share, Totals, remote};
 use crate::failure::{Class, Failure, Failures};
 use crate::plan::{Phase, Plan};
@@ -44,7 +44,7 @@ pub(super) struct PhaseRecord {
     pub(super) verdict: Option<String>,
 }
 
-/// A quick look at what a phase has shown so far, from the seconds that ended within it.
+/// A quick look at what a phase has shown.
 #[derive(Clone, Debug)]
 pub struct Glance {
     /// Latency of deliveries.
@@ -80,6 +80,7 @@ pub struct Conductor<'a> {
     pub(super) phases: Vec<PhaseRecord>,
     pub(super) grown: Vec<u32>,
     pub(super) drained: Vec<Vec<Sent>>,
+    pub(super) looked: Vec<Stats>,
     pub(super) totals: Vec<Totals>,
     /// Workers that will say nothing more, without totals.
     pub(super) lost: usize,
@@ -136,6 +137,7 @@ impl<'a> Conductor<'a> {
             phases: Vec::new(),
             grown: Vec::new(),
             drained: Vec::new(),
+            looked: Vec::new(),
             totals: Vec::new(),
             lost: 0,
             broken: None,
@@ -215,17 +217,34 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// What the phase that ran last has shown. Waits up to a second for its last second to be reported.
-    pub fn glance(&mut self) -> Glance {
+    /// What the phase that ran last has shown, counting answers that come up to `grace_ms` after its end.
+    pub fn glance(&mut self, grace_ms: u64) -> Glance {
         let (start_ns, end_ns) = self.phases.last().map_or((0, 0), |record| (record.start_ns, record.end_ns));
-        // The last second that ended within the phase is reported a moment later.
-        let (workers, last) = (self.commands.len() as u32, (end_ns / SECOND_NS).saturating_sub(1));
-        let limit_ns = self.now() + SECOND_NS;
-        self.pump(|conductor| {
-            let is_reported = |second: &Gathered| second.workers >= workers;
-            conductor.gathered.get(&last).is_some_and(is_reported) || conductor.now() > limit_ns
-        });
-        self.glance_at(start_ns, end_ns)
+        self.pump(|conductor| conductor.now() >= end_ns + grace_ms * 1_000_000);
+        self.looked.clear();
+        self.tell(&Command::Look);
+        // A worker that takes longer is missing here, as it is from the answers in time.
+        let limit_ns = self.now() + 2 * SECOND_NS;
+        self.pump(|conductor| conductor.looked.len() >= conductor.commands.len() || conductor.now() > limit_ns);
+        let mut stats = Stats::new(self.plan.actions.len());
+        for part in self.looked.drain(..) {
+            stats.add(&part);
+        }
+        let mut glance = Glance {
+            latency: Percentiles::of(&stats.latency_of_all()),
+            sent: stats.counts.sent,
+            received: stats.counts.received,
+            failed: stats.counts.failed,
+            faults: 0,
+            ready: 0,
+            generator_cpu: 0.0,
+        };
+        for (_, second) in self.gathered.range(start_ns / SECOND_NS..end_ns / SECOND_NS) {
+            glance.faults += second.faults;
+            glance.ready = second.ready;
+            glance.generator_cpu = glance.generator_cpu.max(second.busiest_cpu_ns as f64 / 1e7);
+        }
+        glance
     }
 
     /// Keeps what was concluded from the phase that ran last.
@@ -238,30 +257,6 @@ impl<'a> Conductor<'a> {
     /// Failures of connections since this was last asked.
     pub fn take_failures(&mut self) -> Failures {
         std::mem::take(&mut self.failed_recently)
-    }
-
-    fn glance_at(&self, start_ns: u64, end_ns: u64) -> Glance {
-        let mut latency = histogram();
-        let mut glance = Glance {
-            latency: Percentiles::default(),
-            sent: 0,
-            received: 0,
-            failed: 0,
-            faults: 0,
-            ready: 0,
-            generator_cpu: 0.0,
-        };
-        for (_, second) in self.gathered.range(start_ns / SECOND_NS..end_ns / SECOND_NS) {
-            add_histogram(&mut latency, &second.latency);
-            glance.sent += second.counts.sent;
-            glance.received += second.counts.received;
-            glance.failed += second.counts.failed;
-            glance.faults += second.faults;
-            glance.ready = second.ready;
-            glance.generator_cpu = glance.generator_cpu.max(second.busiest_cpu_ns as f64 / 1e7);
-        }
-        glance.latency = Percentiles::of(&latency);
-        glance
     }
 
     /// Takes reports in until `is_done` or the run is over.
@@ -299,6 +294,7 @@ impl<'a> Conductor<'a> {
     fn take(&mut self, report: Report) {
         match report {
             Report::Grown { ready } => self.grown.push(ready),
+            Report::Looked(stats) => self.looked.push(*stats),
             Report::Drained(sent) => self.drained.push(sent),
             Report::Done(totals) => self.totals.push(*totals),
             Report::Broken(failure) => {
