@@ -23,6 +23,7 @@ matrix! {
     who_is_gone_joins_nothing_and_hears_nothing
     what_breaks_the_protocol_reaches_error_before_disconnect
     only_the_first_of_several_handlers_answers
+    a_middleware_is_for_those_who_come_after_it
 }
 
 /// A client in one namespace and in the rooms that it asks for.
@@ -248,4 +249,17 @@ fn only_the_first_of_several_handlers_answers(place: Place) {
     member.wire.send("428[\"end\"]");
     assert_eq!(member.wire.next().as_deref(), Some("437[1]"));
     assert_eq!(member.wire.next().as_deref(), Some("438[]"));
+}
+
+fn a_middleware_is_for_those_who_come_after_it(place: Place) {
+    let (io, server) = server(place);
+    let mut early = members(&server, "/", &[&["a"], &[]]);
+    io.with_middleware(|_: Socket| Err::<(), _>("closed"));
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut late = WebSocket::open(address, WEBSOCKET).1.unwrap();
+    late.next().unwrap();
+    late.send("40");
+    assert_eq!(late.next().as_deref(), Some("44{\"message\":\"closed\"}"));
+    io.emit("still here", &()).into_result().unwrap();
+    early.iter_mut().for_each(|member| member.hears("still here"));
 }
