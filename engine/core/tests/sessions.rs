@@ -78,7 +78,7 @@ fn a_cancelled_get_ends_the_session() {
     world.get(0, &polling_url(&sid));
     let wire = world.connect(0);
     world.send(wire, format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", polling_url(&sid)).as_bytes());
-    world.end(wire, false);
+    world.end(wire);
     assert_eq!(reasons(&world), ["transport error"]);
 }
 
