@@ -11,6 +11,8 @@ SHELL := /bin/bash
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CONFORMANCE := tests/conformance
+ORACLE := tests/oracle
+MINUTES ?= 60
 NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
 PEERS := bench/peers
 PEER_MODULES := $(PEERS)/node_modules/.package-lock.json
@@ -56,6 +58,15 @@ test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same
 
 test-browser: $(NODE_MODULES) chat chromium ## the chat page in Chromium, two windows; screenshots in tests/conformance/artifacts
 	cd $(CONFORMANCE) && RINGIO_CHAT=$(CHAT) $(NODE_TEST) browser/*.test.mjs
+
+.PHONY: oracle test-oracle
+test: test-oracle
+
+test-oracle: $(NODE_MODULES) server ## scripts made from seeds, on Node and on ours: is there a difference? and mistakes that must be found
+	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) $(NODE_TEST) oracle.test.mjs
+
+oracle: $(NODE_MODULES) server ## the same for MINUTES=60, from new seeds
+	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) nice node main.mjs --minutes $(MINUTES) --keep-going
 
 test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered or changed
 	cargo build --release -p ringio-bench --bin drive

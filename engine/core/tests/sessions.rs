@@ -143,7 +143,7 @@ fn a_client_of_revision_3_hears_open_a_moment_after_its_websocket_is_open() {
     // One that leaves before loses nothing that anybody else would miss.
     let hasty = world.connect(0);
     world.send(hasty, &upgrade_request("/socket.io/?EIO=3&transport=websocket"));
-    world.end(hasty, false);
+    world.end(hasty);
     world.advance(60_000);
     assert_eq!(reasons(&world), ["transport close", "ping timeout"]);
     world.advance(60_000);

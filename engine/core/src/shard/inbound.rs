@@ -262,9 +262,7 @@ impl Shard {
             let auth = self.auth_of(key, packet.data, query);
             return self.request_connect(key, namespace, auth);
         }
-        let Some(socket) = self.socket_in(key, namespace).or_else(|| self.leaving_from(key, namespace)) else {
-            return self.close_session(key);
-        };
+        let Some(socket) = self.socket_in(key, namespace) else { return self.close_session(key) };
         match packet.kind {
             PacketKind::Disconnect => self.begin_leaving(socket, DisconnectReason::ClientNamespaceDisconnect),
             PacketKind::Event | PacketKind::Ack => {
@@ -374,10 +372,10 @@ impl Shard {
         }
     }
 
-    /// The joined socket of a session in the namespace of this name.
+    /// The joined socket of a session in the namespace of this name, or the one that has just left it.
     pub(super) fn socket_in(&self, key: SessionKey, namespace: &str) -> Option<SocketKey> {
         let session = self.sessions.get(key)?;
-        session.sockets.iter().copied().find(|socket| {
+        let mut joined = session.sockets.iter().copied().filter(|socket| {
             self.sockets.get(*socket).is_some_and(|socket| {
                 socket.is_joined()
                     && socket
@@ -385,7 +383,8 @@ impl Shard {
                         .and_then(|id| self.namespace(id))
                         .is_some_and(|found| *found.name == *namespace)
             })
-        })
+        });
+        joined.next().or_else(|| self.leaving_from(key, namespace))
     }
 
     /// The socket of a session that has said goodbye to the namespace, as long as nobody was told: what its client sent
