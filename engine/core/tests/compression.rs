@@ -355,6 +355,8 @@ fn older_clients_get_theirs_compressed_too() {
     let wire = world.connect(0);
     world.send(wire, &handshake("/socket.io/?EIO=3&transport=websocket", OFFER));
     let mut client = Client::of(&mut world, wire);
+    // Its OPEN packet comes a moment later.
+    world.advance(20);
     client.take(&mut world);
     let socket = world.last_connected();
     let attachments = [bytes::Bytes::from(vec![7; 5_000])];
