@@ -21,8 +21,17 @@ pub type Chosen = Option<Arc<dyn Parser>>;
 ///
 /// # Errors
 /// [`EmitError::Encode`]: the parser cannot encode it. Never without a parser.
+#[inline]
 pub fn encode(parser: &Chosen, namespace: &str, packet: &Outgoing<'_>) -> Result<Encoded, EmitError> {
-    let Some(parser) = parser else { return Ok(by_default(namespace, packet)) };
+    match (parser, *packet) {
+        (None, Outgoing::Event { parts, id, .. }) => Ok(encode::event(namespace, id, parts)),
+        (None, Outgoing::Ack { parts, id }) => Ok(encode::acknowledgement(namespace, id, parts)),
+        (None, _) => Ok(control_packet(namespace, packet)),
+        (Some(parser), _) => by_parser(&**parser, namespace, packet),
+    }
+}
+
+fn by_parser(parser: &dyn Parser, namespace: &str, packet: &Outgoing<'_>) -> Result<Encoded, EmitError> {
     let mut messages = Messages::default();
     parser.encode(namespace, packet, &mut messages).map_err(|error| EmitError::Encode(error.0))?;
     if messages.is_empty() {
@@ -51,13 +60,9 @@ pub fn encode_recoverable(
     encode(parser, namespace, &Outgoing::Event { parts, id: None, is_broadcast: true })
 }
 
-fn by_default(namespace: &str, packet: &Outgoing<'_>) -> Encoded {
-    let mut text = Vec::new();
-    match *packet {
-        Outgoing::Event { parts, id, .. } => return encode::event(namespace, id, parts),
-        Outgoing::Ack { parts, id } => return encode::acknowledgement(namespace, id, parts),
-        _ => text.push(b'4'),
-    }
+/// What the protocol itself says: text.
+fn control_packet(namespace: &str, packet: &Outgoing<'_>) -> Encoded {
+    let mut text = alloc::vec![b'4'];
     match *packet {
         // Revision 4 of Socket.IO has neither: the client knows its id.
         Outgoing::Connect { sid: None, .. } => {

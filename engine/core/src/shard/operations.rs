@@ -3,6 +3,7 @@
 //! Everything takes effect at once on this shard and is seen by the next read; other shards get a message.
 
 use super::Shard;
+use super::outbound::Unqueued;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
@@ -123,7 +124,7 @@ impl Shard {
         let frame = Frame::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         self.note_outgoing(key, &frame);
-        self.queue(session, frame, flags.volatile)
+        Ok(self.queue(session, frame, flags.volatile)?)
     }
 
     /// Sends an event and lets the application hear `AckReceived` or `AckFailed` with `waiter`, exactly once, unless
@@ -153,7 +154,7 @@ impl Shard {
         let is_taken = socket.acks.insert(Owed { id, waiter: Waiter::Application(waiter), timer });
         let sent = if is_taken {
             self.note_outgoing(key, &frame);
-            self.queue(session, frame, flags.volatile)
+            self.queue(session, frame, flags.volatile).map_err(EmitError::from)
         } else {
             Err(EmitError::OutboxFull)
         };
@@ -179,7 +180,7 @@ impl Shard {
 
     fn send_encoded(&mut self, session: SessionKey, encoded: Encoded, volatile: bool) -> Result<(), EmitError> {
         self.counters.packets_encoded += 1;
-        self.queue(session, Frame::new(encoded), volatile)
+        Ok(self.queue(session, Frame::new(encoded), volatile)?)
     }
 
     pub(super) fn namespace_name(&self, id: NamespaceId) -> &str {
@@ -263,8 +264,8 @@ impl Shard {
             }
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,
-                Err(EmitError::OutboxFull) => self.overflowed.push(session),
-                Err(_) => {}
+                Err(Unqueued::OutboxFull) => self.overflowed.push(session),
+                Err(Unqueued::Disconnected | Unqueued::NotWritable) => {}
             }
         }
         self.selection = selection;

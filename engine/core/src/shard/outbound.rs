@@ -18,22 +18,43 @@ use crate::session::dialect::{Payload, encode_payload};
 use crate::session::{Link, Session, State as SessionState};
 use alloc::vec::Vec;
 
+/// Why a frame was not queued: one byte, because a broadcast asks for each receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unqueued {
+    /// The client is gone.
+    Disconnected,
+    /// Its outbox is full.
+    OutboxFull,
+    /// It was volatile, and the client cannot take it at this instant.
+    NotWritable,
+}
+
+impl From<Unqueued> for EmitError {
+    fn from(reason: Unqueued) -> Self {
+        match reason {
+            Unqueued::Disconnected => Self::Disconnected,
+            Unqueued::OutboxFull => Self::OutboxFull,
+            Unqueued::NotWritable => Self::NotWritable,
+        }
+    }
+}
+
 impl Shard {
     /// Puts a frame into a session's outbox.
-    pub(super) fn queue(&mut self, key: SessionKey, frame: Frame, volatile: bool) -> Result<(), EmitError> {
-        let Some(session) = self.sessions.get_mut(key) else { return Err(EmitError::Disconnected) };
+    pub(super) fn queue(&mut self, key: SessionKey, frame: Frame, volatile: bool) -> Result<(), Unqueued> {
+        let Some(session) = self.sessions.get_mut(key) else { return Err(Unqueued::Disconnected) };
         if session.state != SessionState::Open {
-            return Err(EmitError::Disconnected);
+            return Err(Unqueued::Disconnected);
         }
         if volatile && !is_writable(session, &self.connections) {
             self.counters.volatile_dropped += 1;
-            return Err(EmitError::NotWritable);
+            return Err(Unqueued::NotWritable);
         }
         let frame = match &session.dialect {
             None => frame,
             Some(dialect) => self.translations.translate(dialect, frame),
         };
-        session.outbox.push(frame, self.options.outbox_bytes_max).map_err(|_| EmitError::OutboxFull)?;
+        session.outbox.push(frame, self.options.outbox_bytes_max).map_err(|_| Unqueued::OutboxFull)?;
         self.counters.frames_queued += 1;
         if !session.is_dirty {
             session.is_dirty = true;
@@ -44,7 +65,7 @@ impl Shard {
 
     /// Queues what the protocol itself says; a client for which even that does not fit is beyond help.
     pub(super) fn queue_control(&mut self, key: SessionKey, frame: Frame) {
-        if self.queue(key, frame, false) == Err(EmitError::OutboxFull) {
+        if self.queue(key, frame, false) == Err(Unqueued::OutboxFull) {
             self.overflowed.push(key);
         }
     }

@@ -10,6 +10,7 @@
 
 use super::Shard;
 use super::deadlines::Deadline;
+use super::outbound::Unqueued;
 use crate::base::frame::Frame;
 use crate::base::id::{NamespaceId, ShardIndex, TimerKey};
 use crate::broadcast::packets;
@@ -87,7 +88,7 @@ impl Shard {
             self.note_outgoing(key, frame);
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => {}
-                Err(EmitError::OutboxFull) => {
+                Err(Unqueued::OutboxFull) => {
                     self.overflowed.push(session);
                     continue;
                 }

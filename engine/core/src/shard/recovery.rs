@@ -310,7 +310,7 @@ impl Shard {
         }
         let frame = Frame::shared(packet);
         self.note_outgoing(key, &frame);
-        self.queue(session, frame, false)
+        Ok(self.queue(session, frame, false)?)
     }
 
     /// An event for many, with an offset, logged by every shard that delivers it.
