@@ -263,9 +263,10 @@ impl Decoder for Sentence {
             if word == "!" {
                 return Err(DecodeError("do not shout"));
             }
+            let id = (word == "#").then_some(1 << 53);
             let json = if word == "?" { "[".to_owned() } else { format!("[\"{word}\"]") };
             let (kind, namespace) = (PacketKind::BinaryEvent, namespace.clone());
-            packets.push(Incoming { kind, namespace, id: None, json: Some(json), attachments: vec![] });
+            packets.push(Incoming { kind, namespace, id, json: Some(json), attachments: vec![] });
         }
         self.0 = String::new();
         Ok(())
@@ -317,10 +318,15 @@ fn an_error_comes_after_the_packets_before_it() {
 
 #[test]
 fn what_a_parser_hands_up_is_checked() {
-    for bad in ["4?.", "4connect.", "4a\"b."] {
+    for (bad, error) in [
+        ("4?.", "invalid payload"),
+        ("4connect.", "invalid payload"),
+        ("4a\"b.", "invalid payload"),
+        ("4#.", "invalid ack id"),
+    ] {
         let (mut world, wire) = words(options(Words));
         world.send(wire, &text(bad));
-        assert!(world.heard.contains(&Heard::ProtocolError("invalid payload")), "{bad}");
+        assert!(world.heard.contains(&Heard::ProtocolError(error)), "{bad}");
         assert_eq!(ended(&world), Some(DisconnectReason::ForcedClose));
     }
 }

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import { Encoder } from "socket.io-msgpack-parser";
 import { client, close, connect, connected, crowd, emitWithAck, TRANSPORTS } from "../harness/client.mjs";
 import { Engine } from "../harness/engine.mjs";
 import { eventually, within } from "../harness/inbox.mjs";
+import { encodeMsgpack } from "../harness/parsers.mjs";
 import { suite } from "../harness/server.mjs";
 
-const msgpack = (packet) => `b${new Encoder().encode({ nsp: "/", ...packet })[0].toString("base64")}`;
+const msgpack = (packet) => `b${encodeMsgpack({ nsp: "/", ...packet }).toString("base64")}`;
 
 /** Packets in the bodies of requests. */
 const RAW = {

@@ -59,7 +59,7 @@ suite("guarded", "middlewares", (server) => {
       });
     });
   }
-});
+}, { parsers: ["default", "msgpack"] });
 
 /** Until the server sees so many: those of earlier tests leave when it hears of it. */
 async function members(open, count) {

@@ -83,7 +83,7 @@ suite("recovery", "connection state recovery", (server) => {
       });
     });
   }
-});
+}, { parsers: ["default", "msgpack"] });
 
 /** What arrives, over disconnections. */
 function inbox(socket, event) {

@@ -9,3 +9,15 @@ export const PARSERS = {
   msgpack: { parser: msgpack },
   cbor: { parser: cbor },
 };
+
+/** A packet as the one message that the msgpack parser makes of it. */
+export const encodeMsgpack = (packet) => new msgpack.Encoder().encode(packet)[0];
+
+/** The packet in a message of the msgpack parser. */
+export function decodeMsgpack(bytes) {
+  let packet;
+  const decoder = new msgpack.Decoder();
+  decoder.on("decoded", (decoded) => (packet = decoded));
+  decoder.add(bytes);
+  return packet;
+}
