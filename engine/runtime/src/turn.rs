@@ -90,9 +90,9 @@ impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
         self.dispatch(bytes);
     }
 
-    fn ended(&mut self, _: &mut K, token: Token, _: End) {
+    fn ended(&mut self, _: &mut K, token: Token, end: End) {
         let now = self.now();
-        self.core.borrow_mut().handle_ended(now, key_of(token));
+        self.core.borrow_mut().handle_ended(now, key_of(token), matches!(end, End::Broken(_)));
         self.dispatch(&mut []);
     }
 
@@ -143,6 +143,8 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         self.kernel.turn(wait, &mut hub);
         self.port.woke();
         let now = self.clock.now();
+        // Also when no peer says anything: a job's deadlines would else count from the turn before, which may be long ago.
+        self.core.borrow_mut().advance(now);
         for _ in 0..PEER_MESSAGES_PER_TURN {
             let Some((from, message)) = self.port.receive() else { break };
             self.core.borrow_mut().handle_peer(now, from, message);
@@ -250,5 +252,69 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
 impl<K, A, C> std::fmt::Debug for Turn<K, A, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn").field("executor", &self.executor).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(ringio_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::epoll::{Epoll, EpollOptions};
+    use crate::mesh::mesh;
+    use ringio_core::base::id::ShardIndex;
+    use ringio_core::door::Event;
+    use ringio_core::options::Setup;
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    /// A clock that the test moves.
+    #[derive(Clone, Default)]
+    struct Hand(Rc<Cell<u64>>);
+
+    impl TimeSource for Hand {
+        fn now(&self) -> Time {
+            Time::from_millis(self.0.get())
+        }
+
+        fn until(&self, at: Time) -> Duration {
+            Duration::from_millis(at.since(self.now()))
+        }
+    }
+
+    struct Silent(Rc<RefCell<Shard>>);
+
+    impl Application for Silent {
+        fn handle_event(&self, _: Event, _: &mut [u8]) {}
+        fn handle_stop(&self) {}
+    }
+
+    /// Found by the simulator: on an idle shard a job's acknowledgements timed out as soon as they were asked for.
+    #[test]
+    fn a_job_for_an_idle_shard_counts_its_deadlines_from_the_present() {
+        let port = mesh(1, 4).unwrap().pop().unwrap();
+        let setup = Setup {
+            options: Arc::default(),
+            assets: Arc::default(),
+            shard: ShardIndex(0),
+            shard_count: 1,
+            seed: [1; 32],
+            unix_time_ms: 0,
+        };
+        let core = Rc::new(RefCell::new(Shard::new(setup)));
+        let (injector, executor, hand) =
+            (Injector::new(port.doorbell()), Executor::new(port.doorbell()), Hand::default());
+        let kernel = Epoll::new(&EpollOptions::default(), &port).unwrap();
+        let application = Silent(Rc::clone(&core));
+        let mut turn = Turn::new(kernel, core, application, port, injector.clone(), executor, hand.clone());
+        turn.run(Some(Duration::ZERO));
+        hand.0.set(60_000);
+        let seen = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let told = Arc::clone(&seen);
+        let look = move |application: &Silent| {
+            told.store(application.0.borrow().unix_time_ms(), std::sync::atomic::Ordering::Relaxed);
+        };
+        injector.inject(Box::new(look)).unwrap();
+        turn.run(Some(Duration::ZERO));
+        assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 60_000);
     }
 }

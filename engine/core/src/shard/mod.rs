@@ -226,8 +226,9 @@ impl Shard {
             && !self.has_work()
     }
 
-    /// Time never goes back, whatever the caller's clock does.
-    fn advance(&mut self, now: Time) {
+    /// It is `now`: what the application does next counts its deadlines from here. Every `handle_*` says it too. Time never goes
+    /// back, whatever the caller's clock does.
+    pub fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
 }
