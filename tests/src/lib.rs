@@ -5,6 +5,5 @@ pub mod compression;
 pub mod dynamic;
 pub mod emits;
 pub mod listeners;
-pub mod oracle;
 pub mod packets;
 pub mod requests;

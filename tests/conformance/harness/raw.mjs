@@ -40,11 +40,6 @@ export class RawConnection {
     this.#socket.destroy();
   }
 
-  /** The same by a reset. */
-  reset() {
-    this.#socket.resetAndDestroy();
-  }
-
   /** Takes what `decode` finds at the start of the received bytes: `[value, size]`, or nothing to wait for more. */
   async take(decode, what) {
     for (;;) {
@@ -146,10 +141,6 @@ export class RawWebSocket {
 
   destroy() {
     this.#connection.destroy();
-  }
-
-  reset() {
-    this.#connection.reset();
   }
 }
 

@@ -75,7 +75,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let is_free = allowed
             && session.upgrade.is_none()
-            && session.state != SessionState::Closed
+            && session.state == SessionState::Open
             && matches!(session.link, Link::Polling { .. });
         if !is_free {
             // Accepted and closed at once, without a status: the session is not touched.
@@ -193,12 +193,7 @@ impl Shard {
             }
             Received::Pong(_) if self.options.plain_websocket => self.handle_pong(session),
             Received::Pong(_) => {}
-            Received::Close { code, reason } => {
-                // The answer repeats code and reason, as Node's does.
-                let mut echo = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
-                echo.extend_from_slice(reason.bytes(bytes));
-                self.begin_ending(key, Ending::Closed(echo.into_boxed_slice()));
-            }
+            Received::Close { code, .. } => self.begin_ending(key, Ending::Closed(code)),
         }
     }
 
@@ -244,7 +239,7 @@ impl Shard {
     }
 
     /// A probe went wrong: only its WebSocket ends.
-    pub(super) fn give_up_probe(&mut self, key: ConnectionKey, session_key: SessionKey) {
+    fn give_up_probe(&mut self, key: ConnectionKey, session_key: SessionKey) {
         self.finish_websocket(key, &[]);
         self.upgrade_ended(key, session_key);
     }
@@ -290,20 +285,20 @@ impl Shard {
         }
     }
 
-    /// What is queued, then a close frame: the peer's own again, or what it did wrong.
+    /// What is queued, then a close frame: the peer's own code, or what it did wrong.
     pub(super) fn finish_ending(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::WebSocket { session, ending, .. } = &mut connection.state else { return };
-        let (session, Some(ending)) = (*session, ending.take()) else { return };
-        let (payload, reason) = match ending {
-            Ending::Closed(payload) => (payload, DisconnectReason::TransportClose),
-            Ending::Failed(code) => (Box::from(code.to_be_bytes()), DisconnectReason::TransportError),
+        let Some(connection) = self.connections.get(key) else { return };
+        let State::WebSocket { session, ending: Some(ending), .. } = connection.state else { return };
+        let (code, reason) = match ending {
+            Ending::Closed(code) => (code, DisconnectReason::TransportClose),
+            Ending::Failed(code) => (Some(code), DisconnectReason::TransportError),
         };
         let is_transport = self.is_transport(key, session);
         if is_transport {
             self.transmit_outbox(session, key);
         }
-        self.finish_websocket(key, &payload);
+        let payload = code.map(u16::to_be_bytes);
+        self.finish_websocket(key, payload.as_ref().map_or(&[], <[u8; 2]>::as_slice));
         self.websocket_ended(key, session, is_transport, reason);
     }
 
