@@ -23,6 +23,21 @@ pub fn encode_header(out: &mut Vec<u8>, kind: PacketKind, attachment_count: u32,
     }
 }
 
+/// How many bytes [`encode_header`] appends.
+#[must_use]
+pub fn header_len(kind: PacketKind, attachment_count: u32, namespace: &str, id: Option<u64>) -> usize {
+    let attachments = if kind.is_binary() { decimal_len(u64::from(attachment_count)) + 1 } else { 0 };
+    let namespace = if namespace == "/" { 0 } else { namespace.len() + 1 };
+    1 + attachments + namespace + id.map_or(0, decimal_len)
+}
+
+const fn decimal_len(number: u64) -> usize {
+    match number.checked_ilog10() {
+        Some(log) => log as usize + 1,
+        None => 1,
+    }
+}
+
 /// Appends the answer to a CONNECT that was granted: `0/admin,{"sid":"..."}`. `sid` is the socket's own id.
 pub fn connect_ok(out: &mut Vec<u8>, namespace: &str, sid: &str) {
     encode_header(out, PacketKind::Connect, 0, namespace, None);

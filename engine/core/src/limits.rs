@@ -62,6 +62,11 @@ pub const DEFLATER_BYTES_MAX: usize = 380 << 10;
 /// What inflating in a context of its own costs it. Bytes.
 pub const INFLATER_BYTES_MAX: usize = 48 << 10;
 
+/// Queues of more than two frames whose memory is kept for the next such queues, and the longest one of them. 1 MiB at most.
+pub const SPARE_QUEUES_MAX: usize = 8_192;
+/// Frames of the longest queue that is kept.
+pub const SPARE_QUEUE_FRAMES_MAX: usize = 16;
+
 /// Namespaces one client may have joined or asked for at a time.
 pub const SOCKETS_PER_SESSION_MAX: usize = 256;
 

@@ -179,7 +179,7 @@ mod tests {
     use std::sync::Arc;
 
     fn sent(namespace: &str, id: Option<u64>, json: &str, attachments: &[Bytes]) -> Frame {
-        Frame::new(encode::event(namespace, id, EventParts { json: json.as_bytes(), attachments }))
+        Frame::new(encode::event(Vec::new(), namespace, id, EventParts { json: json.as_bytes(), attachments }))
     }
 
     #[test]
@@ -200,11 +200,11 @@ mod tests {
         let bytes = [Bytes::from_static(b"\x00x")];
         let parts = EventParts { json: br#"["a\"b",{"_placeholder":true,"num":0},2]"#, attachments: &bytes };
         let packet = Outgoing::Event { parts, id: Some(7), is_broadcast: true };
-        let frame = Frame::new(packets::encode(&parser, "/admin", &packet).unwrap());
+        let frame = Frame::new(packets::encode(Vec::new(), &parser, "/admin", &packet).unwrap());
         let event = Sent::of(&frame, &parser).unwrap();
         assert_eq!((&*event.name, event.count), ("a\"b", 2));
         assert_eq!(event.arguments().data::<(Bytes, u8)>().unwrap(), (bytes[0].clone(), 2));
-        let frame = Frame::new(packets::encode(&parser, "/", &Outgoing::Disconnect).unwrap());
+        let frame = Frame::new(packets::encode(Vec::new(), &parser, "/", &Outgoing::Disconnect).unwrap());
         assert!(Sent::of(&frame, &parser).is_none());
     }
 

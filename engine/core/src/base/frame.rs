@@ -12,7 +12,7 @@
 use alloc::rc::{Rc, Weak};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use smallvec::SmallVec;
 
 /// Where the body of one Engine.IO packet lies within a frame's bytes.
@@ -68,6 +68,8 @@ struct Inner {
     storage: Storage,
     /// Its compressed form, and within which window it was made (`window_bits`).
     deflated: RefCell<Option<(u8, Frame)>>,
+    /// The pool holds it too, to make it over when nobody else does.
+    is_pooled: Cell<bool>,
 }
 
 /// A counted reference to encoded bytes. Cloning costs one plain increment.
@@ -94,7 +96,7 @@ impl Frame {
     }
 
     fn of(storage: Storage) -> Self {
-        Self(Rc::new(Inner { storage, deflated: RefCell::new(None) }))
+        Self(Rc::new(Inner { storage, deflated: RefCell::new(None), is_pooled: Cell::new(false) }))
     }
 
     /// All bytes; they do not move while any clone of this frame lives.
@@ -156,6 +158,31 @@ impl Frame {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
+    pub(super) fn set_pooled(&self, is_pooled: bool) {
+        self.0.is_pooled.set(is_pooled);
+    }
+
+    /// Its bytes, if nobody else holds or watches it: what is left is a hull for [`Self::filled`].
+    pub(super) fn take_unshared(&mut self) -> Option<Vec<u8>> {
+        let inner = Rc::get_mut(&mut self.0)?;
+        inner.deflated.get_mut().take();
+        match &mut inner.storage {
+            Storage::Own(encoded) => Some(core::mem::take(&mut encoded.bytes)),
+            Storage::Shared(_) => None,
+        }
+    }
+
+    /// The frame with other bytes. Somebody else's hull is left alone.
+    pub(super) fn filled(mut self, encoded: Encoded) -> Self {
+        match Rc::get_mut(&mut self.0) {
+            Some(inner) => {
+                inner.storage = Storage::Own(encoded);
+                self
+            }
+            None => Self::new(encoded),
+        }
+    }
+
     /// Who wants to know later whether the frame still lives.
     #[must_use]
     pub fn watch(&self) -> FrameWatch {
@@ -177,10 +204,12 @@ impl Frame {
 pub struct FrameWatch(Weak<Inner>);
 
 impl FrameWatch {
-    /// The frame; `None` once nobody holds it and its bytes are somebody else's.
+    /// The frame; `None` once nobody holds it (but its pool) and its bytes are somebody else's.
     #[must_use]
     pub fn frame(&self) -> Option<Frame> {
-        self.0.upgrade().map(Frame)
+        let inner = self.0.upgrade()?;
+        let holders = Rc::strong_count(&inner) - 1;
+        (holders > usize::from(inner.is_pooled.get())).then_some(Frame(inner))
     }
 }
 

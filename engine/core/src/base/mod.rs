@@ -4,6 +4,7 @@
 
 pub mod bit_set;
 pub mod frame;
+pub mod frame_pool;
 pub mod id;
 pub mod seed;
 pub mod slab;

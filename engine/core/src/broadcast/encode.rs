@@ -5,7 +5,7 @@
 //!   [ws header|'4' '2' /nsp, id [json]]                          without attachments
 //!   [ws header|'4' '5' n- /nsp, id [json]][ws header|attachment]..   with them: one frame, never interleaved
 //! ```
-//! Cost: two allocations (the header's, the frame's exact size) and one copy of the JSON, whatever the number of receivers.
+//! Cost: one copy of the JSON, whatever the number of receivers, into the buffer that is handed in.
 
 use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
 use crate::door::EventParts;
@@ -14,29 +14,27 @@ use ringio_codec::socketio::PacketKind;
 use ringio_codec::socketio::encode as socketio;
 use ringio_codec::websocket::{self as websocket, Opcode};
 
-/// Longest header of a packet besides its namespace: type digits, attachment count, id.
-const PACKET_HEADER_BYTES_MAX: usize = 48;
-
 /// An event, with the id under which it is to be acknowledged.
 #[must_use]
-pub fn event(namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
-    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, id, parts, None)
+pub fn event(buffer: Vec<u8>, namespace: &str, id: Option<u64>, parts: EventParts<'_>) -> Encoded {
+    packet(buffer, PacketKind::Event, PacketKind::BinaryEvent, namespace, id, parts, None)
 }
 
 /// An event that can be recovered: its offset is one more argument, the last.
 #[must_use]
-pub fn recoverable_event(namespace: &str, parts: EventParts<'_>, offset: u64) -> Encoded {
+pub fn recoverable_event(buffer: Vec<u8>, namespace: &str, parts: EventParts<'_>, offset: u64) -> Encoded {
     let suffix = alloc::format!(",\"{offset}\"]");
-    packet(PacketKind::Event, PacketKind::BinaryEvent, namespace, None, parts, Some(&suffix))
+    packet(buffer, PacketKind::Event, PacketKind::BinaryEvent, namespace, None, parts, Some(&suffix))
 }
 
 /// The acknowledgement of the client's event `id`.
 #[must_use]
-pub fn acknowledgement(namespace: &str, id: u64, parts: EventParts<'_>) -> Encoded {
-    packet(PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts, None)
+pub fn acknowledgement(buffer: Vec<u8>, namespace: &str, id: u64, parts: EventParts<'_>) -> Encoded {
+    packet(buffer, PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts, None)
 }
 
 fn packet(
+    buffer: Vec<u8>,
     plain: PacketKind,
     binary: PacketKind,
     namespace: &str,
@@ -49,19 +47,18 @@ fn packet(
     let suffix = suffix.unwrap_or_default().as_bytes();
     let count = u32::try_from(parts.attachments.len()).unwrap_or(u32::MAX);
     let kind = if count == 0 { plain } else { binary };
-    let mut header = Vec::with_capacity(PACKET_HEADER_BYTES_MAX + namespace.len());
-    header.push(b'4');
-    socketio::encode_header(&mut header, kind, count, namespace, id);
-    let text_len = header.len() + json.len() + suffix.len();
+    let text_len = 1 + socketio::header_len(kind, count, namespace, id) + json.len() + suffix.len();
     let attachments_len: usize =
         parts.attachments.iter().map(|bytes| websocket::header_len(bytes.len() as u64) + bytes.len()).sum();
-    let mut encoded = Encoded::default();
+    let mut encoded = Encoded { bytes: buffer, ..Encoded::default() };
     encoded.bytes.reserve_exact(websocket::header_len(text_len as u64) + text_len + attachments_len);
     websocket::encode_header(&mut encoded.bytes, Opcode::Text, text_len as u64);
     let start = encoded.bytes.len();
-    encoded.bytes.extend_from_slice(&header);
+    encoded.bytes.push(b'4');
+    socketio::encode_header(&mut encoded.bytes, kind, count, namespace, id);
     encoded.bytes.extend_from_slice(json);
     encoded.bytes.extend_from_slice(suffix);
+    debug_assert_eq!(encoded.bytes.len(), start + text_len, "the header's length was foretold");
     push_bounds(&mut encoded, start, false);
     for attachment in parts.attachments {
         websocket::encode_header(&mut encoded.bytes, Opcode::Binary, attachment.len() as u64);

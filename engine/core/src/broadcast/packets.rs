@@ -17,15 +17,15 @@ use ringio_codec::socketio::{PacketKind, encode as socketio};
 /// The parser of `Options`.
 pub type Chosen = Option<Arc<dyn Parser>>;
 
-/// A packet to `namespace`.
+/// A packet to `namespace`, written into `buffer`, which is empty and may come with memory.
 ///
 /// # Errors
 /// [`EmitError::Encode`]: the parser cannot encode it. Never without a parser.
 #[inline]
-pub fn encode(parser: &Chosen, namespace: &str, packet: &Outgoing<'_>) -> Result<Encoded, EmitError> {
+pub fn encode(buffer: Vec<u8>, parser: &Chosen, namespace: &str, packet: &Outgoing<'_>) -> Result<Encoded, EmitError> {
     match (parser, *packet) {
-        (None, Outgoing::Event { parts, id, .. }) => Ok(encode::event(namespace, id, parts)),
-        (None, Outgoing::Ack { parts, id }) => Ok(encode::acknowledgement(namespace, id, parts)),
+        (None, Outgoing::Event { parts, id, .. }) => Ok(encode::event(buffer, namespace, id, parts)),
+        (None, Outgoing::Ack { parts, id }) => Ok(encode::acknowledgement(buffer, namespace, id, parts)),
         (None, _) => Ok(control_packet(namespace, packet)),
         (Some(parser), _) => by_parser(&**parser, namespace, packet),
     }
@@ -45,19 +45,20 @@ fn by_parser(parser: &dyn Parser, namespace: &str, packet: &Outgoing<'_>) -> Res
 /// # Errors
 /// As [`encode`].
 pub fn encode_recoverable(
+    buffer: Vec<u8>,
     parser: &Chosen,
     namespace: &str,
     parts: EventParts<'_>,
     offset: u64,
 ) -> Result<Encoded, EmitError> {
     if parser.is_none() {
-        return Ok(encode::recoverable_event(namespace, parts, offset));
+        return Ok(encode::recoverable_event(buffer, namespace, parts, offset));
     }
     let mut json = Vec::with_capacity(parts.json.len() + 24);
     json.extend_from_slice(parts.json.strip_suffix(b"]").unwrap_or(parts.json));
     json.extend_from_slice(alloc::format!(",\"{offset}\"]").as_bytes());
     let parts = EventParts { json: &json, attachments: parts.attachments };
-    encode(parser, namespace, &Outgoing::Event { parts, id: None, is_broadcast: true })
+    encode(buffer, parser, namespace, &Outgoing::Event { parts, id: None, is_broadcast: true })
 }
 
 /// What the protocol itself says: text.

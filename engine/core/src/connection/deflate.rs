@@ -199,7 +199,7 @@ mod tests {
 
     fn event(text: &str, compression: Compression) -> Frame {
         let json = alloc::format!("[\"e\",\"{text}\"]");
-        let encoded = encode::event("/", None, EventParts { json: json.as_bytes(), attachments: &[] });
+        let encoded = encode::event(Vec::new(), "/", None, EventParts { json: json.as_bytes(), attachments: &[] });
         Frame::new(Encoded { compression, ..encoded })
     }
 
@@ -272,8 +272,12 @@ mod tests {
         let attachment: Vec<u8> = (0_u32..3_000).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let attachments = [Bytes::from(attachment.clone()), Bytes::from(alloc::vec![7; 5_000])];
         let json = alloc::format!("[\"e\",\"{}\"]", noise.replace('"', "'"));
-        let frame =
-            Frame::new(encode::event("/", None, EventParts { json: json.as_bytes(), attachments: &attachments }));
+        let frame = Frame::new(encode::event(
+            Vec::new(),
+            "/",
+            None,
+            EventParts { json: json.as_bytes(), attachments: &attachments },
+        ));
         let mut shared = SharedDeflate::default();
         let deflated = Deflate::new(parameters(true, 15)).deflate(&mut shared, &frame);
         let messages = Client::new(true).read(&deflated);

@@ -162,7 +162,7 @@ mod tests {
 
     fn binary_event() -> Frame {
         let attachments = [Bytes::from_static(&[1, 2, 3])];
-        Frame::new(encode::event("/", None, EventParts { json: b"[\"e\"]", attachments: &attachments }))
+        Frame::new(encode::event(Vec::new(), "/", None, EventParts { json: b"[\"e\"]", attachments: &attachments }))
     }
 
     #[test]

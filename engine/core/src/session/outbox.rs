@@ -11,7 +11,8 @@
 //! Bound: `outbox_bytes_max`, except that one frame may always wait.
 
 use crate::base::frame::Frame;
-use crate::limits::{JOIN_BYTES_MAX, JOINED_REMEMBERED};
+use crate::base::frame_pool::FramePool;
+use crate::limits::{JOIN_BYTES_MAX, JOINED_REMEMBERED, SPARE_QUEUE_FRAMES_MAX, SPARE_QUEUES_MAX};
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
@@ -27,12 +28,15 @@ impl Outbox {
     ///
     /// # Errors
     /// Gives it back if it would pass `bytes_max` and is not the only one.
-    pub fn push(&mut self, frame: Frame, bytes_max: usize) -> Result<(), Frame> {
+    pub fn push(&mut self, frame: Frame, bytes_max: usize, spares: &mut Spares) -> Result<(), Frame> {
         let bytes = self.bytes + frame.len();
         if bytes > bytes_max && !self.frames.is_empty() {
             return Err(frame);
         }
         self.bytes = bytes;
+        if self.frames.len() == self.frames.inline_size() && !self.frames.spilled() {
+            spares.spill(&mut self.frames);
+        }
         self.frames.push(frame);
         Ok(())
     }
@@ -62,22 +66,27 @@ impl Outbox {
     }
 
     /// Takes what the next send should carry: the frames at the front that are joined with profit, at least one.
-    pub fn take_send(&mut self, joiner: &mut Joiner) -> Option<Frame> {
+    pub fn take_send(&mut self, joiner: &mut Joiner, pool: &mut FramePool) -> Option<Frame> {
         let (count, bytes) = self.next_send()?;
         let frame = match count {
             1 => self.frames.first()?.clone(),
-            _ => joiner.join(&self.frames[..count]),
+            _ => joiner.join(&self.frames[..count], pool),
         };
-        self.remove(count, bytes);
+        self.remove(count, bytes, &mut joiner.spares);
         Some(frame)
     }
 
     /// The same, each frame in the form that the connection gets it in.
-    pub fn take_send_as(&mut self, joiner: &mut Joiner, form: impl FnMut(&Frame) -> Frame) -> Option<Frame> {
+    pub fn take_send_as(
+        &mut self,
+        joiner: &mut Joiner,
+        pool: &mut FramePool,
+        form: impl FnMut(&Frame) -> Frame,
+    ) -> Option<Frame> {
         let (count, bytes) = self.next_send()?;
         let mut frames: SmallVec<[Frame; 8]> = self.frames[..count].iter().map(form).collect();
-        self.remove(count, bytes);
-        if count == 1 { frames.pop() } else { Some(joiner.join(&frames)) }
+        self.remove(count, bytes, &mut joiner.spares);
+        if count == 1 { frames.pop() } else { Some(joiner.join(&frames, pool)) }
     }
 
     /// How many frames the next send carries, and their bytes.
@@ -95,15 +104,37 @@ impl Outbox {
         Some((count, bytes))
     }
 
-    fn remove(&mut self, count: usize, bytes: usize) {
+    fn remove(&mut self, count: usize, bytes: usize, spares: &mut Spares) {
         self.bytes -= bytes;
         if count == self.frames.len() {
             self.frames.clear();
             if self.frames.spilled() {
-                self.frames = SmallVec::new();
+                spares.keep(core::mem::take(&mut self.frames));
             }
         } else {
             self.frames.drain(..count);
+        }
+    }
+}
+
+/// The memory of long queues that have been sent, for the next long queues: under a burst of broadcasts thousands of
+/// sessions have more than two frames waiting, all at the same time.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Vec<Frame>>);
+
+impl Spares {
+    /// Moves the frames into spare memory, if there is some.
+    fn spill(&mut self, frames: &mut SmallVec<[Frame; 2]>) {
+        if let Some(mut spare) = self.0.pop() {
+            spare.extend(frames.drain(..));
+            *frames = SmallVec::from_vec(spare);
+        }
+    }
+
+    /// Keeps the memory of an emptied queue, within bounds.
+    fn keep(&mut self, frames: SmallVec<[Frame; 2]>) {
+        if self.0.len() < SPARE_QUEUES_MAX && frames.capacity() <= SPARE_QUEUE_FRAMES_MAX {
+            self.0.push(frames.into_vec());
         }
     }
 }
@@ -113,6 +144,8 @@ impl Outbox {
 pub struct Joiner {
     recent: Vec<Joined>,
     next: usize,
+    /// For the queues that are joined here.
+    pub spares: Spares,
     /// Buffers made.
     pub made: u64,
     /// Times a buffer made before was used.
@@ -128,7 +161,7 @@ struct Joined {
 
 impl Joiner {
     /// The frames as one buffer: the one made for another session with the same frames, or one made here.
-    pub fn join(&mut self, parts: &[Frame]) -> Frame {
+    pub fn join(&mut self, parts: &[Frame], pool: &mut FramePool) -> Frame {
         let same = |joined: &&Joined| {
             joined.parts.len() == parts.len() && joined.parts.iter().zip(parts).all(|(one, other)| one.is_same(other))
         };
@@ -137,11 +170,12 @@ impl Joiner {
             return joined.frame.clone();
         }
         self.made += 1;
-        let mut bytes = Vec::with_capacity(parts.iter().map(Frame::len).sum());
+        let mut bytes = pool.buffer();
+        bytes.reserve_exact(parts.iter().map(Frame::len).sum());
         for part in parts {
             bytes.extend_from_slice(part.bytes());
         }
-        let frame = Frame::raw(bytes);
+        let frame = pool.raw(bytes);
         let joined = Joined { parts: parts.iter().cloned().collect(), frame: frame.clone() };
         if self.recent.len() < JOINED_REMEMBERED {
             self.recent.push(joined);
@@ -175,9 +209,9 @@ mod tests {
         let sends: Vec<Frame> = (0..100)
             .map(|_| {
                 let mut outbox = Outbox::default();
-                outbox.push(one.clone(), 100).unwrap();
-                outbox.push(two.clone(), 100).unwrap();
-                outbox.take_send(&mut joiner).unwrap()
+                outbox.push(one.clone(), 100, &mut Spares::default()).unwrap();
+                outbox.push(two.clone(), 100, &mut Spares::default()).unwrap();
+                outbox.take_send(&mut joiner, &mut FramePool::default()).unwrap()
             })
             .collect();
         assert!(sends.iter().all(|send| send.is_same(&sends[0])));
@@ -189,8 +223,8 @@ mod tests {
     fn a_single_frame_is_sent_as_it_is() {
         let only = frame(b"only");
         let mut outbox = Outbox::default();
-        outbox.push(only.clone(), 100).unwrap();
-        assert!(outbox.take_send(&mut Joiner::default()).unwrap().is_same(&only));
+        outbox.push(only.clone(), 100, &mut Spares::default()).unwrap();
+        assert!(outbox.take_send(&mut Joiner::default(), &mut FramePool::default()).unwrap().is_same(&only));
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes(), 0);
     }
@@ -198,8 +232,8 @@ mod tests {
     #[test]
     fn the_bound_holds_but_one_frame_always_fits() {
         let mut outbox = Outbox::default();
-        outbox.push(frame(&[0; 200]), 100).unwrap();
-        assert!(outbox.push(frame(b"x"), 100).is_err());
+        outbox.push(frame(&[0; 200]), 100, &mut Spares::default()).unwrap();
+        assert!(outbox.push(frame(b"x"), 100, &mut Spares::default()).is_err());
         assert_eq!(outbox.bytes(), 200);
     }
 
@@ -208,12 +242,12 @@ mod tests {
         let mut outbox = Outbox::default();
         let large = frame(&[b'a'; JOIN_BYTES_MAX]);
         for part in [frame(b"x"), frame(b"y"), large.clone(), frame(b"z")] {
-            outbox.push(part, usize::MAX).unwrap();
+            outbox.push(part, usize::MAX, &mut Spares::default()).unwrap();
         }
         let mut joiner = Joiner::default();
-        assert_eq!(outbox.take_send(&mut joiner).unwrap().bytes(), b"xy");
-        assert!(outbox.take_send(&mut joiner).unwrap().is_same(&large));
-        assert_eq!(outbox.take_send(&mut joiner).unwrap().bytes(), b"z");
-        assert!(outbox.take_send(&mut joiner).is_none());
+        assert_eq!(outbox.take_send(&mut joiner, &mut FramePool::default()).unwrap().bytes(), b"xy");
+        assert!(outbox.take_send(&mut joiner, &mut FramePool::default()).unwrap().is_same(&large));
+        assert_eq!(outbox.take_send(&mut joiner, &mut FramePool::default()).unwrap().bytes(), b"z");
+        assert!(outbox.take_send(&mut joiner, &mut FramePool::default()).is_none());
     }
 }

@@ -92,7 +92,7 @@ impl Shard {
             && !self.options.plain_websocket
         {
             let open = open_frame(sid, session.transport(), &self.options);
-            let pushed = session.outbox.push(open, usize::MAX);
+            let pushed = session.outbox.push(open, usize::MAX, &mut self.joiner.spares);
             debug_assert!(pushed.is_ok(), "an empty outbox takes any frame");
         }
         if engine_only {

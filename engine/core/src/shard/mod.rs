@@ -20,6 +20,7 @@ pub mod requests;
 pub mod websocket;
 
 use crate::base::frame::Frame;
+use crate::base::frame_pool::FramePool;
 use crate::base::id::{ConnectionKey, Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::{Seed, Sid};
 use crate::base::slab::Slab;
@@ -98,6 +99,7 @@ pub struct Shard {
     /// WebSockets that their peers have ended, behind events that are not handled yet.
     endings: Vec<ConnectionKey>,
     joiner: Joiner,
+    frame_pool: FramePool,
     translations: Translations,
     deflate: SharedDeflate,
     bodies: BodyCompressor,
@@ -160,6 +162,7 @@ impl Shard {
             resume: Vec::new(),
             endings: Vec::new(),
             joiner: Joiner::default(),
+            frame_pool: FramePool::default(),
             translations: Translations::default(),
             deflate,
             bodies,

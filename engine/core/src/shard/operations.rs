@@ -54,7 +54,7 @@ impl Shard {
         let pid = if is_protocol_3 { None } else { self.pid_of(key) };
         let pid = pid.as_ref().map(Sid::as_str);
         let packet = Outgoing::Connect { sid: (!is_protocol_3).then_some(sid.as_str()), pid };
-        self.queue_packet(session_key, packets::encode(&self.options.parser, name, &packet));
+        self.queue_packet(session_key, packets::encode(Vec::new(), &self.options.parser, name, &packet));
         true
     }
 
@@ -76,7 +76,7 @@ impl Shard {
             None if !is_entering => Outgoing::UnknownNamespace { message },
             _ => Outgoing::ConnectError { message, data },
         };
-        let encoded = packets::encode(&self.options.parser, name, &packet);
+        let encoded = packets::encode(Vec::new(), &self.options.parser, name, &packet);
         self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
         self.queue_packet(session, encoded);
     }
@@ -120,8 +120,9 @@ impl Shard {
             return self.emit_recoverable(key, namespace, event, flags);
         }
         let packet = Outgoing::Event { parts: event, id: None, is_broadcast: false };
-        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
-        let frame = Frame::new(encoded.with_compression(flags.for_one()));
+        let encoded =
+            packets::encode(self.frame_pool.buffer(), &self.options.parser, self.namespace_name(namespace), &packet)?;
+        let frame = self.frame_pool.frame(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         self.note_outgoing(key, &frame);
         Ok(self.queue(session, frame, flags.volatile)?)
@@ -144,8 +145,9 @@ impl Shard {
         let now = self.now;
         let id = self.namespaces.known_ack_id(namespace).ok_or(EmitError::Disconnected)?;
         let packet = Outgoing::Event { parts: event, id: Some(id), is_broadcast: false };
-        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
-        let frame = Frame::new(encoded.with_compression(flags.for_one()));
+        let encoded =
+            packets::encode(self.frame_pool.buffer(), &self.options.parser, self.namespace_name(namespace), &packet)?;
+        let frame = self.frame_pool.frame(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
             return Err(EmitError::Disconnected);
@@ -174,13 +176,15 @@ impl Shard {
     pub fn acknowledge(&mut self, key: SocketKey, id: u64, answer: EventParts<'_>) -> Result<(), EmitError> {
         let (session, namespace) = self.addressee(key)?;
         let packet = Outgoing::Ack { parts: answer, id };
-        let encoded = packets::encode(&self.options.parser, self.namespace_name(namespace), &packet)?;
+        let encoded =
+            packets::encode(self.frame_pool.buffer(), &self.options.parser, self.namespace_name(namespace), &packet)?;
         self.send_encoded(session, encoded, false)
     }
 
     fn send_encoded(&mut self, session: SessionKey, encoded: Encoded, volatile: bool) -> Result<(), EmitError> {
         self.counters.packets_encoded += 1;
-        Ok(self.queue(session, Frame::new(encoded), volatile)?)
+        let frame = self.frame_pool.frame(encoded);
+        Ok(self.queue(session, frame, volatile)?)
     }
 
     pub(super) fn namespace_name(&self, id: NamespaceId) -> &str {
@@ -209,12 +213,12 @@ impl Shard {
                 return Ok(0);
             }
             self.counters.packets_encoded += 1;
-            let encoded = packets::encode(&self.options.parser, name, &packet)?;
-            let frame = Frame::new(encoded.with_compression(flags.for_many()));
+            let encoded = packets::encode(self.frame_pool.buffer(), &self.options.parser, name, &packet)?;
+            let frame = self.frame_pool.frame(encoded.with_compression(flags.for_many()));
             return Ok(self.deliver_selected(&frame, flags, None));
         }
         self.counters.packets_encoded += 1;
-        let encoded = packets::encode(&self.options.parser, name, &packet)?;
+        let encoded = packets::encode(self.frame_pool.buffer(), &self.options.parser, name, &packet)?;
         let packet = Arc::new(encoded.with_compression(flags.for_many()));
         for peer in self.peers() {
             let message = PeerMessage::Broadcast {
@@ -350,7 +354,7 @@ impl Shard {
         if let Presence::Joined(namespace) = socket.presence {
             let session = socket.session;
             let name = self.namespace_name(namespace);
-            self.queue_packet(session, packets::encode(&self.options.parser, name, &Outgoing::Disconnect));
+            self.queue_packet(session, packets::encode(Vec::new(), &self.options.parser, name, &Outgoing::Disconnect));
         }
         self.begin_leaving(key, DisconnectReason::ServerNamespaceDisconnect);
     }

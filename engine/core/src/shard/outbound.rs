@@ -54,7 +54,10 @@ impl Shard {
             None => frame,
             Some(dialect) => self.translations.translate(dialect, frame),
         };
-        session.outbox.push(frame, self.options.outbox_bytes_max).map_err(|_| Unqueued::OutboxFull)?;
+        session
+            .outbox
+            .push(frame, self.options.outbox_bytes_max, &mut self.joiner.spares)
+            .map_err(|_| Unqueued::OutboxFull)?;
         self.counters.frames_queued += 1;
         if !session.is_dirty {
             session.is_dirty = true;
@@ -73,7 +76,10 @@ impl Shard {
     /// Queues a packet of the protocol itself. A client that cannot be told is closed.
     pub(super) fn queue_packet(&mut self, key: SessionKey, encoded: Result<Encoded, EmitError>) {
         match encoded {
-            Ok(encoded) => self.queue_control(key, Frame::new(encoded)),
+            Ok(encoded) => {
+                let frame = self.frame_pool.frame(encoded);
+                self.queue_control(key, frame);
+            }
             Err(_) => self.close_session(key),
         }
     }
@@ -187,9 +193,11 @@ impl Shard {
             _ if session.is_held() => None,
             State::WebSocket { deflate: Some(deflate), .. } => {
                 let shared = &mut self.deflate;
-                session.outbox.take_send_as(&mut self.joiner, |frame| deflate.deflate(shared, frame))
+                session
+                    .outbox
+                    .take_send_as(&mut self.joiner, &mut self.frame_pool, |frame| deflate.deflate(shared, frame))
             }
-            _ => session.outbox.take_send(&mut self.joiner),
+            _ => session.outbox.take_send(&mut self.joiner, &mut self.frame_pool),
         };
         let frame = if connection.transmit.is_empty() {
             next

@@ -74,7 +74,7 @@ impl Shard {
             if !namespace.starts_with('/') && namespace.len() <= NAMESPACE_NAME_BYTES_MAX {
                 // A name that the default encoding cannot say, so that there is no such namespace.
                 let refusal = Outgoing::UnknownNamespace { message: INVALID_NAMESPACE };
-                return self.queue_packet(key, packets::encode(&self.options.parser, namespace, &refusal));
+                return self.queue_packet(key, packets::encode(Vec::new(), &self.options.parser, namespace, &refusal));
             }
             let auth = self.auth_of(key, json.as_deref(), query);
             return self.request_connect(key, namespace, auth);

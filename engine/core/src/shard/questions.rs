@@ -53,7 +53,10 @@ impl Shard {
         let id = self.namespaces.next_ack_id(namespace, name, &mut self.seed);
         self.counters.packets_encoded += 1;
         let packet = Outgoing::Event { parts: event, id: Some(id), is_broadcast: true };
-        let packet = Arc::new(packets::encode(&self.options.parser, name, &packet)?.with_compression(flags.for_many()));
+        let packet = Arc::new(
+            packets::encode(self.frame_pool.buffer(), &self.options.parser, name, &packet)?
+                .with_compression(flags.for_many()),
+        );
         // Not the packet's id: ids count per namespace, so two namespaces may ask under the same one.
         let number = self.next_question;
         self.next_question += 1;

@@ -299,8 +299,9 @@ impl Shard {
         let (session, sid) = (socket.session, socket.sid);
         let offset = self.next_offset().ok_or(EmitError::Disconnected)?;
         let wire = offset.to_wire(self.shard_count);
+        let buffer = self.frame_pool.buffer();
         let name = self.namespace_name(namespace);
-        let encoded = packets::encode_recoverable(&self.options.parser, name, event, wire)?;
+        let encoded = packets::encode_recoverable(buffer, &self.options.parser, name, event, wire)?;
         let packet = Arc::new(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
@@ -325,7 +326,7 @@ impl Shard {
         let Some(offset) = self.next_offset() else { return Ok(0) };
         let wire = offset.to_wire(self.shard_count);
         self.counters.packets_encoded += 1;
-        let encoded = packets::encode_recoverable(&self.options.parser, name, event, wire)?;
+        let encoded = packets::encode_recoverable(self.frame_pool.buffer(), &self.options.parser, name, event, wire)?;
         let packet = Arc::new(encoded.with_compression(flags.for_many()));
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
