@@ -72,7 +72,7 @@ test-instructions: valgrind ## instructions of every hot path, compared with ben
 test-autobahn: $(VENV) server ## a choice of the fuzzing suite for WebSocket, on uring and epoll
 	$(PYTHON) tests/autobahn/run.py $(SERVER) --quick
 
-autobahn: $(VENV) server ## the whole of it, half an hour: report in tests/autobahn/report, table in tests/autobahn/README.md
+autobahn: $(VENV) server ## the whole of it, 20 to 60 minutes: report in tests/autobahn/report, table in tests/autobahn/README.md
 	$(PYTHON) tests/autobahn/run.py $(SERVER) --table tests/autobahn/README.md
 
 test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?

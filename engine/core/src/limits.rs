@@ -85,8 +85,12 @@ pub const fn unfinished_bytes_max(options: &Options) -> u64 {
 /// A connection's bytes at worst: what one client can make the core hold.
 #[must_use]
 pub fn connection_bytes_max(options: &Options) -> u64 {
-    let contexts =
-        if options.per_message_deflate.is_some() { (DEFLATER_BYTES_MAX + INFLATER_BYTES_MAX) as u64 } else { 0 };
+    let contexts = options.per_message_deflate.map_or(0, |deflate| {
+        let deflater =
+            if deflate.negotiation.server_no_context_takeover == Some(true) { 0 } else { DEFLATER_BYTES_MAX };
+        let inflater = if deflate.negotiation.client_no_context_takeover { 0 } else { INFLATER_BYTES_MAX };
+        (deflater + inflater) as u64
+    });
     let message = options.max_http_buffer_size + unfinished_bytes_max(options);
     let outbox = options.outbox_bytes_max as u64 + options.max_http_buffer_size;
     (REQUEST_HEAD_BYTES_MAX + PIPELINED_BYTES_MAX) as u64 + message + outbox + contexts

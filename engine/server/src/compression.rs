@@ -12,11 +12,13 @@ pub use ringio_core::options::HttpCompression;
 
 /// permessage-deflate (RFC 7692) for clients that offer it: Node's `perMessageDeflate`.
 ///
-/// Unlike in Node neither side keeps its context by default. A kept context makes small messages that resemble each other a
-/// few times shorter, because each may refer to the 32 KiB before it; but the server then owns up to 380 KB per connection
-/// to compress and 48 KB to inflate, which is 43 GB for 100,000 connections, and must compress a message for each
-/// of them. Without, all connections of a shard share one compressor and one inflater, an idle connection costs
-/// nothing more, and a broadcast is compressed once however many receive it.
+/// Unlike in Node neither side keeps its context by default. A kept context lets a message refer to the 32 KiB before it;
+/// but the server then owns up to 380 KB per connection to compress and 48 KB to inflate, which is 43 GB for 100,000
+/// connections, and must compress a message for each of them. Without, all connections of a shard share one compressor
+/// and one inflater, an idle connection costs nothing more, and a broadcast is compressed once however many receive it.
+/// What is lost is little from the threshold on: events of 1.4 KB with lists of small objects become 3.4 times shorter
+/// instead of 4.1, those of 5 KB 4.1 instead of 4.3; only short ones are much shorter with a context, 174 bytes 3.6
+/// times instead of 1.4 (the program `deflate` of the crate `ringio-bench`).
 ///
 /// With kept contexts a broadcast is compressed once all the same, by itself; the connections that get it forget their
 /// context then.
@@ -44,7 +46,7 @@ pub struct PerMessageDeflate {
     pub server_max_window_bits: Option<u8>,
     /// Largest window of clients: 8 to 15. Default `None`: any. A client that cannot be told is refused with it.
     pub client_max_window_bits: Option<u8>,
-    /// 1 (fastest) to 9 (smallest). Default 6, zlib's.
+    /// 1 (fastest) to 9 (smallest). Default 6, zlib's; 1 takes about a third of the time for a third more bytes.
     pub level: u8,
 }
 

@@ -150,7 +150,7 @@ impl Builder {
     ///
     /// Messages of clients are inflated up to [`max_http_buffer_size`](Self::max_http_buffer_size); one that would become
     /// longer closes its connection with 1009. An offer that cannot be met is refused with status 400, as `ws` does. It
-    /// makes sense for messages of some KiB over slow networks; compressing costs about 10 microseconds per KiB.
+    /// makes sense for messages of some KiB over slow networks; compressing costs 10 to 20 microseconds per KiB.
     pub fn per_message_deflate(mut self, deflate: impl Into<Option<PerMessageDeflate>>) -> Self {
         self.per_message_deflate = deflate.into();
         self
