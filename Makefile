@@ -11,6 +11,8 @@ SHELL := /bin/bash
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CONFORMANCE := tests/conformance
+ORACLE := tests/oracle
+MINUTES ?= 60
 NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
 PEERS := bench/peers
 PEER_MODULES := $(PEERS)/node_modules/.package-lock.json
@@ -41,7 +43,7 @@ lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	@echo "cargo-deny: bans, licences, sources (not advisories: their database is on the open internet)"
 	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
 
-test-rust: openssl $(NODE_MODULES) ## unit, property and integration tests
+test-rust: openssl socketioxide $(NODE_MODULES) ## unit, property and integration tests
 	cargo test --workspace
 
 simulate: ## stories of whole servers on a simulated kernel, for ever; SEEDS=n, MINUTES=n, FROM=seed, SEED=s for one
@@ -60,6 +62,15 @@ test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same
 
 test-browser: $(NODE_MODULES) chat chromium ## the chat page in Chromium, two windows; screenshots in tests/conformance/artifacts
 	cd $(CONFORMANCE) && RINGIO_CHAT=$(CHAT) $(NODE_TEST) browser/*.test.mjs
+
+.PHONY: oracle test-oracle
+test: test-oracle
+
+test-oracle: $(NODE_MODULES) server ## scripts made from seeds, on Node and on ours: is there a difference? and mistakes that must be found
+	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) $(NODE_TEST) oracle.test.mjs
+
+oracle: $(NODE_MODULES) server ## the same for MINUTES=60, from new seeds
+	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) nice node main.mjs --minutes $(MINUTES) --keep-going
 
 test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered or changed
 	cargo build --release -p ringio-bench --bin drive
@@ -107,12 +118,16 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust simulate loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server chat openssl chromium valgrind
+.PHONY: help run test lint test-rust simulate loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 
 server:
 	cargo build --release -p ringio-tests --bin conformance
+
+# For a test of the load generator; unoptimised, because that builds in half a minute and the test is not about speed.
+socketioxide:
+	cargo build --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
 
 chat:
 	cargo build --release -p ringio --example chat

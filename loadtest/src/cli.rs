@@ -3,13 +3,14 @@
 //! 0: done and passed. 1: done, and a condition of `--fail-if` held or messages were lost, repeated, reordered or
 //! changed. 2: not done, or not completely.
 
-use crate::engine::link_limits;
+use crate::engine::{link_limits, remote};
 use crate::faulty::FaultyServer;
 use crate::options::{Cli, Command, LimitArgs, OutputArgs, RunArgs};
 use crate::plan::{Phase, Plan};
 use crate::report::outcome::{FORMAT, Outcome};
+use crate::report::threshold::Threshold;
 use crate::report::{compare, csv, html, text};
-use crate::run::{self, Observer, RunOptions, Unobserved};
+use crate::run::{self, Observer, Unobserved};
 use crate::scenario::builtin;
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::limit::{self, Limit};
@@ -23,6 +24,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const FAILED: u8 = 1;
 const NOT_DONE: u8 = 2;
+/// The report of a search for which no other result was asked.
+const REPORT_DEFAULT: &str = "loadtest.html";
+/// The tick of a search unless another is given. Microseconds: a hundredth of the latency that is looked for, and a third
+/// of the load generator's work on cores that it may share with the server.
+const LIMIT_TICK_US: u64 = 1_000;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -55,6 +61,11 @@ fn other_command(command: &Command) -> Result<ExitCode, String> {
             say(&format!("serving {fault:?} on {}", server.url()));
             server.join();
         }
+        Command::Worker => {
+            // Ctrl-C reaches all processes of a terminal; the conductor decides when this one ends.
+            let _ = ctrlc::set_handler(|| {});
+            remote::serve()?;
+        }
         Command::Limit(_) | Command::Run(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -79,47 +90,51 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     let url =
         args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
     let target = args.connect.target(url)?;
-    let clients_max = args.max_clients.unwrap_or_else(|| link_limits::clients_max(&args.connect.sources, &target));
+    let clients_max = args.max_clients.unwrap_or_else(|| {
+        link_limits::clients_max(&args.connect.sources, &target, args.connect.processes.unwrap_or(1))
+    });
     let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
     let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;
+    plan.tick_us = LIMIT_TICK_US;
     args.connect.apply(&mut plan, false)?;
     let limit = Limit {
         start: args.start,
         clients_max,
         rate_per_client: args.rate_per_client,
-        rate: plan.has_group_actions().then(|| phases.last().map_or(1.0, |phase| phase.rate)),
+        rate: args.rate.or_else(|| plan.has_group_actions().then(|| phases.last().map_or(1.0, |phase| phase.rate))),
         p99_ms: args.p99,
         step_ms: (args.step * 1e3) as u64,
         refinements: 2,
     };
     plan.name = format!("limit ({})", plan.name);
-    let options =
-        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let options = args.connect.run_options(&plan, interruption())?;
     let mut observer = observer(&args.output);
     let outcome = limit::run(plan, &limit, options, observer.as_mut())?;
     drop(observer);
-    conclude(&outcome, &args.output)
+    let mut output = args.output.clone();
+    if !output.quiet && output.html.is_none() && output.json.is_none() && output.csv.is_none() {
+        output.html = Some(REPORT_DEFAULT.into());
+    }
+    conclude(&outcome, &output, &[])
 }
 
 fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
-    let (mut plan, phases, is_file) = plan_of(args)?;
-    args.connect.apply(&mut plan, is_file)?;
+    let (mut plan, phases, file) = plan_of(args)?;
+    args.connect.apply(&mut plan, file.is_some())?;
     plan.poisson |= args.poisson;
-    link_limits::check(&plan)?;
-    let options =
-        RunOptions { workers: args.connect.workers, pids: args.connect.pids.clone(), interrupted: interruption() };
+    let options = args.connect.run_options(&plan, interruption())?;
     let mut observer = observer(&args.output);
     let outcome = run::run(plan, &phases, options, observer.as_mut())?;
     drop(observer);
-    conclude(&outcome, &args.output)
+    conclude(&outcome, &args.output, &file.map(|file| file.thresholds()).unwrap_or_default())
 }
 
-fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, bool), String> {
+fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), String> {
     if let Ok(scenario) = builtin::Scenario::from_str(&args.scenario, true) {
         let url =
             args.url.as_deref().ok_or("the server's address is missing, as in: run echo http://localhost:3000")?;
         let (plan, phases) = builtin::plan(scenario, &args.settings(), args.connect.target(url)?)?;
-        return Ok((plan, phases, false));
+        return Ok((plan, phases, None));
     }
     let path = Path::new(&args.scenario);
     if !path.exists() {
@@ -140,7 +155,7 @@ fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, bool), String> {
             phase.duration_ms = (seconds * 1e3) as u64;
         }
     }
-    Ok((plan, phases, true))
+    Ok((plan, phases, Some(file)))
 }
 
 fn read_scenario(path: &Path) -> Result<ScenarioFile, String> {
@@ -168,29 +183,36 @@ fn interruption() -> Arc<AtomicBool> {
 }
 
 /// Prints and writes the outcome and says how it went.
-fn conclude(outcome: &Outcome, output: &OutputArgs) -> Result<ExitCode, String> {
+fn conclude(outcome: &Outcome, output: &OutputArgs, thresholds: &[Threshold]) -> Result<ExitCode, String> {
     let mut out = std::io::stdout();
     // Whoever reads may have gone away (a pipe into head); files are written all the same.
     let _ = out.write_all(text::summary(outcome).as_bytes());
     if let Some(path) = &output.json {
         let json = serde_json::to_string_pretty(outcome).map_err(|error| error.to_string())?;
-        write_file(path, &json)?;
+        write_result(path, &json)?;
     }
     if let Some(path) = &output.csv {
-        write_file(path, &csv::table(&outcome.series))?;
+        write_result(path, &csv::table(&outcome.series))?;
     }
     if let Some(path) = &output.html {
-        write_file(path, &html::page(outcome)?)?;
+        write_result(path, &html::page(outcome)?)?;
     }
     let mut code = if outcome.is_complete { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) };
     if outcome.faults.total() > 0 && !output.allow_faults {
         code = ExitCode::from(FAILED);
     }
-    for crossed in output.fail_if.iter().filter_map(|threshold| threshold.crossed_by(outcome)) {
+    for crossed in thresholds.iter().chain(&output.fail_if).filter_map(|threshold| threshold.crossed_by(outcome)) {
         let _ = writeln!(out, "{crossed}");
         code = ExitCode::from(FAILED);
     }
     Ok(code)
+}
+
+/// Writes a result and says where.
+fn write_result(path: &Path, text: &str) -> Result<(), String> {
+    write_file(path, text)?;
+    say(&format!("written      {}", path.display()));
+    Ok(())
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), String> {

@@ -56,7 +56,7 @@ impl fmt::Display for Class {
 }
 
 /// One failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Its class.
     pub class: Class,

@@ -1,12 +1,16 @@
 //! The command line.
 
+use crate::engine::link_limits;
 use crate::plan::{Parser, Plan, Reconnection, Transport};
 use crate::report::threshold::Threshold;
+use crate::run::RunOptions;
 use crate::scenario::builtin::{Scenario, Settings};
 use crate::target::{PATH_DEFAULT, Target};
 use clap::{Args, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Load-tests any Socket.IO server.
 ///
@@ -50,6 +54,9 @@ pub enum Command {
         #[arg(short, long, default_value = "loadtest.html")]
         output: PathBuf,
     },
+    /// Is a worker of another process of this program (--processes).
+    #[command(hide = true)]
+    Worker,
     /// Serves a deliberately faulty Socket.IO server, to see how faults are reported.
     Faulty {
         /// The fault.
@@ -106,6 +113,13 @@ pub struct ConnectArgs {
     /// Threads. Default: one for every 20,000 clients, at most half the cores.
     #[arg(long)]
     pub workers: Option<u32>,
+    /// Processes with one thread each, instead of threads. Default: as many as open files require, if one is not enough.
+    #[arg(long, conflicts_with = "workers", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub processes: Option<u32>,
+    /// Messages are due together at every tick of so many microseconds: less work for this program, bursts for the
+    /// server. Default: 1000 in the search for the limit, otherwise 0, each on its own.
+    #[arg(long, value_name = "US")]
+    pub tick: Option<u64>,
     /// Process of the server, for its CPU and memory. Default: the one that listens on its port, if it is on this machine.
     #[arg(long = "pid", value_delimiter = ',')]
     pub pids: Vec<u32>,
@@ -120,7 +134,7 @@ pub struct OutputArgs {
     /// Writes the seconds as CSV.
     #[arg(long)]
     pub csv: Option<PathBuf>,
-    /// Writes the report as HTML.
+    /// Writes the report as HTML. The search for the limit writes loadtest.html unless another result is asked for.
     #[arg(long)]
     pub html: Option<PathBuf>,
     /// Fails the run (exit code 1) if the condition holds, as in `p99>20ms`. May be given several times.
@@ -154,6 +168,9 @@ pub struct LimitArgs {
     /// Messages per second of each client.
     #[arg(long, default_value_t = 1.0)]
     pub rate_per_client: f64,
+    /// Messages per second over all clients instead, the same at every step. Default for messages to groups: a few.
+    #[arg(long, conflicts_with = "rate_per_client")]
+    pub rate: Option<f64>,
     /// The 99th percentile of latency that is still good. Milliseconds.
     #[arg(long, default_value_t = 100.0)]
     pub p99: f64,
@@ -220,6 +237,18 @@ pub struct RunArgs {
 }
 
 impl ConnectArgs {
+    /// What the conductor of this plan is given.
+    ///
+    /// # Errors
+    /// A sentence when the plan's clients do not fit into the processes asked for.
+    pub fn run_options(&self, plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<RunOptions, String> {
+        let needed = link_limits::processes_needed(plan);
+        let processes = self.processes.unwrap_or(if needed > 1 { needed } else { 0 });
+        link_limits::check(plan, processes)?;
+        let (workers, pids) = (self.workers, self.pids.clone());
+        Ok(RunOptions { workers, processes, pids, interrupted, ..RunOptions::default() })
+    }
+
     /// Resolves the address.
     ///
     /// # Errors
@@ -264,6 +293,12 @@ impl ConnectArgs {
         plan.connect_timeout_ms = (self.connect_timeout * 1e3) as u64;
         if self.reconnect && plan.reconnection.is_none() {
             plan.reconnection = Some(Reconnection::default());
+        }
+        if let Some(tick_us) = self.tick {
+            if tick_us > 1_000_000 {
+                return Err("--tick is in microseconds, and at most 1,000,000".to_owned());
+            }
+            plan.tick_us = tick_us;
         }
         spread_sources(plan);
         Ok(())

@@ -150,6 +150,9 @@ pub struct Plan {
     pub drain_ms: u64,
     /// Whether messages are spaced at random (a Poisson process) instead of evenly.
     pub poisson: bool,
+    /// Messages are due at multiples of this time only, those of one tick together: the load generator wakes up less
+    /// often. Microseconds; 0, the default: each whenever the rate says.
+    pub tick_us: u64,
 }
 
 impl Plan {
@@ -178,6 +181,7 @@ impl Plan {
             actions: Vec::new(),
             drain_ms: 5_000,
             poisson: false,
+            tick_us: 0,
         }
     }
 

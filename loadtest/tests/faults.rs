@@ -3,8 +3,9 @@
 
 use ringio_loadtest::failure::Class;
 use ringio_loadtest::faulty::{Fault, FaultyServer};
-use ringio_loadtest::report::outcome::Outcome;
-use ringio_loadtest::run::{RunOptions, Unobserved, run};
+use ringio_loadtest::plan::Reconnection;
+use ringio_loadtest::report::outcome::{Outcome, SecondOutcome};
+use ringio_loadtest::run::{Observer, RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
 use ringio_loadtest::target::{PATH_DEFAULT, Target};
 
@@ -157,5 +158,36 @@ fn a_server_nobody_can_connect_to_is_explained_in_a_sentence() {
     ] {
         let error = attempt(fault, Scenario::Echo).unwrap_err();
         assert!(error.contains(words) && error.contains("no client can connect"), "{fault:?}: {error}");
+    }
+}
+
+/// A server that ends in the middle: what was measured stays, and each attempt to come back is a refused connection.
+#[test]
+fn a_server_that_ends_leaves_what_was_measured() {
+    let server = FaultyServer::start(Fault::None, 0).unwrap();
+    let target = Target::resolve(&server.url(), PATH_DEFAULT).unwrap();
+    let settings = Settings { clients: 4, rate: Some(100.0), duration_ms: 2_500, warmup_ms: 0, ..Settings::default() };
+    let (mut plan, phases) = plan(Scenario::Echo, &settings, target).unwrap();
+    plan.reconnection = Some(Reconnection { delay_ms: 50, delay_max_ms: 200, jitter: 0.5 });
+    plan.drain_ms = 300;
+    let mut ending = Ending(Some(server));
+    let outcome = run(plan, &phases, RunOptions::default(), &mut ending).unwrap();
+    assert!(ending.0.is_none() && outcome.total.received > 0);
+    let failures = &outcome.failures;
+    assert_eq!(failures.count(Class::Closed) + failures.count(Class::Reset), 4, "{failures:?}");
+    // Backoff: 50, 100, 200, 200 ms, each by up to a half more or less.
+    let refused = failures.count(Class::Refused);
+    assert!((4..=4 * 40).contains(&refused), "{failures:?}");
+    assert!(failures.count(Class::NoSender) > 0 && outcome.faults.total() == 0, "{:?}", outcome.faults);
+}
+
+/// Ends the server after the first second with messages.
+struct Ending(Option<FaultyServer>);
+
+impl Observer for Ending {
+    fn second(&mut self, second: &SecondOutcome) {
+        if second.received > 0 {
+            self.0 = None;
+        }
     }
 }

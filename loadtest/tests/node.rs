@@ -8,7 +8,8 @@ use ringio_loadtest::report::outcome::Outcome;
 use ringio_loadtest::run::{RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
 use ringio_loadtest::target::{PATH_DEFAULT, Target};
-use servers::{ServerProcess, scratch, start_node, start_script};
+use servers::{ServerProcess, conformance, scratch, start_node, start_script};
+use std::process::{Command, Stdio};
 
 /// 20 clients, 100 messages in half a second.
 fn settings() -> Settings {
@@ -154,8 +155,7 @@ fn packets_of_the_msgpack_parser_come_back() {
             socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
         });
         console.log("ready");"#;
-    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
-    let run_with = &|parser, scenario, transport| {
+    let run_with = |server: &ServerProcess, parser, scenario, transport| {
         let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
         let (mut plan, phases) = plan(scenario, &settings(), target).unwrap();
         (plan.transport, plan.parser) = (transport, parser);
@@ -165,19 +165,94 @@ fn packets_of_the_msgpack_parser_come_back() {
     std::thread::scope(|scope| {
         for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrade] {
             scope.spawn(move || {
-                let outcome = run_with(Parser::Msgpack, Scenario::Mixed, transport).unwrap();
+                // One server each: a broadcast reaches everybody.
+                let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+                let outcome = run_with(&server, Parser::Msgpack, Scenario::Mixed, transport).unwrap();
                 assert_eq!(outcome.faults.total() + outcome.failures.total(), 0, "{:?}", outcome.first_fault);
                 assert_eq!((outcome.total.sent, outcome.total.actions.len()), (100, 5), "{transport:?}");
                 assert!(outcome.total.received >= 100);
             });
         }
     });
-    let error = run_with(Parser::Default, Scenario::Echo, Transport::Websocket).unwrap_err();
+    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+    let error = run_with(&server, Parser::Default, Scenario::Echo, Transport::Websocket).unwrap_err();
     assert!(error.contains("--parser"), "{error}");
     let Some(server) = start_node() else { return };
-    let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
-    let (mut plan, phases) = plan(Scenario::Echo, &settings(), target).unwrap();
-    plan.parser = Parser::Msgpack;
-    let error = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap_err();
+    let error = run_with(&server, Parser::Msgpack, Scenario::Echo, Transport::Websocket).unwrap_err();
     assert!(error.contains("--parser"), "{error}");
+}
+
+/// The same server, at the same time, measured by us and by an independent program: the official client on Node.js, which
+/// reads its own clock and does its own arithmetic. The server answers nine of ten messages after 40 ms and the tenth
+/// after 160 ms, and counts what came in which time.
+#[test]
+fn rates_and_latencies_agree_with_an_independent_client() {
+    const SERVER: &str = r#"
+        const { Server } = require("socket.io");
+        const io = new Server(Number(process.argv[1]));
+        let count = 0, first, last;
+        io.on("connection", (socket) => {
+            let seen = 0;
+            socket.on("echo", (...args) => {
+                count++;
+                last = performance.now();
+                first ??= last;
+                setTimeout(() => socket.emit("echo", ...args), ++seen % 10 === 0 ? 160 : 40);
+            });
+            socket.on("other", (...args) => setTimeout(() => socket.emit("other", ...args), ++seen % 10 === 0 ? 160 : 40));
+            socket.on("counted", (callback) => callback({ count, perSecond: (count - 1) / (last - first) * 1000 }));
+        });
+        console.log("ready");"#;
+    const CLIENT: &str = r#"
+        const socket = require("socket.io-client")(process.argv[1], { transports: ["websocket"] });
+        const latencies = [], total = 200;
+        socket.on("other", (sent) => {
+            latencies.push(performance.now() - sent);
+            if (latencies.length < total) return;
+            latencies.sort((a, b) => a - b);
+            const at = (share) => latencies[Math.ceil(share * total) - 1];
+            // The other program may need a little longer; if it never ends, the test will say what was counted.
+            let attempts = 0;
+            setInterval(() => socket.emit("counted", (counted) => {
+                if (counted.count < total && ++attempts < 150) return;
+                console.log(at(0.5), at(0.85), at(0.95), counted.count, counted.perSecond);
+                process.exit();
+            }), 100);
+        });
+        socket.on("connect", () => {
+            const begun = performance.now();
+            let sent = 0;
+            const timer = setInterval(() => {
+                for (; sent < total && performance.now() - begun >= sent * 10; sent++) socket.emit("other", performance.now());
+                if (sent === total) clearInterval(timer);
+            }, 1);
+        });"#;
+    let Some(server) = start_script(&["-e", SERVER], "http") else { return };
+    let independent = Command::new("node")
+        .args(["-e", CLIENT, &server.url])
+        .current_dir(conformance())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+    // One client, so that each tenth message of the run is a tenth message of its socket.
+    let settings = Settings { clients: 1, rate: Some(100.0), duration_ms: 2_000, warmup_ms: 0, ..Settings::default() };
+    let (plan, phases) = plan(Scenario::Echo, &settings, target).unwrap();
+    let outcome = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+    // Slower answers are overtaken by faster ones, which is what it would be called anywhere; but nothing follows the last.
+    assert_eq!((outcome.total.sent, outcome.total.received, outcome.faults.reordered), (200, 200, 19));
+    let output = independent.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let theirs: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [p50, p85, p95, count, per_second] = theirs[..] else { panic!("{text:?}") };
+    let latency = outcome.total.latency;
+    for (name, ours, theirs) in [("p50", latency.p50, p50), ("p95", latency.p95, p95)] {
+        assert!(
+            (ours - theirs).abs() <= 5.0 + 0.1 * theirs,
+            "{name}: {ours} ms, an independent client saw {theirs} ms"
+        );
+    }
+    assert!(p50 >= 39.0 && p85 < p95 && p95 >= 159.0, "{text}");
+    assert_eq!(count, 200.0);
+    assert!((per_second / outcome.total.rate_sent - 1.0).abs() < 0.1, "{per_second} {}", outcome.total.rate_sent);
 }

@@ -4,19 +4,21 @@
 mod servers;
 
 use ringio_loadtest::report::outcome::Outcome;
-use servers::{free_port, scratch, start_node};
-use std::io::{BufRead, BufReader};
+use servers::{free_port, program, scratch, start_node};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-fn program(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ringio-loadtest")).args(arguments).output().unwrap()
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
 }
 
 #[test]
 fn one_command_finds_the_limit_and_reports_it() {
     let Some(server) = start_node() else { return };
     let (json, html, csv) = (scratch("limit.json"), scratch("limit.html"), scratch("limit.csv"));
-    let output = program(&[
+    let output = run(&[
         &server.url,
         "--start",
         "20",
@@ -40,10 +42,10 @@ fn one_command_finds_the_limit_and_reports_it() {
     assert!(text.contains("The server holds 40 clients"), "{text}");
     assert!(std::fs::read_to_string(&html).unwrap().contains("The server holds 40 clients"));
     assert!(std::fs::read_to_string(&csv).unwrap().lines().count() > 3);
-    let compared = program(&["compare", &json, &json]);
+    let compared = run(&["compare", &json, &json]);
     assert!(String::from_utf8(compared.stdout).unwrap().contains("1.00x"));
     let crossed =
-        program(&["run", "echo", &server.url, "-c", "5", "-d", "0.3", "--warmup", "0", "--fail-if", "p50>0.0001ms"]);
+        run(&["run", "echo", &server.url, "-c", "5", "-d", "0.3", "--warmup", "0", "--fail-if", "p50>0.0001ms"]);
     assert_eq!(crossed.status.code(), Some(1));
     assert!(String::from_utf8(crossed.stdout).unwrap().contains("failed: p50>0.0001ms"));
 }
@@ -56,13 +58,13 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
         [[action]]\nemit = \"room\"\nargs = [\"room-{{group}}\", { text = \"{{stamp}}\" }]\nexpect = \"group\"\n\
         [[action]]\nemit = \"ack\"\nargs = [1]\nexpect = \"ack\"\n[[phase]]\nduration = \"500ms\"\nrate = 100\n";
     std::fs::write(&file, good).unwrap();
-    assert_eq!(program(&["check", &file]).status.code(), Some(0));
-    let output = program(&["run", &file, &server.url, "--quiet"]);
+    assert_eq!(run(&["check", &file]).status.code(), Some(0));
+    let output = run(&["run", &file, &server.url, "--quiet"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("  room") && text.contains("  ack") && text.contains("verified     every message"), "{text}");
     std::fs::write(&file, good.replace("expect = \"ack\"", "expcet = \"ack\"")).unwrap();
-    let output = program(&["run", &file, &server.url]);
+    let output = run(&["run", &file, &server.url]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("line 15: "));
 }
@@ -71,7 +73,7 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
 fn an_interrupted_run_keeps_what_it_measured() {
     let Some(server) = start_node() else { return };
     let json = scratch("interrupted.json");
-    let child = Command::new(env!("CARGO_BIN_EXE_ringio-loadtest"))
+    let child = Command::new(program())
         .args(["run", "echo", &server.url, "-c", "5", "-d", "60", "--warmup", "0", "--plain", "--json", &json])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -102,9 +104,50 @@ fn what_cannot_work_is_told_in_a_sentence() {
         (vec!["compare", "/nonexistent", "/nonexistent"], "cannot be read"),
         (vec!["run", "echo", &url, "--fail-if", "p98>1"], "no metric"),
     ] {
-        let output = program(&arguments);
+        let output = run(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(words), "{arguments:?}: {text}");
+    }
+}
+
+/// Something listens, and it is not what it should be.
+#[test]
+fn what_speaks_another_protocol_is_told_in_a_sentence() {
+    // Says what it is told to say, whatever it hears.
+    let serve = |answer: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer);
+                let _ = stream.read(&mut [0; 4096]);
+            }
+        });
+        port
+    };
+    let html = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>".as_slice();
+    for (answer, scheme, arguments, words) in [
+        (b"SSH-2.0-OpenSSH_9.2\r\n".as_slice(), "http", vec![], "does not answer with HTTP"),
+        (html, "http", vec![], "HTTP 200"),
+        (html, "http", vec!["--transport", "polling"], "in the polling body"),
+        (html, "https", vec![], "Does the server speak TLS"),
+        (b"\x15\x03\x03\x00\x02\x02\x46".as_slice(), "http", vec![], "https://"),
+        (b"".as_slice(), "http", vec![], "closed before the handshake"),
+        (
+            b"HTTP/1.1 301 Moved\r\nLocation: https://x\r\nContent-Length: 0\r\n\r\n".as_slice(),
+            "http",
+            vec![],
+            "redirect",
+        ),
+    ] {
+        let url = format!("{scheme}://127.0.0.1:{}", serve(answer));
+        let output = run(&[&["run", "probe", &url][..], &arguments].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words) && text.contains("no client can connect"), "{words}: {text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 }

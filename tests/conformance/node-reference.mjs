@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
 import { PARSERS } from "./harness/parsers.mjs";
+import { serveOracle, SUITES as ORACLE_SUITES } from "../oracle/handlers.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
     shards: { type: "string" },
     driver: { type: "string" },
     parser: { type: "string", default: "default" },
+    plant: { type: "string" },
   },
 });
 
@@ -465,6 +467,10 @@ process.on("uncaughtException", (error) => {
   console.error(error);
   if (!(error instanceof HandlerPanic)) process.exit(1);
 });
+
+for (const [name, options] of Object.entries(ORACLE_SUITES)) {
+  suites[name] = () => serveOracle(new Server(http, { serveClient: false, ...options }), values.plant);
+}
 
 const suite = suites[positionals[0]];
 if (!suite) {

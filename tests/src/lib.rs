@@ -5,5 +5,6 @@ pub mod compression;
 pub mod dynamic;
 pub mod emits;
 pub mod listeners;
+pub mod oracle;
 pub mod packets;
 pub mod requests;

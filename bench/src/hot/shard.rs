@@ -151,7 +151,7 @@ fn connect() -> Box<dyn FnMut() -> u64> {
         host.receive(key, black_box(&mut handshake));
         bytes.copy_from_slice(&connect);
         host.receive(key, &mut bytes);
-        host.shard.handle_ended(Time::ZERO, key, true);
+        host.shard.handle_ended(Time::ZERO, key);
         while host.shard.poll_event().is_some() {}
         host.flush();
         host.bytes - before

@@ -373,8 +373,9 @@ pub enum PeerMessage {
     Fetch { request: u64, namespace: NamespaceId, target: Target },
     /// They are these.
     Fetched { request: u64, sockets: Vec<SocketDescription> },
-    /// A connection whose session lives at the receiver, with the bytes read so far.
-    Moved { file: FileId, address: Option<SocketAddr>, bytes: Vec<u8> },
+    /// A connection whose session lives at the receiver, with the bytes read so far; whether others behind them were too
+    /// many and forgotten.
+    Moved { file: FileId, address: Option<SocketAddr>, bytes: Vec<u8>, is_cut: bool },
     /// From application to application.
     Application(Box<dyn Any + Send>),
 }

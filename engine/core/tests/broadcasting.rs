@@ -148,7 +148,7 @@ fn operations_and_questions_reach_all_shards() {
     world.run();
     for (wire, _) in joined {
         assert_eq!(world.take_messages(wire), ["41", "close 1005"]);
-        world.end(wire, false);
+        world.end(wire);
     }
     assert!(world.shards.iter().all(ringio_core::shard::Shard::is_vacant), "all have left, nothing is left");
 }

@@ -84,7 +84,7 @@ fn a_client_that_leaves_while_it_waits_leaves_nothing_behind() {
     let key = accept(&mut shard);
     shard.handle_received(Time::ZERO, key, &mut OPEN.as_bytes().to_vec());
     assert_eq!(asked(&mut shard), Some((key, Stage::Handshake)));
-    shard.handle_ended(Time::ZERO, key, false);
+    shard.handle_ended(Time::ZERO, key);
     assert_eq!(said(&mut shard), "<close>");
     shard.decide(key, pass());
     assert!(shard.is_vacant());
@@ -102,9 +102,22 @@ fn what_arrives_meanwhile_is_kept_in_order_and_bounded() {
         shard.decide(key, pass());
     }
     assert_eq!(said(&mut shard).matches("Transport unknown").count(), 2);
+}
+
+#[test]
+fn what_is_too_much_meanwhile_is_forgotten_and_refused_after_the_verdict() {
+    let mut shard = shard(Hooks { requests: true, ..Hooks::default() });
+    let key = accept(&mut shard);
+    let unknown = "GET /socket.io/?EIO=4&transport=pigeon HTTP/1.1\r\nHost: h\r\n\r\n";
     shard.handle_received(Time::ZERO, key, &mut unknown.as_bytes().to_vec());
+    assert_eq!(asked(&mut shard), Some((key, Stage::Request)));
+    // The beginning of a second request, of which more than a body and pipelined requests may have is forgotten.
+    shard.handle_received(Time::ZERO, key, &mut b"GET /elsewhere HTTP/1.1\r\nName: ".to_vec());
     for _ in 0..=(PIPELINED_BYTES_MAX + 100) / 1_000 {
         shard.handle_received(Time::ZERO, key, &mut vec![b'x'; 1_000]);
     }
-    assert_eq!(said(&mut shard), "<close>", "more than a body and pipelined requests may have");
+    assert_eq!(said(&mut shard), "");
+    shard.decide(key, pass());
+    let answer = said(&mut shard);
+    assert!(answer.contains("Transport unknown") && answer.contains("HTTP/1.1 431 "), "{answer}");
 }

@@ -94,15 +94,18 @@ fn what_breaks_the_protocol_closes_the_connection() {
 
 #[test]
 fn over_polling_a_violation_is_told_with_the_next_poll() {
-    let mut world = World::new(1, Options::default());
-    let sid = world.polling(0);
-    let url = polling_url(&sid);
-    world.post(0, &url, "40");
-    world.get(0, &url);
-    assert_eq!(world.post(0, &url, "42{}"), (200, "ok".into()));
-    assert_eq!(disconnects(&world), [DisconnectReason::ForcedServerClose]);
-    assert_eq!(world.get(0, &url), (200, "6\u{1e}1".into()));
-    assert_eq!(world.get(0, &url).0, 400);
+    // What the decoder refuses, and what comes at the wrong time.
+    for (packet, reason) in [("42{}", DisconnectReason::ForcedClose), ("40", DisconnectReason::ForcedServerClose)] {
+        let mut world = World::new(1, Options::default());
+        let sid = world.polling(0);
+        let url = polling_url(&sid);
+        world.post(0, &url, "40");
+        world.get(0, &url);
+        assert_eq!(world.post(0, &url, packet), (200, "ok".into()));
+        assert_eq!(disconnects(&world), [reason]);
+        assert_eq!(world.get(0, &url), (200, "6\u{1e}1".into()));
+        assert_eq!(world.get(0, &url).0, 400);
+    }
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn acknowledgements_go_both_ways_once() {
     world.send(wire, &text("4399[\"to nobody\"]"));
     world.advance(100);
     world.send(wire, &text("432[\"late\"]"));
-    world.end(wire, false);
+    world.end(wire);
     let acks: Vec<_> = world
         .heard
         .iter()
@@ -293,7 +296,7 @@ fn middleware_may_join_rooms_and_emit_before_the_connect_and_a_refusal_undoes_it
             assert_eq!(messages[0], "42[\"session\"]");
             assert!(messages[1].starts_with("40{\"sid\""), "{messages:?}");
             assert_eq!(messages.len(), 2, "broadcasts do not reach a socket that is not in yet");
-            world.end(wire, false);
+            world.end(wire);
         }
     }
 }
@@ -338,7 +341,7 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
     for (number, (wire, _)) in clients.iter().enumerate().take(4) {
         world.send(*wire, &text(&format!("43{id}[{number}]")));
     }
-    world.end(clients[4].0, false);
+    world.end(clients[4].0);
     world.advance(999);
     assert_eq!(gathered(&world).unwrap().0, 1);
     world.advance(1);
@@ -349,7 +352,7 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
     for (wire, _) in clients.iter().take(4) {
         world.send(*wire, &text(&format!("43{id}[]")));
     }
-    world.end(clients[5].0, false);
+    world.end(clients[5].0);
     assert_eq!(gathered(&world).map(|(waiter, answers, whole)| (waiter, answers.len(), whole)), Some((3, 4, false)));
     // Nobody to ask: answered at once.
     let target =

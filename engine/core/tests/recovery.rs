@@ -100,7 +100,7 @@ fn a_client_that_was_cut_off_gets_its_id_rooms_data_and_what_it_missed() {
         broadcast(&mut world, 0, None, "\"seen\"");
         client.read(&mut world);
         assert_eq!(client.events, ["\"seen\""]);
-        world.end(client.wire, true);
+        world.end(client.wire);
         broadcast(&mut world, 1, None, "\"missed\",1");
         broadcast(&mut world, 2, Some("room"), "\"missed\",2");
         broadcast(&mut world, 2, Some("other"), "\"not for it\"");
@@ -113,13 +113,13 @@ fn a_client_that_was_cut_off_gets_its_id_rooms_data_and_what_it_missed() {
         client.read(&mut world);
         assert_eq!(client.events.len(), 4, "it is in its room again, and each comes once: {:?}", client.events);
         // Once more, from there to a third shard: the question is passed on.
-        world.end(client.wire, false);
+        world.end(client.wire);
         broadcast(&mut world, 0, Some("room"), "\"again\"");
         client.come_back(&mut world, (elsewhere + 1) % 3);
         assert_eq!(client.events.len(), 5, "{:?}", client.events);
         assert_eq!(client.sid, sid);
         world.send(client.wire, &text("41"));
-        world.end(client.wire, false);
+        world.end(client.wire);
         world.advance(20_000);
         assert!(world.shards.iter().all(ringio_core::shard::Shard::is_vacant), "nothing is kept of one that left");
     }
@@ -138,7 +138,7 @@ fn direct_emits_are_recovered_too_and_carry_an_offset() {
     world.run();
     world.take(client.wire);
     world.emit(0, client.socket, "[\"never sent\"]").unwrap();
-    world.end(client.wire, true);
+    world.end(client.wire);
     client.come_back(&mut world, 1);
     assert_eq!(client.events, ["\"one\"", "\"lost on the way\"", "\"never sent\""]);
 }
@@ -167,7 +167,7 @@ fn messages_that_overtake_each_other_between_shards_arrive_exactly_once() {
         broadcast(&mut world, 2, None, "2");
         broadcast(&mut world, 1, None, "a");
         client.read(&mut world);
-        world.end(client.wire, true);
+        world.end(client.wire);
         broadcast(&mut world, 2, None, "3");
         broadcast(&mut world, 0, None, "b");
         // Everything but the late connection is there; the answer about the client may be late as well.
@@ -218,7 +218,7 @@ fn who_cannot_be_recovered_gets_a_new_socket() {
     let mut late = Client::connect(&mut world, 0, "");
     broadcast(&mut world, 0, None, "\"seen\"");
     late.read(&mut world);
-    world.end(late.wire, true);
+    world.end(late.wire);
     world.advance(120_001);
     late.come_back(&mut world, 0);
     assert_eq!(recovered(&world), Some((false, None)));

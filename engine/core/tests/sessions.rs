@@ -78,7 +78,7 @@ fn a_cancelled_get_ends_the_session() {
     world.get(0, &polling_url(&sid));
     let wire = world.connect(0);
     world.send(wire, format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", polling_url(&sid)).as_bytes());
-    world.end(wire, false);
+    world.end(wire);
     assert_eq!(reasons(&world), ["transport error"]);
 }
 
@@ -143,9 +143,38 @@ fn a_client_of_revision_3_hears_open_a_moment_after_its_websocket_is_open() {
     // One that leaves before loses nothing that anybody else would miss.
     let hasty = world.connect(0);
     world.send(hasty, &upgrade_request("/socket.io/?EIO=3&transport=websocket"));
-    world.end(hasty, false);
+    world.end(hasty);
     world.advance(60_000);
     assert_eq!(reasons(&world), ["transport close", "ping timeout"]);
+    world.advance(60_000);
+    assert!(world.shards[0].is_vacant());
+}
+
+#[test]
+fn a_session_that_ends_ends_its_post_and_its_upgrade() {
+    let mut world = World::new(1, Options::default());
+    let sid = world.polling(0);
+    let url = polling_url(&sid);
+    world.post(0, &url, "40");
+    world.get(0, &url);
+    let socket = world.last_connected();
+    let upgrading = world.connect(0);
+    world.send(upgrading, &upgrade_request(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")));
+    assert!(world.take(upgrading).starts_with(b"HTTP/1.1 101 "));
+    world.send(upgrading, &text("2probe"));
+    assert_eq!(world.take_messages(upgrading), ["3probe"]);
+    let posting = world.connect(0);
+    world.send(posting, format!("POST {url} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n42[").as_bytes());
+    world.emit(0, socket, "[\"last words\"]").unwrap();
+    world.shards[0].disconnect(socket, true);
+    world.run();
+    assert!(world.is_over(upgrading), "the WebSocket that probed is closed");
+    let (status, body) = world.get(0, &url);
+    assert_eq!((status, body.as_str()), (200, "42[\"last words\"]\u{1e}41"), "what was queued is fetched");
+    assert_eq!(world.get(0, &url), (200, "6\u{1e}1".into()));
+    assert_eq!(world.get(0, &url).0, 400);
+    world.advance(60_000);
+    assert!(world.is_over(posting), "the rest of the body would have had no reader");
     world.advance(60_000);
     assert!(world.shards[0].is_vacant());
 }

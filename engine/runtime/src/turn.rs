@@ -90,9 +90,9 @@ impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
         self.dispatch(bytes);
     }
 
-    fn ended(&mut self, _: &mut K, token: Token, end: End) {
+    fn ended(&mut self, _: &mut K, token: Token, _: End) {
         let now = self.now();
-        self.core.borrow_mut().handle_ended(now, key_of(token), matches!(end, End::Broken(_)));
+        self.core.borrow_mut().handle_ended(now, key_of(token));
         self.dispatch(&mut []);
     }
 

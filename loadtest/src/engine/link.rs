@@ -43,6 +43,12 @@ impl Dialer {
     pub(crate) fn dial(&self, index: u32, is_slow: bool) -> Result<Link, Failure> {
         let stream = self.connect(index, is_slow).map_err(|error| {
             let failure = Failure::of_io(&error, false);
+            if let Some(source) = self.source(index)
+                && std::net::UdpSocket::bind((source, 0)).is_err()
+            {
+                let text = format!("{source} is no address of this machine (--source): {error}");
+                return Failure::new(Class::Unreachable, text);
+            }
             match failure.class {
                 Class::Exhausted => Failure::new(Class::Exhausted, format!("{error}. {}", exhausted_advice(&error))),
                 _ => failure,
@@ -58,12 +64,16 @@ impl Dialer {
         Ok(Link { stream, tls, written: 0 })
     }
 
+    fn source(&self, index: u32) -> Option<IpAddr> {
+        self.sources.get(index as usize % self.sources.len().max(1)).copied()
+    }
+
     fn connect(&self, index: u32, is_slow: bool) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        if !self.sources.is_empty() {
+        if let Some(source) = self.source(index) {
             // Without this, bind takes a port for this address alone, and ports run out at 28,000 in sum.
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
-            socket.bind(&SocketAddr::new(self.sources[index as usize % self.sources.len()], 0).into())?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         if is_slow {
             // So that what is not read stays with the server, not in the kernel's buffer on this side.
@@ -258,5 +268,30 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::target::{PATH_DEFAULT, Target};
+
+    #[test]
+    fn connections_come_from_the_sources_in_turn() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut plan = Plan::new("", Target::resolve(&url, PATH_DEFAULT).unwrap(), 4);
+        listener.accept().unwrap();
+        plan.sources = vec!["127.0.0.5".parse().unwrap(), "127.0.0.6".parse().unwrap()];
+        let dialer = Dialer::new(&plan).unwrap();
+        for index in 0..4 {
+            let _link = dialer.dial(index, false).unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), plan.sources[index as usize % 2]);
+        }
+        plan.sources = vec!["192.0.2.1".parse().unwrap()];
+        let failure = Dialer::new(&plan).unwrap().dial(0, false).unwrap_err();
+        assert!(failure.text.contains("192.0.2.1 is no address of this machine"), "{failure}");
     }
 }

@@ -1,6 +1,6 @@
-//! How many connections this process may have: open files and local ports.
+//! How many connections a process may have: open files and local ports.
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Transport};
 use crate::target::Target;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::IpAddr;
@@ -9,6 +9,8 @@ use std::net::IpAddr;
 const SPARE: u64 = 100;
 /// Ports of one source address that Linux hands out by default (`ip_local_port_range`), rounded down.
 const PORTS_PER_SOURCE: u64 = 28_000;
+/// Processes started without being asked for.
+const PROCESSES_MAX: u32 = 64;
 
 /// Raises the soft limit of open files to the hard one and returns it.
 fn open_files_max() -> u64 {
@@ -16,27 +18,37 @@ fn open_files_max() -> u64 {
     if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// The most clients that can be tried: what open files allow, and ports where addresses cannot be added.
-pub fn clients_max(sources: &[IpAddr], target: &Target) -> u32 {
-    let files = open_files_max().saturating_sub(SPARE);
+/// The most clients that so many processes can try: what open files allow, and ports where addresses cannot be added.
+pub fn clients_max(sources: &[IpAddr], target: &Target, processes: u32) -> u32 {
+    let files = open_files_max().saturating_sub(SPARE) * u64::from(processes.max(1));
     let ports =
         if target.address.ip().is_loopback() { u64::MAX } else { PORTS_PER_SOURCE * sources.len().max(1) as u64 };
     files.min(ports).clamp(1, 1_000_000) as u32
 }
 
-/// Whether a plan's clients fit.
+/// Open files that a client needs: with long-polling one connection waits and another one sends.
+fn files_per_client(plan: &Plan) -> u64 {
+    if plan.transport == Transport::Websocket { 1 } else { 2 }
+}
+
+/// How many processes a plan needs for its open files; 1 if this one will do.
+pub fn processes_needed(plan: &Plan) -> u32 {
+    let clients_each = (open_files_max().saturating_sub(SPARE) / files_per_client(plan)).max(1);
+    u64::from(plan.clients).div_ceil(clients_each).min(u64::from(PROCESSES_MAX)) as u32
+}
+
+/// Whether a plan's clients fit into so many processes.
 ///
 /// # Errors
 /// A sentence with what to do.
-pub fn check(plan: &Plan) -> Result<(), String> {
+pub fn check(plan: &Plan, processes: u32) -> Result<(), String> {
     let files = open_files_max();
-    let per_client = if plan.transport == crate::plan::Transport::Websocket { 1 } else { 2 };
-    if u64::from(plan.clients) * per_client + SPARE > files {
+    let needed = u64::from(plan.clients.div_ceil(processes.max(1))) * files_per_client(plan) + SPARE;
+    if needed > files {
         return Err(format!(
-            "{} clients need {} open files, and this process may have {files}. Raise the limit (ulimit -Hn) or use fewer \
-             clients.",
+            "{} clients need {needed} open files in each process, and a process may have {files}. Raise the limit \
+             (ulimit -Hn), use more --processes, or fewer clients.",
             plan.clients,
-            u64::from(plan.clients) * per_client + SPARE
         ));
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! run --Command--> worker (mio, one loop) --Report--> run
 //! ```
 //!
+//! A worker is a thread, or a process of its own (`remote`).
 //! A worker opens connections, sends what is due, checks what arrives, and counts. It does not know the scenario beyond
 //! its [`Plan`], nor when the run will end.
 
@@ -11,21 +12,22 @@ mod client;
 mod link;
 pub mod link_limits;
 mod receiving;
+pub mod remote;
 mod sending;
 pub mod stats;
 pub mod verify;
+mod wire;
 mod worker;
 
 use crate::failure::{Failure, Failures};
 use crate::plan::{Phase, Plan};
+use serde::{Deserialize, Serialize};
 use stats::{Second, Stats};
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use verify::Faults;
 
 /// Which part of the clients a worker drives: groups in turn, so that every worker has its share of each prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// This worker, from 0.
     pub worker: u32,
@@ -49,23 +51,36 @@ impl Share {
     }
 }
 
+/// How many messages a client sent to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The client, by its index over the whole run.
+    pub sender: u32,
+    /// Which of the plan's actions.
+    pub action: u8,
+    /// How many.
+    pub count: u32,
+}
+
 /// What a worker is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Have so many clients (over the whole run) connected, and say so.
     Grow(u32),
     /// A phase begins at this time. Nanoseconds since the run began.
     Phase(Phase, u64),
+    /// Say what the current phase has shown so far.
+    Look,
     /// Send no more; say so when what was sent has been answered, or nothing has come for a while.
     Drain,
-    /// How many messages each sender sent to its group, by client and action: count what is missing.
-    Settle(Arc<HashMap<(u32, u8), u32>>),
+    /// What all clients sent to their groups: count what is missing.
+    Settle(Vec<Sent>),
     /// Leave and end.
     Stop,
 }
 
 /// What a worker says.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
     /// All clients asked for are ready or have failed: how many are ready.
     Grown {
@@ -74,8 +89,10 @@ pub enum Report {
     },
     /// A second has ended.
     Second(Box<Second>),
+    /// What the current phase has shown so far.
+    Looked(Box<Stats>),
     /// Everything is answered, or will not be: what was sent to groups.
-    Drained(HashMap<(u32, u8), u32>),
+    Drained(Vec<Sent>),
     /// The worker's totals; it has ended.
     Done(Box<Totals>),
     /// The worker could not run.
@@ -83,7 +100,7 @@ pub enum Report {
 }
 
 /// A worker's totals.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Totals {
     /// By phase, in the order in which they were commanded; the first is everything before.
     pub phases: Vec<Stats>,

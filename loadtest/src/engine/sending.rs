@@ -10,6 +10,13 @@ use crate::template::Template;
 /// Rates below this are none. Messages per second.
 const RATE_MIN: f64 = 1e-6;
 
+/// How messages are spread over time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spacing {
+    pub(super) poisson: bool,
+    pub(super) tick_us: u64,
+}
+
 /// The messages of one phase: when each is due.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
@@ -20,19 +27,22 @@ pub(super) struct Pace {
     /// The share of the rate that is this worker's. 0.0 to 1.0.
     share: f64,
     poisson: bool,
+    /// Messages are due at multiples of this, since the run began. 0: whenever the rate says.
+    tick_ns: u64,
     due_ns: f64,
 }
 
 impl Pace {
     /// The schedule of a phase that begins at `start_ns`. `offset` (0.0 to 1.0) staggers workers within one interval.
-    pub(super) fn new(phase: &Phase, start_ns: u64, share: f64, offset: f64, poisson: bool) -> Self {
+    pub(super) fn new(phase: &Phase, start_ns: u64, share: f64, offset: f64, spacing: Spacing) -> Self {
         let mut pace = Self {
             start_ns,
             end_ns: start_ns + phase.duration_ms * 1_000_000,
             rate: phase.rate,
             rate_end: phase.rate_end,
             share,
-            poisson,
+            poisson: spacing.poisson,
+            tick_ns: spacing.tick_us * 1_000,
             due_ns: start_ns as f64,
         };
         pace.due_ns += pace.interval_ns() * offset;
@@ -55,7 +65,12 @@ impl Pace {
     /// When the next message is due; `None` when the phase has no more.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         let has_rate = self.rate.max(self.rate_end) * self.share >= RATE_MIN;
-        (has_rate && self.due_ns < self.end_ns as f64).then_some(self.due_ns as u64)
+        (has_rate && self.due_ns < self.end_ns as f64).then_some(self.on_tick(self.due_ns as u64))
+    }
+
+    /// The tick at which a message is due that the rate puts at `ns`: the next one.
+    fn on_tick(&self, ns: u64) -> u64 {
+        if self.tick_ns == 0 { ns } else { ns.next_multiple_of(self.tick_ns) }
     }
 
     /// Takes the next message if it is due at `now_ns`: its time, and whether there is one (not while the rate is 0).
@@ -120,13 +135,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const EVEN: Spacing = Spacing { poisson: false, tick_us: 0 };
+
     fn dues(pace: &mut Pace, now_ns: u64) -> Vec<u64> {
         std::iter::from_fn(|| pace.take_due(now_ns)).filter(|due| due.1).map(|due| due.0).collect()
     }
 
     #[test]
     fn late_messages_keep_the_times_at_which_they_were_due() {
-        let mut pace = Pace::new(&Phase::new("", 1_000, 50.0, 1), 1_000_000_000, 1.0, 0.0, false);
+        let mut pace = Pace::new(&Phase::new("", 1_000, 50.0, 1), 1_000_000_000, 1.0, 0.0, EVEN);
         assert_eq!(dues(&mut pace, 1_045_000_000), [1_000_000_000, 1_020_000_000, 1_040_000_000]);
         assert_eq!(pace.next_due_ns(), Some(1_060_000_000));
         assert_eq!(dues(&mut pace, u64::MAX).len(), 47);
@@ -136,8 +153,8 @@ mod tests {
     #[test]
     fn workers_share_the_rate_and_do_not_send_together() {
         let phase = Phase::new("", 1_000, 100.0, 2);
-        let mut all = dues(&mut Pace::new(&phase, 0, 0.5, 0.0, false), u64::MAX);
-        all.extend(dues(&mut Pace::new(&phase, 0, 0.5, 0.5, false), u64::MAX));
+        let mut all = dues(&mut Pace::new(&phase, 0, 0.5, 0.0, EVEN), u64::MAX);
+        all.extend(dues(&mut Pace::new(&phase, 0, 0.5, 0.5, EVEN), u64::MAX));
         all.sort_unstable();
         assert_eq!(all.len(), 100);
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] == 10_000_000));
@@ -146,15 +163,28 @@ mod tests {
     #[test]
     fn a_ramp_sends_the_mean_of_its_rates_and_more_towards_its_end() {
         let phase = Phase { rate: 0.0, rate_end: 2_000.0, ..Phase::new("", 1_000, 0.0, 1) };
-        let times = dues(&mut Pace::new(&phase, 0, 1.0, 0.0, false), u64::MAX);
+        let times = dues(&mut Pace::new(&phase, 0, 1.0, 0.0, EVEN), u64::MAX);
         assert!((950..=1_050).contains(&times.len()), "{}", times.len());
         let first_half = times.iter().filter(|due| **due < 500_000_000).count();
         assert!((200..=300).contains(&first_half), "{first_half}");
     }
 
+    /// A tick moves messages together, and neither adds nor drops any.
+    #[test]
+    fn messages_of_one_tick_are_due_together() {
+        let phase = Phase::new("", 1_000, 2_500.0, 1);
+        let times = dues(&mut Pace::new(&phase, 0, 1.0, 0.0, Spacing { poisson: false, tick_us: 2_000 }), u64::MAX);
+        assert_eq!(times.len(), 2_500);
+        assert!(times.iter().all(|due| due % 2_000_000 == 0));
+        assert_eq!(times.iter().filter(|due| **due == 10_000_000).count(), 5);
+    }
+
     #[test]
     fn poisson_keeps_the_mean() {
-        let times = dues(&mut Pace::new(&Phase::new("", 10_000, 1_000.0, 1), 0, 1.0, 0.0, true), u64::MAX);
+        let times = dues(
+            &mut Pace::new(&Phase::new("", 10_000, 1_000.0, 1), 0, 1.0, 0.0, Spacing { poisson: true, tick_us: 0 }),
+            u64::MAX,
+        );
         assert!((9_000..11_000).contains(&times.len()), "{}", times.len());
     }
 }

@@ -3,9 +3,11 @@
 //! Latencies are HdrHistograms in microseconds, three significant digits, up to an hour. A message belongs to the phase
 //! in which it was due and to the second in which it arrived.
 
+use super::wire;
 use crate::engine::verify::Faults;
 use crate::failure::Failures;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency told apart. Microseconds: an hour.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
@@ -28,7 +30,7 @@ pub fn add_histogram(target: &mut Histogram<u64>, source: &Histogram<u64>) {
 }
 
 /// Counters that only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Messages sent.
     pub sent: u64,
@@ -89,17 +91,21 @@ impl Counts {
 }
 
 /// One phase, or one second.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stats {
     /// What happened how often.
     pub counts: Counts,
     /// From when a message was due to its delivery, per action.
+    #[serde(with = "wire::many")]
     pub latency: Vec<Histogram<u64>>,
     /// From when a connection was due until its namespace was joined.
+    #[serde(with = "wire::one")]
     pub connect: Histogram<u64>,
     /// From when a connection was lost until it was back.
+    #[serde(with = "wire::one")]
     pub reconnect: Histogram<u64>,
     /// How late messages were sent: the load generator's own fault.
+    #[serde(with = "wire::one")]
     pub lag: Histogram<u64>,
 }
 
@@ -137,13 +143,14 @@ impl Stats {
 }
 
 /// What a worker says of one second.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Second {
     /// Which second since the run began.
     pub index: u64,
     /// What happened in it.
     pub counts: Counts,
     /// Latency over all actions.
+    #[serde(with = "wire::one")]
     pub latency: Histogram<u64>,
     /// Clients ready at its end.
     pub ready: u32,

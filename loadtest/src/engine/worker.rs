@@ -11,7 +11,7 @@ mod messages;
 use super::client::{Client, Status};
 use super::link::Dialer;
 use super::receiving::Ledger;
-use super::sending::{Pace, Prepared, Repertoire, quoted};
+use super::sending::{Pace, Prepared, Repertoire, Spacing, quoted};
 use super::stats::{Counts, Stats};
 use super::verify::Faults;
 use super::{Command, Report, Share, Totals};
@@ -35,8 +35,9 @@ const EVENT_COUNT: usize = 1024;
 const TIMER_TOKEN: Token = Token(usize::MAX - 1);
 /// The longest sleep: commands are looked for at least this often.
 const SLEEP_MAX_NS: u64 = 10_000_000;
-/// Messages sent before the sockets are looked at again, however many are due.
-const BATCH_MAX: usize = 256;
+/// Messages sent before the sockets are looked at again, however many are due. A worker that is behind sends each client
+/// several at once, in one `send`, which is how it catches up.
+const BATCH_MAX: usize = 2048;
 /// Bytes that may wait for one client before it is passed over: the server is not reading.
 const OUTBOX_BYTES_MAX: usize = 8 << 20;
 /// How often slow checks (who is still connecting, who is silent) are made.
@@ -68,6 +69,8 @@ pub(super) struct Worker<'a> {
     auth: Option<Template>,
     poll: Poll,
     timer: TimerFd,
+    /// When the timer will ring. Nanoseconds since the run began.
+    armed_ns: u64,
     clients: Vec<Client>,
     /// How many of this worker's clients are to be connected.
     target: u32,
@@ -118,6 +121,7 @@ impl<'a> Worker<'a> {
             auth: plan.auth.as_deref().map(Template::parse).transpose().map_err(broken)?,
             poll,
             timer,
+            armed_ns: 0,
             clients: Vec::new(),
             target: 0,
             queue: VecDeque::new(),
@@ -157,7 +161,11 @@ impl<'a> Worker<'a> {
         let mut events = Events::with_capacity(EVENT_COUNT);
         loop {
             for command in commands.try_iter() {
-                self.obey(command);
+                if let Some(report) = self.obey(command)
+                    && reports.send(report).is_err()
+                {
+                    return Ok(());
+                }
             }
             let now = self.now();
             self.run_timers(now);
@@ -210,7 +218,10 @@ impl<'a> Worker<'a> {
         let timeout = match sleep_ns {
             0 => Duration::ZERO,
             SLEEP_MAX_NS.. => Duration::from_nanos(SLEEP_MAX_NS),
+            // What woke the worker before the timer rang leaves it set for the same time.
+            _ if due == self.armed_ns => Duration::from_nanos(SLEEP_MAX_NS),
             _ => {
+                self.armed_ns = due;
                 let expiration = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(sleep_ns)));
                 // Without the timer the sleep is only longer than it should be, which the lag will show.
                 let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
@@ -224,8 +235,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) -> Option<Report> {
         match command {
+            Command::Look => return self.ledger.phases.last().cloned().map(|stats| Report::Looked(Box::new(stats))),
             Command::Grow(count) => {
                 self.grow(count);
                 self.is_growing = true;
@@ -251,6 +263,7 @@ impl<'a> Worker<'a> {
                 }
             }
         }
+        None
     }
 
     /// Has as many clients as this worker's share of `count`.
@@ -284,7 +297,8 @@ impl<'a> Worker<'a> {
         let share = self.senders.len() as f64 / f64::from(sender_count.max(1));
         let offset = f64::from(self.share.worker) / f64::from(self.share.workers);
         if !self.plan.actions.is_empty() {
-            self.paces.push_back(Pace::new(phase, start_ns, share, offset, self.plan.poisson));
+            let spacing = Spacing { poisson: self.plan.poisson, tick_us: self.plan.tick_us };
+            self.paces.push_back(Pace::new(phase, start_ns, share, offset, spacing));
             self.is_sending |= phase.rate.max(phase.rate_end) > 0.0;
         }
         if phase.storm_share > 0.0 {

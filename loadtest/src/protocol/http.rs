@@ -89,6 +89,13 @@ pub fn decode_head(bytes: &[u8]) -> Result<Option<Head>, Failure> {
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
         Ok(httparse::Status::Partial) => return Err(not_http("a head beyond 64 KiB")),
+        // An alert, or another record of TLS 1.0 to 1.3.
+        Err(_) if matches!(bytes, [0x14..=0x17, 3, ..]) => {
+            return Err(Failure::new(
+                Class::Handshake,
+                "the server speaks TLS on this port: the address begins with https://",
+            ));
+        }
         Err(error) => {
             let start = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
             return Err(not_http(&format!("{error}: {start:?}")));

@@ -17,9 +17,17 @@ const GREY: RGBColor = RGBColor(120, 130, 145);
 /// The least latency on a logarithmic axis. Milliseconds.
 const LATENCY_MS_MIN: f64 = 0.01;
 
-/// Room above the curves, for the legend.
-const HEADROOM: f64 = 1.45;
-const HEADROOM_LOGARITHMIC: f64 = 20.0;
+/// Room above the curves.
+const HEADROOM: f64 = 1.08;
+const HEADROOM_LOGARITHMIC: f64 = 2.0;
+
+/// A drawn chart.
+pub struct Chart {
+    /// The picture.
+    pub svg: String,
+    /// Names and colours (as CSS has them) of its curves; whoever shows it puts them beside it, where they hide nothing.
+    pub legend: Vec<(&'static str, String)>,
+}
 
 /// One curve: its name, colour and points.
 struct Curve {
@@ -58,7 +66,7 @@ fn measured_ranges(series: &[SecondOutcome]) -> Vec<(f64, f64)> {
 }
 
 /// Latency by second: median, 99th percentile, greatest. Logarithmic.
-pub fn latency_over_time(outcome: &Outcome) -> Result<String, String> {
+pub fn latency_over_time(outcome: &Outcome) -> Result<Chart, String> {
     let series = &outcome.series;
     let floor = |value: Option<f64>| value.map(|value| value.max(LATENCY_MS_MIN));
     let curves = [
@@ -79,7 +87,7 @@ pub fn latency_over_time(outcome: &Outcome) -> Result<String, String> {
 }
 
 /// Messages by second: sent and delivered.
-pub fn rate_over_time(outcome: &Outcome) -> Result<String, String> {
+pub fn rate_over_time(outcome: &Outcome) -> Result<Chart, String> {
     let series = &outcome.series;
     let curves = [
         Curve::of("delivered/s", GREEN, series, |second| Some(second.received as f64)),
@@ -90,7 +98,7 @@ pub fn rate_over_time(outcome: &Outcome) -> Result<String, String> {
 }
 
 /// Clients by second, and how many came.
-pub fn clients_over_time(outcome: &Outcome) -> Result<String, String> {
+pub fn clients_over_time(outcome: &Outcome) -> Result<Chart, String> {
     let series = &outcome.series;
     let curves = [
         Curve::of("clients", BLUE, series, |second| Some(f64::from(second.ready))),
@@ -100,7 +108,7 @@ pub fn clients_over_time(outcome: &Outcome) -> Result<String, String> {
 }
 
 /// CPU of the server and of the load generator by second.
-pub fn cpu_over_time(outcome: &Outcome) -> Result<String, String> {
+pub fn cpu_over_time(outcome: &Outcome) -> Result<Chart, String> {
     let series = &outcome.series;
     let curves = [
         Curve::of("server", RED, series, |second| second.server_cpu),
@@ -110,14 +118,14 @@ pub fn cpu_over_time(outcome: &Outcome) -> Result<String, String> {
 }
 
 /// The server's memory by second.
-pub fn memory_over_time(outcome: &Outcome) -> Result<String, String> {
+pub fn memory_over_time(outcome: &Outcome) -> Result<Chart, String> {
     let series = &outcome.series;
     let curves = [Curve::of("resident memory", BLUE, series, |second| Some(second.server_rss? as f64 / 1e6))];
     linear(series, "MB", &curves)
 }
 
 /// Latency by percentile: the further right, the rarer. 1 is 90 %, 2 is 99 %, 3 is 99.9 %.
-pub fn distribution(outcome: &Outcome) -> Result<String, String> {
+pub fn distribution(outcome: &Outcome) -> Result<Chart, String> {
     let points: Vec<(f64, f64)> = outcome
         .total
         .distribution
@@ -133,7 +141,7 @@ pub fn distribution(outcome: &Outcome) -> Result<String, String> {
 }
 
 /// Latency by number of clients, over the steps of a search.
-pub fn latency_over_clients(outcome: &Outcome) -> Result<String, String> {
+pub fn latency_over_clients(outcome: &Outcome) -> Result<Chart, String> {
     let was_repeated = |verdict: &Option<String>| verdict.as_deref().is_some_and(|text| text.starts_with("repeated"));
     let mut phases: Vec<_> = outcome
         .phases
@@ -157,7 +165,7 @@ fn seconds(series: &[SecondOutcome]) -> Range<f64> {
     0.0..series.last().map_or(1.0, |second| second.second as f64 + 1.0)
 }
 
-fn linear(series: &[SecondOutcome], unit: &str, curves: &[Curve]) -> Result<String, String> {
+fn linear(series: &[SecondOutcome], unit: &str, curves: &[Curve]) -> Result<Chart, String> {
     let top = (Curve::max(curves) * HEADROOM).max(1.0);
     draw(seconds(series), 0.0..top, "seconds", unit, curves, &measured_ranges(series), (0.0, top))
 }
@@ -170,7 +178,7 @@ fn draw<Y>(
     curves: &[Curve],
     shaded: &[(f64, f64)],
     (bottom, top): (f64, f64),
-) -> Result<String, String>
+) -> Result<Chart, String>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
@@ -204,22 +212,12 @@ where
         for curve in curves {
             let color = curve.color;
             let line = LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)).point_size(2);
-            chart
-                .draw_series(line)
-                .map_err(|error| failed(&error))?
-                .label(curve.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(3)));
+            chart.draw_series(line).map_err(|error| failed(&error))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .label_font((FONT, 12))
-            .draw()
-            .map_err(|error| failed(&error))?;
         area.present().map_err(|error| failed(&error))?;
     }
-    Ok(svg)
+    let css = |color: RGBColor| format!("rgb({}, {}, {})", color.0, color.1, color.2);
+    Ok(Chart { svg, legend: curves.iter().map(|curve| (curve.name, css(curve.color))).collect() })
 }
 
 /// A number as short as an axis wants it.

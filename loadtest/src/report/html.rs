@@ -1,6 +1,6 @@
 //! The report as one HTML page that opens from disk: no script, no network, charts as SVG within it.
 
-use super::charts;
+use super::charts::{self, Chart};
 use super::outcome::{Outcome, Percentiles, PhaseOutcome};
 use super::text::{bytes, grouped, millis, rate};
 use std::fmt::Write;
@@ -20,11 +20,12 @@ h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 36px 0 12px; }
 .card > span { color: var(--soft); font-size: 13px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
 figure { margin: 0; padding: 14px 10px 4px; } figcaption { padding: 0 8px; font-weight: 600; }
-figcaption small { font-weight: 400; color: var(--soft); } svg { width: 100%; height: auto; }
+figcaption small, .keys { font-weight: 400; color: var(--soft); font-size: 13px; }
+.keys { float: right; } .keys i { display: inline-block; width: 14px; height: 3px; margin: 0 6px 4px 14px; } svg { width: 100%; height: auto; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; background: #fff; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 7px 10px; border: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: 6px 8px; font-size: 14px; border: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; font-size: 13px; } th:first-child, td:first-child, td.text { text-align: left; }
-td.text { white-space: normal; min-width: 14em; }
+td.text { white-space: normal; min-width: 9em; }
 .good { color: var(--good); } .bad { color: var(--bad); } li { margin: 4px 0; }
 footer { color: var(--soft); font-size: 13px; margin-top: 40px; }
 ";
@@ -131,8 +132,12 @@ fn push_findings(out: &mut String, outcome: &Outcome) {
 
 fn push_charts(out: &mut String, outcome: &Outcome) -> Result<(), String> {
     out.push_str("<h2>Over time</h2><div class=\"charts\">");
-    let mut figure = |title: &str, unit: &str, svg: String| {
-        let _ = write!(out, "<figure><figcaption>{title} <small>{unit}</small></figcaption>{svg}</figure>");
+    let mut figure = |title: &str, unit: &str, chart: Chart| {
+        let _ = write!(out, "<figure><figcaption>{title} <small>{unit}</small><span class=\"keys\">");
+        for (name, color) in &chart.legend {
+            let _ = write!(out, "<i style=\"background: {color}\"></i>{name}");
+        }
+        let _ = write!(out, "</span></figcaption>{}</figure>", chart.svg);
     };
     let measured: Vec<&PhaseOutcome> = outcome.phases.iter().filter(|phase| phase.measured).collect();
     let sizes: std::collections::BTreeSet<u32> = measured.iter().map(|phase| phase.clients).collect();
@@ -156,22 +161,27 @@ fn push_charts(out: &mut String, outcome: &Outcome) -> Result<(), String> {
 }
 
 fn push_phases(out: &mut String, outcome: &Outcome) {
-    out.push_str(
-        "<h2>Phases</h2><div class=\"scroll\"><table><tr><th>phase</th><th>clients</th><th>seconds</th><th>offered/s</th>\
-         <th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\
-         <th>memory</th>",
-    );
+    out.push_str("<h2>Phases</h2><div class=\"scroll\"><table><tr><th>phase</th>");
     let has_verdicts = outcome.phases.iter().any(|phase| phase.verdict.is_some());
-    out.push_str(if has_verdicts { "<th>result</th></tr>" } else { "</tr>" });
+    if has_verdicts {
+        out.push_str("<th>result</th>");
+    }
+    out.push_str(
+        "<th>clients</th><th>seconds</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\
+         <th>memory</th></tr>",
+    );
     for phase in outcome.phases.iter().filter(|phase| phase.measured) {
         let verdict = phase.verdict.as_deref().unwrap_or("");
         let class = if verdict == "held" { "good" } else { "bad" };
         let latency = |value| if phase.latency.count > 0 { millis(value) } else { "-".to_owned() };
-        let _ = write!(
+        let _ = write!(out, "<tr><td>{}</td>", escaped(&phase.name));
+        if has_verdicts {
+            let _ = write!(out, "<td class=\"text {class}\">{}</td>", escaped(verdict));
+        }
+        let _ = writeln!(
             out,
-            "<tr><td>{}</td><td>{}</td><td>{:.1}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{}</td>",
-            escaped(&phase.name),
+            "<td>{}</td><td>{:.1}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+             <td>{}</td><td>{}</td><td>{}</td></tr>",
             grouped(u64::from(phase.clients)),
             phase.seconds,
             rate(phase.rate_offered),
@@ -184,10 +194,6 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
             phase.server_cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.0} %")),
             phase.server_rss.map_or("-".to_owned(), bytes)
         );
-        if has_verdicts {
-            let _ = write!(out, "<td class=\"text {class}\">{}</td>", escaped(verdict));
-        }
-        out.push_str("</tr>");
     }
     out.push_str("</table></div>");
 }

@@ -33,6 +33,9 @@ pub struct Outcome {
     pub cores: usize,
     /// Threads that generated it.
     pub workers: u32,
+    /// How many of them are processes; 0 if they were threads of one.
+    #[serde(default)]
+    pub processes: u32,
     /// The processes of the server that were watched.
     pub server_pids: Vec<u32>,
     /// Whether everything that was planned was done.

@@ -3,6 +3,8 @@
 use super::outcome::{Outcome, Percentiles, PhaseOutcome};
 use std::fmt::Write;
 
+const LINE_COLUMNS: usize = 100;
+
 /// The whole summary.
 pub fn summary(outcome: &Outcome) -> String {
     let mut out = String::new();
@@ -16,7 +18,7 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     writeln!(out, "\n{} against {} ({})", outcome.scenario, outcome.url, outcome.transport)?;
     writeln!(out, "{}", "-".repeat(72))?;
     if !outcome.verdict.is_empty() {
-        writeln!(out, "{}\n", outcome.verdict)?;
+        writeln!(out, "{}\n", wrapped(&outcome.verdict, 0))?;
     }
     if total.sent > 0 {
         writeln!(
@@ -46,10 +48,15 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "generator    CPU {:.0} % at most, {} worker{}, sent late by {} at the 99th percentile",
+        "generator    CPU {:.0} % at most, {} {}, sent late by {} at the 99th percentile",
         total.generator_cpu,
         outcome.workers,
-        if outcome.workers == 1 { "" } else { "s" },
+        match (outcome.processes, outcome.workers) {
+            (0, 1) => "worker",
+            (0, _) => "workers",
+            (1, _) => "process",
+            _ => "processes",
+        },
         millis(total.lag.p99)
     )?;
     if outcome.phases.iter().filter(|phase| phase.measured).count() > 1 {
@@ -76,13 +83,13 @@ fn write_percentiles(out: &mut String, name: &str, figures: &Percentiles) -> std
 fn write_phases(out: &mut String, phases: &[PhaseOutcome]) -> std::fmt::Result {
     writeln!(
         out,
-        "\n{:<16} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>9}",
+        "\n{:<16} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>8}",
         "phase", "clients", "sent/s", "recv/s", "p50", "p99", "max", "CPU", "memory"
     )?;
     for phase in phases.iter().filter(|phase| phase.measured) {
         writeln!(
             out,
-            "{:<16} {:>8} {:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>9}  {}",
+            "{:<16} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>8}  {}",
             phase.name,
             phase.clients,
             rate(phase.rate_sent),
@@ -119,15 +126,33 @@ fn write_faults(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         writeln!(out, "FAILURES     {} x {class}; first: {}", grouped(counted.count), counted.first)?;
     }
     for note in &outcome.notes {
-        writeln!(out, "NOTE         {note}")?;
+        writeln!(out, "NOTE         {}", wrapped(note, 13))?;
     }
     Ok(())
+}
+
+/// Text in lines of a hundred columns, those after the first indented, as the first already is.
+fn wrapped(text: &str, indent: usize) -> String {
+    let (mut out, mut column) = (String::new(), indent);
+    for word in text.split(' ') {
+        if column > indent && column + word.chars().count() > LINE_COLUMNS {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if column > indent {
+            out.push(' ');
+        }
+        out.push_str(word);
+        column += word.chars().count() + 1;
+    }
+    out
 }
 
 /// Milliseconds with a unit and three digits that matter.
 pub fn millis(value: f64) -> String {
     match value {
         value if value >= 10_000.0 => format!("{:.1} s", value / 1e3),
+        value if value >= 1_000.0 => format!("{:.2} s", value / 1e3),
         value if value >= 100.0 => format!("{value:.0} ms"),
         value if value >= 10.0 => format!("{value:.1} ms"),
         value => format!("{value:.2} ms"),
@@ -166,6 +191,14 @@ pub fn grouped(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_sentences_are_wrapped() {
+        assert_eq!(wrapped("short", 13), "short");
+        let text = wrapped(&"word ".repeat(40), 13);
+        assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(13)) && line.len() <= LINE_COLUMNS + 1));
+        assert!(text.lines().count() > 1 && text.matches("word").count() == 40);
+    }
 
     #[test]
     fn numbers_are_written_for_people() {

@@ -194,6 +194,7 @@ pub(crate) mod tests {
             seconds: 10.0,
             cores: 2,
             workers: 1,
+            processes: 0,
             server_pids: vec![],
             is_complete: true,
             notes: vec![],

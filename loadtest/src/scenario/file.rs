@@ -27,6 +27,7 @@
 
 use crate::block::BLOCK_BYTES_MIN;
 use crate::plan::{Action, Expect, Parser, Phase, Plan, Reconnection, Setup, Transport};
+use crate::report::threshold::Threshold;
 use crate::scenario::builtin::probe_action;
 use crate::target::Target;
 use crate::template::Template;
@@ -45,10 +46,13 @@ pub struct ScenarioFile {
 struct File {
     name: Option<String>,
     url: Option<String>,
+    /// Conditions that fail the run, as with `--fail-if`.
+    #[serde(default)]
+    fail_if: Vec<Spanned<String>>,
     #[serde(default)]
     clients: Clients,
     #[serde(default)]
-    setup: Vec<SetupTable>,
+    setup: Vec<Spanned<SetupTable>>,
     #[serde(default)]
     action: Vec<Spanned<ActionTable>>,
     #[serde(default)]
@@ -59,21 +63,24 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct Clients {
     count: Spanned<u32>,
-    group_size: Option<u32>,
+    group_size: Option<Spanned<u32>>,
     senders_per_group: Option<Spanned<u32>>,
-    connect_rate: f64,
+    connect_rate: Spanned<f64>,
     transport: Transport,
     parser: Parser,
     namespace: Option<String>,
     deflate: bool,
     auth: Option<toml::Value>,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Spanned<String>>,
     reconnect: bool,
+    reconnect_delay: Option<Spanned<String>>,
+    reconnect_delay_max: Option<Spanned<String>>,
+    reconnect_jitter: Option<Spanned<f64>>,
     /// How long a client stays before another takes its place.
     lifetime: Option<Spanned<String>>,
     /// The mean pause between two actions of one client: another way to say the rate.
     think: Option<Spanned<String>>,
-    slow_share: f64,
+    slow_share: Spanned<f64>,
     slow_pause: Option<Spanned<String>>,
     poisson: bool,
 }
@@ -84,7 +91,7 @@ impl Default for Clients {
             count: Spanned::new(0..0, 100),
             group_size: None,
             senders_per_group: None,
-            connect_rate: 200.0,
+            connect_rate: Spanned::new(0..0, 200.0),
             transport: Transport::default(),
             parser: Parser::default(),
             namespace: None,
@@ -92,9 +99,12 @@ impl Default for Clients {
             auth: None,
             headers: BTreeMap::new(),
             reconnect: false,
+            reconnect_delay: None,
+            reconnect_delay_max: None,
+            reconnect_jitter: None,
             lifetime: None,
             think: None,
-            slow_share: 0.0,
+            slow_share: Spanned::new(0..0, 0.0),
             slow_pause: None,
             poisson: true,
         }
@@ -135,13 +145,13 @@ struct ActionTable {
 struct PhaseTable {
     name: Option<String>,
     duration: Spanned<String>,
-    rate: Option<Rate>,
-    clients: Option<u32>,
+    rate: Option<Spanned<Rate>>,
+    clients: Option<Spanned<u32>>,
     #[serde(default = "yes")]
     measured: bool,
     /// The share of clients that lose their connection when the phase begins.
-    #[serde(default)]
-    storm: f64,
+    #[serde(default = "none")]
+    storm: Spanned<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -153,6 +163,10 @@ enum Rate {
 
 fn one() -> u32 {
     1
+}
+
+fn none() -> Spanned<f64> {
+    Spanned::new(0..0, 0.0)
 }
 
 fn yes() -> bool {
@@ -174,24 +188,15 @@ impl ScenarioFile {
             action_of(action.get_ref()).map_err(|error| at(action.span().start, error))?;
         }
         for setup in &file.setup {
-            Template::parse(&arguments(&setup.args)).map_err(|error| format!("setup {}: {error}", setup.emit))?;
+            Template::parse(&arguments(&setup.get_ref().args)).map_err(|error| at(setup.span().start, error))?;
         }
+        for condition in &file.fail_if {
+            condition.get_ref().parse::<Threshold>().map_err(|error| at(condition.span().start, error))?;
+        }
+        check_clients(&file.clients).map_err(|(offset, error)| at(offset, error))?;
         for phase in &file.phase {
-            let duration = &phase.get_ref().duration;
-            duration_ms(duration.get_ref()).map_err(|error| at(duration.span().start, error))?;
-        }
-        let clients = &file.clients;
-        for duration in [&clients.lifetime, &clients.think, &clients.slow_pause].into_iter().flatten() {
-            duration_ms(duration.get_ref()).map_err(|error| at(duration.span().start, error))?;
-        }
-        if *clients.count.get_ref() == 0 {
-            return Err(at(clients.count.span().start, "count must be at least 1".to_owned()));
-        }
-        if let Some(senders) = &clients.senders_per_group {
-            let most = clients.group_size.unwrap_or(*clients.count.get_ref());
-            if *senders.get_ref() == 0 || *senders.get_ref() > most {
-                return Err(at(senders.span().start, format!("senders_per_group must be 1 to {most}")));
-            }
+            check_phase(phase.get_ref(), *file.clients.count.get_ref())
+                .map_err(|(offset, error)| at(offset.unwrap_or(phase.span().start), error))?;
         }
         if file.phase.is_empty() {
             return Err("there is no [[phase]]: a run needs at least one, with a duration".to_owned());
@@ -207,6 +212,12 @@ impl ScenarioFile {
         self.file.url.as_deref()
     }
 
+    /// The conditions that fail its run.
+    pub fn thresholds(&self) -> Vec<Threshold> {
+        // All were parsed once, when the file was.
+        self.file.fail_if.iter().filter_map(|condition| condition.get_ref().parse().ok()).collect()
+    }
+
     /// The plan and phases. `clients` stands instead of the file's count.
     ///
     /// # Errors
@@ -217,25 +228,27 @@ impl ScenarioFile {
         let mut plan = Plan::new(file.name.as_deref().unwrap_or("scenario"), target, count);
         plan.actions = file.action.iter().map(|action| action_of(action.get_ref())).collect::<Result<_, _>>()?;
         let default_group = if plan.has_group_actions() { count } else { 1 };
-        plan.group_size = file.clients.group_size.unwrap_or(default_group).clamp(1, count);
+        plan.group_size =
+            file.clients.group_size.as_ref().map_or(default_group, |size| *size.get_ref()).clamp(1, count);
         let senders = file.clients.senders_per_group.as_ref().map(|senders| *senders.get_ref());
         // A receiver keeps track of each sender that it hears.
         plan.senders_per_group = senders.unwrap_or(plan.group_size.min(64)).min(plan.group_size);
         plan.setup = file
             .setup
             .iter()
+            .map(Spanned::get_ref)
             .map(|setup| Setup { event: setup.emit.clone(), arguments: arguments(&setup.args), ack: setup.ack })
             .collect();
         let clients = &file.clients;
-        plan.connect_rate = clients.connect_rate;
+        plan.connect_rate = *clients.connect_rate.get_ref();
         plan.transport = clients.transport;
         plan.parser = clients.parser;
         plan.deflate = clients.deflate;
         plan.poisson = clients.poisson;
-        plan.slow_share = clients.slow_share;
-        plan.headers = clients.headers.clone().into_iter().collect();
+        plan.slow_share = *clients.slow_share.get_ref();
+        plan.headers = clients.headers.iter().map(|(name, value)| (name.clone(), value.get_ref().clone())).collect();
         plan.auth = clients.auth.as_ref().map(json_of);
-        plan.reconnection = clients.reconnect.then(Reconnection::default);
+        plan.reconnection = reconnection_of(clients)?;
         if let Some(namespace) = &clients.namespace {
             plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
         }
@@ -250,18 +263,102 @@ impl ScenarioFile {
         for (index, table) in file.phase.iter().enumerate() {
             let table = table.get_ref();
             let name = table.name.clone().unwrap_or_else(|| format!("phase {}", index + 1));
-            let connected = table.clients.unwrap_or(count).min(count);
+            // Fewer clients on the command line are fewer in each phase.
+            let connected = table.clients.as_ref().map_or(count, |clients| *clients.get_ref()).min(count);
             let thinking = think_ms.map_or(0.0, |ms| 1e3 * f64::from(connected) / ms.max(1) as f64);
-            let (rate, rate_end) = match table.rate {
+            let (rate, rate_end) = match table.rate.as_ref().map(|rate| *rate.get_ref()) {
                 None => (thinking, thinking),
                 Some(Rate::Steady(rate)) => (rate, rate),
                 Some(Rate::Ramp(from, to)) => (from, to),
             };
             let phase = Phase::new(&name, duration_ms(table.duration.get_ref())?, rate, connected);
-            phases.push(Phase { rate_end, measured: table.measured, storm_share: table.storm, ..phase });
+            phases.push(Phase { rate_end, measured: table.measured, storm_share: *table.storm.get_ref(), ..phase });
         }
         Ok((plan, phases))
     }
+}
+
+fn check_clients(clients: &Clients) -> Result<(), (usize, String)> {
+    let pauses = [&clients.reconnect_delay, &clients.reconnect_delay_max];
+    let durations = [&clients.lifetime, &clients.think, &clients.slow_pause];
+    for duration in durations.into_iter().chain(pauses).flatten() {
+        duration_ms(duration.get_ref()).map_err(|error| (duration.span().start, error))?;
+    }
+    if let Some(pause) = pauses.into_iter().flatten().next()
+        && !clients.reconnect
+    {
+        return Err((pause.span().start, "a pause without `reconnect = true` has no effect".to_owned()));
+    }
+    if let Some(jitter) = &clients.reconnect_jitter {
+        check_share("reconnect_jitter", jitter)?;
+    }
+    for count in [Some(&clients.count), clients.group_size.as_ref()].into_iter().flatten() {
+        if *count.get_ref() == 0 {
+            return Err((count.span().start, "must be at least 1".to_owned()));
+        }
+    }
+    if !(*clients.connect_rate.get_ref() > 0.0 && clients.connect_rate.get_ref().is_finite()) {
+        return Err((clients.connect_rate.span().start, "connect_rate must be above 0".to_owned()));
+    }
+    check_share("slow_share", &clients.slow_share)?;
+    for (name, value) in &clients.headers {
+        if name.is_empty() || name.contains([':', '\r', '\n']) || value.get_ref().contains(['\r', '\n']) {
+            return Err((value.span().start, format!("{name:?} is no header: both name and value are one line")));
+        }
+    }
+    if let Some(senders) = &clients.senders_per_group {
+        let most = *clients.group_size.as_ref().unwrap_or(&clients.count).get_ref();
+        if *senders.get_ref() == 0 || *senders.get_ref() > most {
+            return Err((senders.span().start, format!("senders_per_group must be 1 to {most}")));
+        }
+    }
+    Ok(())
+}
+
+/// `None`: somewhere in the table.
+fn check_phase(phase: &PhaseTable, count: u32) -> Result<(), (Option<usize>, String)> {
+    let place = |(offset, error)| (Some(offset), error);
+    let duration = &phase.duration;
+    let ms = duration_ms(duration.get_ref()).map_err(|error| (Some(duration.span().start), error))?;
+    if ms == 0 {
+        return Err((Some(duration.span().start), "duration must be above 0".to_owned()));
+    }
+    if let Some(rate) = &phase.rate {
+        let (from, to) = match *rate.get_ref() {
+            Rate::Steady(rate) => (rate, rate),
+            Rate::Ramp(from, to) => (from, to),
+        };
+        if !(from >= 0.0 && to >= 0.0 && from.is_finite() && to.is_finite()) {
+            return Err((Some(rate.span().start), "rate must be 0 or more messages per second".to_owned()));
+        }
+    }
+    if let Some(clients) = &phase.clients
+        && !(1..=count).contains(clients.get_ref())
+    {
+        return Err((Some(clients.span().start), format!("clients must be 1 to {count}, the count in [clients]")));
+    }
+    check_share("storm", &phase.storm).map_err(place)
+}
+
+fn check_share(name: &str, share: &Spanned<f64>) -> Result<(), (usize, String)> {
+    let value = *share.get_ref();
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((share.span().start, format!("{name} must be 0 to 1"))) }
+}
+
+fn reconnection_of(clients: &Clients) -> Result<Option<Reconnection>, String> {
+    if !clients.reconnect {
+        return Ok(None);
+    }
+    let default = Reconnection::default();
+    let millis = |pause: &Option<Spanned<String>>, default| {
+        pause.as_ref().map_or(Ok(default), |pause| duration_ms(pause.get_ref()))
+    };
+    let delay_ms = millis(&clients.reconnect_delay, default.delay_ms)?;
+    Ok(Some(Reconnection {
+        delay_ms,
+        delay_max_ms: millis(&clients.reconnect_delay_max, default.delay_max_ms.max(delay_ms))?,
+        jitter: clients.reconnect_jitter.as_ref().map_or(default.jitter, |jitter| *jitter.get_ref()),
+    }))
 }
 
 fn action_of(table: &ActionTable) -> Result<Action, String> {
@@ -421,6 +518,24 @@ clients = 20
         );
     }
 
+    #[test]
+    fn reconnection_and_conditions_are_read() {
+        let with = |line: &str| CHAT.replacen("count = 40", &format!("count = 40\n{line}"), 1);
+        let reconnection =
+            |line: &str| ScenarioFile::parse(&with(line)).unwrap().plan(target(), None).unwrap().0.reconnection;
+        assert_eq!(reconnection("reconnect = false"), None);
+        assert_eq!(reconnection("reconnect = true"), Some(Reconnection::default()));
+        let own = Reconnection { delay_ms: 200, delay_max_ms: 10_000, jitter: 0.0 };
+        assert_eq!(
+            reconnection(
+                "reconnect = true\nreconnect_delay = \"200ms\"\nreconnect_delay_max = \"10s\"\nreconnect_jitter = 0.0"
+            ),
+            Some(own)
+        );
+        let file = CHAT.replacen("name = \"chat\"", "fail_if = [\"p99>20ms\", \"lost>0\"]", 1);
+        assert_eq!(ScenarioFile::parse(&file).unwrap().thresholds().len(), 2);
+    }
+
     /// Each mistake in the file above is told with its line and its remedy.
     #[test]
     fn mistakes_are_told_with_their_line() {
@@ -428,6 +543,20 @@ clients = 20
             ("count = 40", "cuont = 40", 4, "cuont"),
             ("count = 40", "count = \"x\"", 4, "u32"),
             ("count = 40", "count = 0", 4, "at least 1"),
+            ("group_size = 10", "group_size = 0", 5, "at least 1"),
+            ("group_size = 10", "group_size = 10\nsenders_per_group = 11", 6, "1 to 10"),
+            ("group_size = 10", "group_size = 10\nconnect_rate = 0", 6, "above 0"),
+            ("group_size = 10", "group_size = 10\nslow_share = 1.5", 6, "0 to 1"),
+            ("group_size = 10", "group_size = 10\nheaders = { \"A:\" = \"b\" }", 6, "no header"),
+            ("group_size = 10", "group_size = 10\nreconnect_delay = \"soon\"", 6, "no duration"),
+            ("group_size = 10", "group_size = 10\nreconnect_delay = \"1s\"", 6, "no effect"),
+            ("room-{{group}}", "room-{{gruop}}", 8, "gruop"),
+            ("name = \"chat\"", "name = \"chat\"\nfail_if = [\"p99>20ms\", \"p98>1\"]", 3, "no metric"),
+            ("rate = [10, 100]", "rate = [10, -1]", 28, "0 or more"),
+            ("rate = [10, 100]", "rate = \"fast\"", 28, ""),
+            ("clients = 20", "clients = 41", 29, "1 to 40"),
+            ("clients = 20", "storm = 2", 29, "0 to 1"),
+            ("duration = \"500ms\"", "duration = \"0s\"", 23, "above 0"),
             ("think = \"2s\"", "think = \"2 fortnights\"", 6, "no duration"),
             ("expect = \"group\"", "expect = \"everybody\"", 14, "everybody"),
             ("weight = 9", "weight = 0", 11, "weight"),

@@ -10,6 +10,7 @@
 
 use crate::plan::{Phase, Plan};
 use crate::report::outcome::{Outcome, PhaseOutcome};
+use crate::report::text::{grouped, millis};
 use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
 
 /// The bounds of a search.
@@ -34,6 +35,8 @@ pub struct Limit {
 const HELD: &str = "held";
 /// The load generator's CPU above which a step says nothing about the server. Percent of a core.
 const BUSY_PERCENT: f64 = 95.0;
+/// The longest wait for answers behind a step. Milliseconds.
+const GRACE_MS_MAX: u64 = 1_000;
 /// The share of messages that has to be answered within a step.
 const ANSWERED_SHARE: f64 = 0.95;
 /// The share of clients that has to be ready.
@@ -46,6 +49,9 @@ const READY_SHARE: f64 = 0.999;
 pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome, String> {
     check_target(&plan)?;
     let is_group = plan.has_group_actions();
+    // Of a mixture of actions it is not known which were sent.
+    let (group_size, senders) =
+        if plan.actions.len() == 1 { (plan.group_size, plan.senders_per_group) } else { (1, 1) };
     let mut conductor = Conductor::start(plan, options, observer)?;
     let mut held: Option<(u32, Glance)> = None;
     let mut broken: Option<(u32, String)> = None;
@@ -54,7 +60,7 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
     let mut refinements = 0;
     while !conductor.is_over() {
         let mut glance = step(&mut conductor, limit, next, is_group);
-        if let Err(reason) = judge(&glance, limit, next)
+        if let Err(reason) = judge(&glance, limit, next, receivers(next, group_size, senders))
             && !conductor.is_over()
         {
             // A machine that does something else for a moment looks like a limit; a limit is there twice.
@@ -66,7 +72,7 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
             break;
         }
         let failures = conductor.take_failures();
-        match judge(&glance, limit, next) {
+        match judge(&glance, limit, next, receivers(next, group_size, senders)) {
             Ok(()) => {
                 conductor.judge(HELD);
                 conductor.say(&format!("{next} clients: held, p99 {:.1} ms", glance.latency.p99));
@@ -118,18 +124,28 @@ fn step(conductor: &mut Conductor<'_>, limit: &Limit, clients: u32, is_group: bo
     let phase = Phase::new(&format!("{clients} clients"), limit.step_ms, rate, clients);
     conductor.phase(&Phase { name: format!("to {clients}"), duration_ms: 1_000, ..phase.clone() }.unmeasured());
     conductor.phase(&phase);
-    conductor.glance()
+    // What comes later than this is as good as missing: p99 would be beyond its bound.
+    conductor.glance((limit.p99_ms as u64).clamp(20, GRACE_MS_MAX))
 }
 
-fn judge(glance: &Glance, limit: &Limit, clients: u32) -> Result<(), String> {
+/// How many clients get a message, on average over those who send. The last group may have fewer members.
+fn receivers(clients: u32, group_size: u32, senders: u32) -> f64 {
+    let (groups, rest) = (f64::from(clients / group_size), clients % group_size);
+    let (size, senders, rest_senders) = (f64::from(group_size), f64::from(senders), f64::from(senders.min(rest)));
+    (groups * senders * size + rest_senders * f64::from(rest)) / (groups * senders + rest_senders).max(1.0)
+}
+
+/// `receivers`: how many get each message.
+fn judge(glance: &Glance, limit: &Limit, clients: u32, receivers: f64) -> Result<(), String> {
     if f64::from(glance.ready) < READY_SHARE * f64::from(clients) {
         return Err(format!("{} of {clients} clients were connected", glance.ready));
     }
     if glance.faults > 0 {
         return Err(format!("{} messages were repeated, reordered, changed or misrouted", glance.faults));
     }
-    if glance.sent > 0 && (glance.received as f64) < ANSWERED_SHARE * glance.sent as f64 {
-        return Err(format!("{} of {} messages were answered in time", glance.received, glance.sent));
+    let expected = (glance.sent as f64 * receivers) as u64;
+    if (glance.received as f64) < ANSWERED_SHARE * expected as f64 {
+        return Err(format!("{} of {} messages arrived in time", grouped(glance.received), grouped(expected)));
     }
     if glance.latency.p99 > limit.p99_ms {
         return Err(format!("p99 {:.1} ms is above {} ms", glance.latency.p99, limit.p99_ms));
@@ -143,23 +159,28 @@ fn verdict(
     broken: Option<&(u32, String)>,
     bottleneck: Option<&str>,
 ) -> String {
+    let count = |clients: &u32| grouped(u64::from(*clients));
     let bound = format!("p99 at most {} ms", limit.p99_ms);
-    let figures = |glance: &Glance| format!("p50 {:.2} ms, p99 {:.2} ms", glance.latency.p50, glance.latency.p99);
+    let figures = |glance: &Glance| format!("p50 {}, p99 {}", millis(glance.latency.p50), millis(glance.latency.p99));
     match (held, broken, bottleneck) {
         (Some((clients, glance)), _, Some(bottleneck)) => format!(
-            "The server holds at least {clients} clients with {bound} ({}). More could not be tried: {bottleneck}.",
+            "The server holds at least {} clients with {bound} ({}). More could not be tried: {bottleneck}.",
+            count(clients),
             figures(glance)
         ),
         (Some((clients, glance)), Some((high, reason)), None) => format!(
-            "The server holds {clients} clients with {bound} ({}); with {high} it does not: {reason}.",
-            figures(glance)
+            "The server holds {} clients with {bound} ({}); with {} it does not: {reason}.",
+            count(clients),
+            figures(glance),
+            count(high)
         ),
         (Some((clients, glance)), None, None) => format!(
-            "The server holds {clients} clients with {bound} ({}), and more was not tried (--max-clients).",
+            "The server holds {} clients with {bound} ({}), and more was not tried (--max-clients).",
+            count(clients),
             figures(glance)
         ),
         (None, Some((clients, reason)), _) => {
-            format!("The server does not hold {clients} clients with {bound}: {reason}.")
+            format!("The server does not hold {} clients with {bound}: {reason}.", count(clients))
         }
         (None, None, Some(bottleneck)) => format!("Nothing can be said of the server: {bottleneck}."),
         (None, None, None) => "The search ended before its first step.".to_owned(),
@@ -188,12 +209,21 @@ mod tests {
 
     #[test]
     fn a_step_is_held_or_the_reason_is_named() {
-        assert_eq!(judge(&glance(49.0, 100, 100, 0), &LIMIT, 100), Ok(()));
-        let reason = |glance| judge(&glance, &LIMIT, 100).err().unwrap_or_default();
+        assert_eq!(judge(&glance(49.0, 100, 100, 0), &LIMIT, 100, 1.0), Ok(()));
+        let reason = |glance| judge(&glance, &LIMIT, 100, 1.0).err().unwrap_or_default();
         assert!(reason(glance(51.0, 100, 100, 0)).contains("p99"));
         assert!(reason(glance(1.0, 90, 100, 0)).contains("connected"));
-        assert!(reason(glance(1.0, 100, 80, 0)).contains("answered"));
+        assert!(reason(glance(1.0, 100, 80, 0)).contains("80 of 100 messages arrived"));
         assert!(reason(glance(1.0, 100, 100, 3)).contains("repeated"));
+        assert!(judge(&glance(1.0, 100, 9_000, 0), &LIMIT, 100, 100.0).is_err());
+    }
+
+    #[test]
+    fn receivers_are_those_of_whole_and_partial_groups() {
+        assert_eq!(receivers(100, 1, 1), 1.0);
+        assert_eq!(receivers(100, 1000, 1), 100.0);
+        assert_eq!(receivers(20, 10, 10), 10.0);
+        assert_eq!(receivers(15, 10, 10), 125.0 / 15.0);
     }
 
     #[test]

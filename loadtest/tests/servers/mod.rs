@@ -26,8 +26,9 @@ fn skip(what: &str, remedy: &str) {
     eprintln!("skipped: {what} is missing, {remedy}");
 }
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+/// Where the packages for Node are.
+pub(crate) fn conformance() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance")
 }
 
 /// The suite `bench` of the official server on a free port; `None` where Node or its packages are missing.
@@ -37,7 +38,7 @@ pub(crate) fn start_node() -> Option<ServerProcess> {
 
 /// A program for Node, which gets a free port as its last argument and says `ready`.
 pub(crate) fn start_script(arguments: &[&str], scheme: &str) -> Option<ServerProcess> {
-    let conformance = root().join("tests/conformance");
+    let conformance = conformance();
     if !conformance.join("node_modules/socket.io").exists() {
         skip("tests/conformance/node_modules", "`make test-node` installs it");
         return None;
@@ -49,7 +50,7 @@ pub(crate) fn start_script(arguments: &[&str], scheme: &str) -> Option<ServerPro
 
 /// socketioxide with the events of the suite `bench`; `None` where it was not built.
 pub(crate) fn start_socketioxide() -> Option<ServerProcess> {
-    let target = Path::new(env!("CARGO_BIN_EXE_ringio-loadtest")).parent()?.parent()?.join("peers");
+    let target = Path::new(program()).parent()?.parent()?.join("peers");
     let builds = ["debug", "release"].map(|profile| target.join(profile).join("peer-socketioxide"));
     let Some(program) = builds.iter().find(|program| program.exists()) else {
         skip("socketioxide", "`make socketioxide` builds it");
@@ -60,6 +61,13 @@ pub(crate) fn start_socketioxide() -> Option<ServerProcess> {
     start(command, "http")
 }
 
+/// The faulty server in a process of its own.
+pub(crate) fn start_faulty(fault: &str) -> ServerProcess {
+    let mut command = Command::new(program());
+    command.args(["faulty", fault, "--port"]);
+    start(command, "http").unwrap()
+}
+
 fn start(mut command: Command, scheme: &str) -> Option<ServerProcess> {
     let port = free_port();
     let Ok(mut child) = command.arg(port.to_string()).stdout(Stdio::piped()).spawn() else {
@@ -68,8 +76,13 @@ fn start(mut command: Command, scheme: &str) -> Option<ServerProcess> {
     };
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("ready"), "{line:?}");
+    assert!(line.starts_with("ready") || line.starts_with("serving"), "{line:?}");
     Some(ServerProcess { child, url: format!("{scheme}://localhost:{port}") })
+}
+
+/// The program.
+pub(crate) fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_ringio-loadtest")
 }
 
 /// A port that nobody listens on at present.

@@ -91,6 +91,16 @@ suite("engine-v4", "the Engine.IO client", (server) => {
         socket.close();
       });
 
+      test("heartbeats go on while megabytes are on their way", async () => {
+        const { socket, messages, heartbeats } = await opened(server, transports);
+        const payload = "a".repeat(65_000);
+        for (let number = 0; number < 60; number += 1) socket.send(`${payload}${number}`);
+        for (let number = 0; number < 60; number += 1) assert.ok((await messages.next()) === `${payload}${number}`, `${number}`);
+        await heartbeats.take(heartbeats.size + 1);
+        assert.equal(socket.readyState, "open");
+        socket.close();
+      });
+
       test("a client that does not answer pings is closed by the server", async () => {
         const { socket, closed } = await opened(server, transports);
         // The client is told to answer nothing, and not to give up by itself.

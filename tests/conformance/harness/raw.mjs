@@ -40,6 +40,11 @@ export class RawConnection {
     this.#socket.destroy();
   }
 
+  /** The same by a reset. */
+  reset() {
+    this.#socket.resetAndDestroy();
+  }
+
   /** Takes what `decode` finds at the start of the received bytes: `[value, size]`, or nothing to wait for more. */
   async take(decode, what) {
     for (;;) {
@@ -141,6 +146,10 @@ export class RawWebSocket {
 
   destroy() {
     this.#connection.destroy();
+  }
+
+  reset() {
+    this.#connection.reset();
   }
 }
 

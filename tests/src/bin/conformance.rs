@@ -17,6 +17,7 @@ use ringio::{
     Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
+use ringio_tests::oracle;
 use ringio_tests::{client, compression, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -74,6 +75,9 @@ enum Suite {
     EngineV3,
     ClientsV2,
     ClientsV2Recovery,
+    Oracle,
+    OracleOld,
+    OracleRecovery,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -146,6 +150,9 @@ fn main() -> ringio::Result<()> {
             let builder = requests::options(Server::builder(), &refusals);
             serve(&options, builder, |io| requests::handlers(io, &refusals))
         }
+        Suite::Oracle => serve_oracle(&options, Server::builder()),
+        Suite::OracleOld => serve_oracle(&options, oracle::old_options(Server::builder())),
+        Suite::OracleRecovery => serve_oracle(&options, oracle::recovery_options(Server::builder())),
         Suite::Cors => {
             let origin = CorsOrigin::List(vec!["http://a.test".to_owned()]);
             let exposed_headers = vec!["X-Shown".to_owned()];
@@ -164,6 +171,11 @@ fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio
     say_ready();
     running.join();
     Ok(())
+}
+
+fn serve_oracle(options: &Options, builder: Builder) -> ringio::Result<()> {
+    let log = oracle::Log::default();
+    serve(options, oracle::options(builder, &log), |io| oracle::handlers(io, &log))
 }
 
 fn say_ready() {

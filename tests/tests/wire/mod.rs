@@ -1,5 +1,6 @@
 //! HTTP and WebSocket by hand, for tests of what is on the wire: one request per connection, whole answers, whole frames.
 
+#![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use crate::client::PATIENCE;

@@ -2,6 +2,7 @@
 //!
 //! It is bounded like the request it may become: a body of the largest size and pipelined bytes.
 
+use super::backlog::Backlog;
 use crate::door::Stage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -16,13 +17,13 @@ pub struct Deciding {
     /// Header lines for the answer so far.
     pub fields: Vec<u8>,
     /// What arrived behind the head.
-    pub rest: Vec<u8>,
+    pub backlog: Backlog,
 }
 
 impl Deciding {
     /// Bytes reserved.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.head.len() + self.fields.capacity() + self.rest.capacity()
+        self.head.len() + self.fields.capacity() + self.backlog.capacity()
     }
 }

@@ -12,6 +12,7 @@
 //! ```
 //! A connection without a half-arrived request or message owns no buffer. Its deadline is absolute per state.
 
+pub mod backlog;
 pub mod body;
 pub mod decision;
 pub mod deflate;
@@ -22,6 +23,7 @@ pub mod transmit;
 use crate::base::id::{FileId, SessionKey, ShardIndex, TimerKey};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use backlog::Backlog;
 use body::Body;
 use core::net::SocketAddr;
 use decision::Deciding;
@@ -88,15 +90,15 @@ pub enum State {
         /// Where to.
         target: ShardIndex,
         /// Bytes for the other shard.
-        rest: Vec<u8>,
+        backlog: Backlog,
     },
 }
 
 /// How the peer has ended a WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// By a close frame with this code.
-    Closed(Option<u16>),
+    /// By a close frame with this payload: nothing, or code and reason.
+    Closed(Box<[u8]>),
     /// By breaking RFC 6455 or 7692; it hears this code.
     Failed(u16),
 }
@@ -112,7 +114,8 @@ impl Connection {
     #[must_use]
     pub fn receive_bytes_held(&self) -> usize {
         match &self.state {
-            State::Head { rest } | State::Waiting { rest, .. } | State::Moving { rest, .. } => rest.capacity(),
+            State::Head { rest } | State::Waiting { rest, .. } => rest.capacity(),
+            State::Moving { backlog, .. } => backlog.capacity(),
             State::Body(body) => body.capacity(),
             State::Deciding(deciding) => deciding.capacity(),
             State::WebSocket { receiver, deflate, .. } => {

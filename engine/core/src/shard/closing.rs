@@ -67,7 +67,12 @@ impl Shard {
         session.state = SessionState::Closed;
         session.outbox.take();
         let timer = session.timer.take();
+        let upgrade = session.upgrade;
         self.disarm(timer);
+        // The session is over for everybody but that GET: a WebSocket that probes has nothing to become.
+        if let Some(upgrade) = upgrade {
+            self.give_up_probe(upgrade.connection, key);
+        }
         let timer = self.wheel.arm(self.now.after(CLOSED_GRACE_MS), Deadline::Session(key));
         if let Some(session) = self.sessions.get_mut(key) {
             session.timer = Some(timer);
@@ -104,12 +109,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let timer = session.timer.take();
         let link = session.link;
-        let upgrade = session.upgrade;
         self.disarm(timer);
-        if let Some(upgrade) = upgrade {
-            self.finish_websocket(upgrade.connection, &[]);
-            self.upgrade_ended(upgrade.connection, key);
-        }
+        // A WebSocket that probes may go on: it hears the end when it becomes the transport, or when a GET does.
         match link {
             Link::WebSocket(connection) => self.close_over_websocket(key, connection),
             Link::Polling { waiting, .. } => {

@@ -13,6 +13,7 @@
 use super::Shard;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::connection::State;
+use crate::connection::backlog::Backlog;
 use crate::connection::decision::Deciding;
 use crate::connection::request::{Ask, AskedSid, Route, route};
 use crate::door::{Event, Stage, Verdict};
@@ -61,7 +62,7 @@ impl Shard {
         let fields = core::mem::take(&mut self.fields);
         self.arm_connection(key, DECISION_DEADLINE_MS);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let deciding = Deciding { stage, head: request.head.into(), fields, rest: Vec::new() };
+        let deciding = Deciding { stage, head: request.head.into(), fields, backlog: Backlog::default() };
         connection.state = State::Deciding(Box::new(deciding));
         self.events.push_back(Event::RequestArrived { connection: key, request: kept, stage });
     }
@@ -76,7 +77,7 @@ impl Shard {
         else {
             return;
         };
-        let Deciding { stage, head, fields, rest } = *deciding;
+        let Deciding { stage, head, fields, backlog } = *deciding;
         let limits = RequestLimits { head_bytes_max: REQUEST_HEAD_BYTES_MAX };
         let Ok(Some((request, _))) = request::decode(&head, &limits) else {
             unreachable!("this head was read before it was put before the application");
@@ -85,9 +86,8 @@ impl Shard {
         self.apply(key, &request, stage, verdict);
         self.fields = Vec::new();
         self.chosen_sid = None;
-        if !rest.is_empty() {
-            self.receive_owned(key, rest);
-        }
+        let (bytes, is_cut) = backlog.into_parts();
+        self.receive_kept(key, bytes, is_cut);
     }
 
     fn apply(&mut self, key: ConnectionKey, request: &Request<'_>, stage: Stage, verdict: Verdict) {

@@ -81,24 +81,13 @@ impl Shard {
                     return;
                 }
                 State::Deciding(deciding) => {
-                    let rest = &mut deciding.rest;
-                    if (rest.len() + bytes.len() - cursor) as u64
-                        > self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
-                    {
-                        return self.connection_broke(key);
-                    }
-                    rest.extend_from_slice(&bytes[cursor..]);
-                    return;
+                    let bytes_max = self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64;
+                    return deciding.backlog.append(&bytes[cursor..], bytes_max);
                 }
                 State::WebSocket { .. } => self.receive_websocket(key, bytes, &mut cursor),
-                State::Moving { rest, .. } => {
-                    if (rest.len() + bytes.len() - cursor) as u64
-                        > self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
-                    {
-                        return self.drop_connection(key);
-                    }
-                    rest.extend_from_slice(&bytes[cursor..]);
-                    return;
+                State::Moving { backlog, .. } => {
+                    let bytes_max = self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64;
+                    return backlog.append(&bytes[cursor..], bytes_max);
                 }
                 State::Closing => return,
             }
@@ -115,6 +104,18 @@ impl Shard {
                 Event::EngineMessage { data, .. } => data.own(&bytes),
                 _ => {}
             }
+        }
+    }
+
+    /// Takes what arrived while nobody could read it, a backlog's parts.
+    pub(super) fn receive_kept(&mut self, key: ConnectionKey, bytes: Vec<u8>, is_cut: bool) {
+        if !bytes.is_empty() {
+            self.receive_owned(key, bytes);
+        }
+        // What was forgotten is missed now, unless the answer to the first part ends the connection anyway.
+        let is_open = self.connections.get(key).is_some_and(|connection| !matches!(connection.state, State::Closing));
+        if is_cut && is_open {
+            self.connection_broke(key);
         }
     }
 
@@ -141,7 +142,14 @@ impl Shard {
         match text {
             Ok(text) if is_protocol_3 => self.take_polled(session, payload_v3::decode_text_body(&text)),
             Ok(text) => self.take_polled(session, payload::decode(&text)),
-            Err(_) => self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
+            Err(_) => self.parse_failed(session),
+        }
+    }
+
+    /// A POST without a packet in it, or with one that is none. A session that is closing reads no packets any more.
+    pub(super) fn parse_failed(&mut self, key: SessionKey) {
+        if self.takes_packets(key) {
+            self.end_session(key, DisconnectReason::ParseError, Farewell::Close);
         }
     }
 
@@ -164,7 +172,7 @@ impl Shard {
                     self.handle_packet(session, Carrier::Owned(owned, 0), &[]);
                 }
                 Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(session, Cow::Owned(message)),
-                Err(_) => return self.end_session(session, DisconnectReason::ParseError, Farewell::Close),
+                Err(_) => return self.parse_failed(session),
             }
         }
     }
@@ -241,6 +249,10 @@ impl Shard {
             return self.violate(key, "got plaintext data when reconstructing a packet");
         }
         let Ok(text) = simdutf8::basic::from_utf8(carrier.bytes(received)) else { return };
+        if text.is_empty() {
+            // Not a CONNECT, though an empty text decodes as one: Node's decoder is given nothing then.
+            return self.violate(key, "an empty message");
+        }
         let packet = match decode(text, &DecodeLimits { attachments_max: self.options.attachments_max }) {
             Ok(packet) => packet,
             Err(error) => return self.violate(key, decode_error_text(error)),
@@ -350,16 +362,20 @@ impl Shard {
     pub(super) fn violate(&mut self, key: SessionKey, error: &'static str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.unfinished = None;
+        let is_open = session.state == SessionState::Open;
         for socket in session.sockets.clone() {
             self.events.push_back(Event::ProtocolError { socket, error });
         }
-        self.close_session(key);
+        // Node closes its engine then, and the sockets hear of that, however they talk.
+        if is_open {
+            self.close_session_because(key, DisconnectReason::ForcedClose);
+        }
     }
 
-    /// The joined socket of a session in the namespace of this name.
+    /// The joined socket of a session in the namespace of this name, or the one that has just left it.
     pub(super) fn socket_in(&self, key: SessionKey, namespace: &str) -> Option<SocketKey> {
         let session = self.sessions.get(key)?;
-        session.sockets.iter().copied().find(|socket| {
+        let mut joined = session.sockets.iter().copied().filter(|socket| {
             self.sockets.get(*socket).is_some_and(|socket| {
                 socket.is_joined()
                     && socket
@@ -367,6 +383,18 @@ impl Shard {
                         .and_then(|id| self.namespace(id))
                         .is_some_and(|found| *found.name == *namespace)
             })
+        });
+        joined.next().or_else(|| self.leaving_from(key, namespace))
+    }
+
+    /// The socket of a session that has said goodbye to the namespace, as long as nobody was told: what its client sent
+    /// along with the goodbye is lost with it, but breaks no rule.
+    fn leaving_from(&self, key: SessionKey, namespace: &str) -> Option<SocketKey> {
+        self.events.iter().rev().find_map(|event| {
+            let Event::Disconnecting { socket: leaving, .. } = event else { return None };
+            let socket = self.sockets.get(*leaving).filter(|socket| socket.session == key)?;
+            let found = socket.namespace().and_then(|id| self.namespace(id))?;
+            (*found.name == *namespace).then_some(*leaving)
         })
     }
 

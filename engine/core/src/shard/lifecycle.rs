@@ -47,11 +47,11 @@ impl Shard {
         key
     }
 
-    /// Nothing more will come from the peer: `is_broken` if the connection is gone altogether.
-    pub fn handle_ended(&mut self, now: Time, key: ConnectionKey, is_broken: bool) {
+    /// Nothing more will come from the peer. Whether it said so or was cut off is the same to sockets: Node calls both
+    /// `transport close`.
+    pub fn handle_ended(&mut self, now: Time, key: ConnectionKey) {
         self.advance(now);
-        let reason = if is_broken { DisconnectReason::TransportError } else { DisconnectReason::TransportClose };
-        self.connection_ended(key, reason);
+        self.connection_ended(key, DisconnectReason::TransportClose);
     }
 
     /// A new session with its OPEN packet queued.

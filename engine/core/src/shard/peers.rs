@@ -39,7 +39,7 @@ impl Shard {
                 self.events.push_back(Event::FetchRequested { request, sockets });
             }
             PeerMessage::Fetched { request, sockets } => self.take_answer(request, sockets),
-            PeerMessage::Moved { file, address, bytes } => self.adopt(file, address, bytes),
+            PeerMessage::Moved { file, address, bytes, is_cut } => self.adopt(file, address, bytes, is_cut),
             PeerMessage::ComesBack { asker, socket, namespace, pid, offset } => {
                 self.answer_return(asker, socket, namespace, pid, offset);
             }
@@ -70,21 +70,22 @@ impl Shard {
         let Some(remote) = remote else { return self.drop_connection(key) };
         let Some(connection) = self.connections.remove(key) else { return };
         self.disarm(connection.timer);
-        let State::Moving { target, rest } = connection.state else {
+        let State::Moving { target, backlog } = connection.state else {
             debug_assert!(false, "only moving connections are transferred");
             return;
         };
         self.counters.connections_moved += 1;
-        let message = PeerMessage::Moved { file: remote, address: connection.address, bytes: rest };
+        let (bytes, is_cut) = backlog.into_parts();
+        let message = PeerMessage::Moved { file: remote, address: connection.address, bytes, is_cut };
         self.peer_messages.push_back((target, message));
     }
 
     /// A connection arrives with what it has sent so far.
-    fn adopt(&mut self, file: FileId, address: Option<core::net::SocketAddr>, bytes: Vec<u8>) {
+    fn adopt(&mut self, file: FileId, address: Option<core::net::SocketAddr>, bytes: Vec<u8>, is_cut: bool) {
         let key = self.connections.insert(Connection::new(file, address));
         self.outputs.push_back(Output::Adopt { file, connection: key });
         self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
-        self.receive_owned(key, bytes);
+        self.receive_kept(key, bytes, is_cut);
     }
 
     /// Asks for descriptions of the selected sockets of all shards: `Event::Fetched` with `waiter` follows.

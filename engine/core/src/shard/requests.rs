@@ -8,6 +8,7 @@ use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, SessionKey, ShardIndex};
 use crate::base::seed::Sid;
 use crate::connection::State;
+use crate::connection::backlog::Backlog;
 use crate::connection::body::Body;
 use crate::connection::polled_body::{BodyCompressor, ENCODINGS};
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
@@ -26,6 +27,9 @@ use smallvec::{SmallVec, smallvec};
 
 /// Headers of every polling answer.
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+
+/// Header of polling answers to old Internet Explorers, which would take a text with markup in it for a page.
+const NO_XSS_FILTER: &[u8] = b"X-XSS-Protection: 0\r\n";
 
 const LIMITS: RequestLimits = RequestLimits { head_bytes_max: REQUEST_HEAD_BYTES_MAX };
 
@@ -92,7 +96,7 @@ impl Shard {
     fn move_connection(&mut self, key: ConnectionKey, target: ShardIndex, rest: Vec<u8>) {
         self.disarm_connection(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.state = State::Moving { target, rest };
+        connection.state = State::Moving { target, backlog: Backlog::new(rest) };
         // An answer to an earlier request may still be on its way; the move waits for it.
         self.begin_move(key);
     }
@@ -167,6 +171,7 @@ impl Shard {
         }
         *waiting = Some(key);
         let state = session.state;
+        self.note_old_browser(request);
         self.disarm_connection(key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let keep_alive = request.keep_alive && !has_body(request);
@@ -200,12 +205,14 @@ impl Shard {
             }
             BodyLength::None | BodyLength::Fixed(0) => {
                 *posting = None;
+                self.note_old_browser(request);
                 self.answer_post(key, keep_alive);
-                return self.end_session(session_key, DisconnectReason::ParseError, Farewell::Close);
+                return self.parse_failed(session_key);
             }
             BodyLength::Fixed(length) => Body::fixed(session_key, keep_alive, length, bytes_max),
             BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
         };
+        self.note_old_browser(request);
         body.fields = core::mem::take(&mut self.fields);
         body.is_binary = is_binary;
         let expects_continue =
@@ -216,6 +223,15 @@ impl Shard {
         self.arm_connection(key, REQUEST_BODY_DEADLINE_MS);
         if expects_continue {
             self.transmit(key, Frame::raw(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()));
+        }
+    }
+
+    /// Adds the header that old Internet Explorers need, as engine.io does for these two marks.
+    fn note_old_browser(&mut self, request: &Request<'_>) {
+        let agent = request.headers.get("user-agent").unwrap_or_default();
+        let has = |mark: &[u8]| agent.windows(mark.len()).any(|part| part == mark);
+        if has(b";MSIE") || has(b"Trident/") {
+            self.fields.extend_from_slice(NO_XSS_FILTER);
         }
     }
 
@@ -278,6 +294,7 @@ impl Shard {
         self.disarm_connection(key);
         let keep_alive = request.keep_alive && !has_body(request);
         self.write_cookie(session);
+        self.note_old_browser(request);
         let fields = core::mem::take(&mut self.fields).into_boxed_slice();
         if let Some(connection) = self.connections.get_mut(key) {
             let encoding = wanted_encoding(&self.bodies, request);

@@ -75,7 +75,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let is_free = allowed
             && session.upgrade.is_none()
-            && session.state == SessionState::Open
+            && session.state != SessionState::Closed
             && matches!(session.link, Link::Polling { .. });
         if !is_free {
             // Accepted and closed at once, without a status: the session is not touched.
@@ -193,7 +193,12 @@ impl Shard {
             }
             Received::Pong(_) if self.options.plain_websocket => self.handle_pong(session),
             Received::Pong(_) => {}
-            Received::Close { code, .. } => self.begin_ending(key, Ending::Closed(code)),
+            Received::Close { code, reason } => {
+                // The answer repeats code and reason, as Node's does.
+                let mut echo = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
+                echo.extend_from_slice(reason.bytes(bytes));
+                self.begin_ending(key, Ending::Closed(echo.into_boxed_slice()));
+            }
         }
     }
 
@@ -239,7 +244,7 @@ impl Shard {
     }
 
     /// A probe went wrong: only its WebSocket ends.
-    fn give_up_probe(&mut self, key: ConnectionKey, session_key: SessionKey) {
+    pub(super) fn give_up_probe(&mut self, key: ConnectionKey, session_key: SessionKey) {
         self.finish_websocket(key, &[]);
         self.upgrade_ended(key, session_key);
     }
@@ -285,20 +290,20 @@ impl Shard {
         }
     }
 
-    /// What is queued, then a close frame: the peer's own code, or what it did wrong.
+    /// What is queued, then a close frame: the peer's own again, or what it did wrong.
     pub(super) fn finish_ending(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let State::WebSocket { session, ending: Some(ending), .. } = connection.state else { return };
-        let (code, reason) = match ending {
-            Ending::Closed(code) => (code, DisconnectReason::TransportClose),
-            Ending::Failed(code) => (Some(code), DisconnectReason::TransportError),
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let State::WebSocket { session, ending, .. } = &mut connection.state else { return };
+        let (session, Some(ending)) = (*session, ending.take()) else { return };
+        let (payload, reason) = match ending {
+            Ending::Closed(payload) => (payload, DisconnectReason::TransportClose),
+            Ending::Failed(code) => (Box::from(code.to_be_bytes()), DisconnectReason::TransportError),
         };
         let is_transport = self.is_transport(key, session);
         if is_transport {
             self.transmit_outbox(session, key);
         }
-        let payload = code.map(u16::to_be_bytes);
-        self.finish_websocket(key, payload.as_ref().map_or(&[], <[u8; 2]>::as_slice));
+        self.finish_websocket(key, &payload);
         self.websocket_ended(key, session, is_transport, reason);
     }
 

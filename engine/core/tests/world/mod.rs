@@ -138,10 +138,10 @@ impl World {
         self.run();
     }
 
-    /// The client says FIN (or, with `is_broken`, resets).
-    pub fn end(&mut self, wire: Wire, is_broken: bool) {
+    /// The client says FIN, or resets.
+    pub fn end(&mut self, wire: Wire) {
         let (shard, key) = (self.ends[wire.0].shard, self.ends[wire.0].key);
-        self.shards[shard].handle_ended(self.now, key, is_broken);
+        self.shards[shard].handle_ended(self.now, key);
         self.run();
     }
 

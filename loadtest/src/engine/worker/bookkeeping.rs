@@ -1,15 +1,14 @@
 //! What a worker looks after between events: full outboxes, silence, the end of seconds, of growing and of draining.
 
-use super::super::Report;
 use super::super::client::{Client, Status};
 use super::super::stats::{Second, Stats};
 use super::super::verify::Faults;
+use super::super::{Report, Sent};
 use super::{CHECK_INTERVAL_NS, HEARTBEAT_GRACE_NS, LEAVE_NS, QUIET_NS, Worker};
 use crate::clock::{SECOND_NS, thread_cpu_ns};
 use crate::failure::{Class, Failure};
 use crate::plan::Expect;
 use crate::protocol::Role;
-use std::collections::HashMap;
 
 impl Worker<'_> {
     pub(super) fn flush_dirty(&mut self) {
@@ -73,11 +72,11 @@ impl Worker<'_> {
             return None;
         }
         self.draining_since = None;
-        let mut sent = HashMap::new();
+        let mut sent = Vec::new();
         for local in &self.senders {
             for (action, next) in self.clients[*local as usize].next_sequence.iter().enumerate() {
                 if matches!(self.plan.actions[action].expect, Expect::Group | Expect::Others) {
-                    sent.insert((self.share.global(*local), action as u8), *next);
+                    sent.push(Sent { sender: self.share.global(*local), action: action as u8, count: *next });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A worker's messages: who sends which when it is due, and at the end what never came.
 
+use super::super::Sent;
 use super::super::client::{Pending, Status};
 use super::super::receiving::PROBE_NAMESPACE;
 use super::super::sending::Prepared;
@@ -97,7 +98,8 @@ impl Worker<'_> {
     }
 
     /// Counts what never came, of senders that say how much they sent.
-    pub(super) fn settle(&mut self, sent: &HashMap<(u32, u8), u32>) {
+    pub(super) fn settle(&mut self, sent: &[Sent]) {
+        let sent: HashMap<(u32, u8), u32> = sent.iter().map(|sent| ((sent.sender, sent.action), sent.count)).collect();
         let plan = self.plan;
         for local in 0..self.clients.len() as u32 {
             let client = &self.clients[local as usize];

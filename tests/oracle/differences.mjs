@@ -1,0 +1,268 @@
+// What differs on purpose, each with a name of its own and as narrowly as it can be said; the reasons are in
+// DIFFERENCES.md.
+//
+// `reconcile(node, ours, context)` gets the entries of one channel in one step (or a socket's log) and gives both as they
+// would be without the difference, or nothing if it does not concern them.
+
+export const DIFFERENCES = [
+  {
+    // Node: `Keep-Alive: timeout=5` beside `Connection: keep-alive`.
+    name: "keep-alive-timeout",
+    reconcile: (node, ours) => [node.map(withoutHeader("keep-alive", /^timeout=\d+$/)), ours],
+  },
+  {
+    // Node knows no length when it refuses and sends a chunk.
+    name: "refusals-have-a-length",
+    reconcile: (node, ours) => [node.map(withLength), ours],
+  },
+  {
+    // Packets made in one turn travel in one answer to a GET; Node answers with the first and keeps the others for the next.
+    name: "polls-joined",
+    reconcile: (node, ours) => [joinPolls(node), joinPolls(ours)],
+  },
+  {
+    // A refused request may have a body that nobody reads: the connection ends behind the answer. Node keeps it.
+    name: "refusals-end-the-connection",
+    reconcile: (node, ours) => [node, keptAlive(ours)],
+  },
+  {
+    // `42` without a payload is an event without a name: nobody hears of it, not even `onAny` listeners.
+    name: "event-without-a-name",
+    reconcile: (node, ours, { where }) => (where === "log" ? [node.filter((row) => JSON.stringify(row) !== '["any","undefined",0]'), ours] : undefined),
+  },
+  {
+    // Node calls `onAny` listeners for an event whose socket has left between its arrival and their turn.
+    name: "any-after-disconnect",
+    reconcile: (node, ours, { where }) => (where === "log" ? lifeByLife(node, ours, withoutLate) : undefined),
+  },
+  {
+    // The decoder of Node trips over a message without a character.
+    name: "text-of-an-empty-message",
+    reconcile: (node, ours, { where }) =>
+      where === "log" ? [node.map((row) => (row[0] === "error" && row[1] === "Cannot read properties of undefined (reading 'base64')" ? ["error", "an empty message"] : row)), ours] : undefined,
+  },
+  {
+    // What a middleware of events refuses is told on the next tick, behind the `onAny` listeners of what came along.
+    name: "refused-event-told-at-once",
+    reconcile: (node, ours, { where }) => (where === "log" ? [toldAtOnce(node), ours] : undefined),
+  },
+  {
+    // A POST of which a part is missing is cut off when another one overlaps it; Node leaves it if the session was closing.
+    name: "half-post-of-a-closing-session",
+    reconcile: (node, ours, { where, step }) => (/ half$/.test(where) && step?.op === "postOverlap" && node.length === 0 && JSON.stringify(ours) === '[{"kind":"end","unanswered":["half"]}]' ? [[], []] : undefined),
+  },
+  {
+    // Node adds what it read for the type: `unknown packet type NaN`.
+    name: "unknown-type-without-its-name",
+    reconcile: (node, ours, { where }) =>
+      where === "log" ? [node.map((row) => (row[0] === "error" && /^unknown packet type \S+$/.test(row[1]) ? ["error", "unknown packet type"] : row)), ours] : undefined,
+  },
+  {
+    // A HEAD is refused with the headers that a GET would get; Node leaves the length out.
+    name: "length-of-a-refused-head",
+    reconcile: (node, ours, { step }) => (step?.method === "HEAD" ? [node, ours.map(withoutHeader("content-length", /^/, (entry) => entry.status >= 400))] : undefined),
+  },
+  {
+    // After a packet that the decoder refuses, Node's sockets of a polling client stay until its next GET, POST or silence
+    // ends the transport, and give that as the reason. Ours leave at once.
+    name: "violators-leave-at-once",
+    reconcile: (node, ours, { where }) => (where === "log" ? lifeByLife(node, ours, leftAtOnce) : undefined),
+  },
+  {
+    // A GET that was on its way when the client's POST said goodbye is answered with a noop for one second.
+    name: "get-behind-a-goodbye",
+    reconcile: (node, ours, { where }) => (/ (poll|request)$/.test(where) ? [node, ours.map((entry, index) => (isLateGet(node[index], entry) ? node[index] : entry))] : undefined),
+  },
+  {
+    // So does the log of refusals: that GET was none.
+    name: "get-behind-a-goodbye-refused",
+    reconcile: (node, ours, { where, known }) => (where === "log" && known.has("get-behind-a-goodbye") ? [node.filter(isNoUnknownSid), ours.filter(isNoUnknownSid)] : undefined),
+  },
+  {
+    // The decoder never sees the attachments of a packet for a namespace that is not joined: it was refused with its header.
+    name: "attachments-for-a-strange-namespace",
+    reconcile: (node, ours, { where, script }) => (where === "log" && hasAttachments(script) ? lifeByLife(node, ours, leftWithTheHeader) : undefined),
+  },
+  {
+    // Arguments are handed on as they came: `1.0` stays `1.0`, attachments keep their number, and those that no
+    // placeholder names travel along. Node reads and writes them again.
+    name: "arguments-as-they-came",
+    reconcile: (node, ours, { where }) => (/ (ws|poll)$/.test(where) ? [readAgain(node), readAgain(ours)] : undefined),
+  },
+  {
+    // A CONNECT is answered in its turn; Node answers it some ticks later, behind what came along for other namespaces.
+    name: "connect-in-its-turn",
+    reconcile: (node, ours, { step }) => (step?.packets?.length > 1 && step.packets.some(({ text }) => text?.startsWith("40")) ? [byNamespace(node), byNamespace(ours)] : undefined),
+  },
+];
+
+/** `change` for the log of a socket from each `connection` on: a recovered one has several lives. */
+function lifeByLife(node, ours, change) {
+  const lives = (rows) => rows.reduce((all, row) => (row[0] === "connection" ? [...all, [row]] : all.with(-1, [...all.at(-1), row])), [[]]);
+  const [theirs, own] = [lives(node), lives(ours)];
+  return theirs.length === own.length ? [theirs.flatMap((life, index) => change(life, own[index])), ours] : [node, ours];
+}
+
+/** Differences behind which two sessions are no longer the same: what follows in the script is not compared. */
+export const FORKS = [
+  {
+    // The header of a packet with attachments for a namespace that is not joined: Node waits for the attachments and closes
+    // then, ours closes at once.
+    name: "attachments-for-a-strange-namespace",
+    isMet: (node, ours, { step, where }) =>
+      / (ws|poll)$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")) && node.length === 0 && isClosing(ours),
+  },
+  {
+    // The close packet of Engine.IO over a WebSocket: Node ignores it, ours closes.
+    name: "close-packet-over-websocket",
+    isMet: (node, ours, { step, where }) =>
+      / ws$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => text === "1") && isClosing(ours.slice(-2)) && !node.some(({ kind }) => kind === "end"),
+  },
+];
+
+function isClosing(entries) {
+  return JSON.stringify(entries.map(({ kind, code, packets }) => code ?? packets ?? kind)) === '[1005,"end"]' || JSON.stringify(entries.map(({ packets }) => packets)) === '[["1"]]';
+}
+
+/** Node's log as it would be had the sockets left with the `error`: reason and rooms of then. */
+function leftAtOnce(node, ours) {
+  const at = node.findIndex(([what]) => what === "error");
+  if (at < 0) return node;
+  return node.map((row, index) => {
+    if (index < at || !/^disconnect/.test(row[0])) return row;
+    const own = ours.find(([what, reason]) => what === row[0] && reason === "forced close");
+    if (!own || !["transport close", "transport error", "forced close"].includes(row[1])) return row;
+    const isLater = Array.isArray(row[2]) && own[2].every((room) => row[2].includes(room));
+    return [row[0], "forced close", isLater ? own[2] : row[2]];
+  });
+}
+
+function toldAtOnce(rows) {
+  const refused = rows.filter(([what, text]) => what === "error" && text.startsWith("blocked: "));
+  const rest = rows.filter((row) => !refused.includes(row));
+  return rest.flatMap((row) => (row[0] === "any" && row[1] === "blocked" && refused.length > 0 ? [row, refused.shift()] : [row])).concat(refused);
+}
+
+function isNoUnknownSid([what, code]) {
+  return what !== "refused" || code !== 1;
+}
+
+function hasAttachments({ steps }) {
+  return steps.some(({ packets = [] }) => packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")));
+}
+
+function leftWithTheHeader(node, ours) {
+  const end = ours.find(([what]) => what === "disconnect");
+  if (ours.some(([what]) => what === "error") || !/^forced/.test(end?.[1])) return node;
+  return node
+    .filter(([what, text]) => what !== "error" || !/attachments|reconstructing/.test(text))
+    .map((row) => (/^disconnect/.test(row[0]) && /^(transport|forced)/.test(row[1]) ? row.with(1, end[1]) : row));
+}
+
+function isLateGet(node, ours) {
+  const isNoop = JSON.stringify(ours?.packets) === '["6"]' || (ours?.status === 200 && ["6", "1:6"].includes(ours.body));
+  return isNoop && node?.status === 400 && node.body.includes('"code":1');
+}
+
+/** The entries of each namespace in their order, one namespace after the other. */
+function byNamespace(entries) {
+  const namespaceOf = ({ kind, text }) => /^4\d(\/[^,]*)?/.exec(text ?? kind)?.[1] ?? "/";
+  const isMessage = ({ kind, text }) => /^4\d/.test(text ?? kind);
+  const names = [...new Set(entries.filter(isMessage).map(namespaceOf))].sort();
+  return [...names.flatMap((name) => entries.filter((entry) => isMessage(entry) && namespaceOf(entry) === name)), ...entries.filter((entry) => !isMessage(entry))];
+}
+
+/** Packets with attachments as one, each attachment where its placeholder was, and all JSON as JavaScript writes it. */
+function readAgain(entries) {
+  const packets = [];
+  let waiting;
+  const take = (packet) => {
+    if (packet.hex !== undefined && waiting) {
+      waiting.attachments.push(packet.hex);
+    } else if (packet.text !== undefined) {
+      const found = /^4([2356])(?:(\d+)-)?((?:\/[^,]*,)?(?:\d+|\(ack \d+\))?)(\[.*)$/s.exec(packet.text);
+      if (!found) return void packets.push(packet);
+      waiting = { kind: { 2: 2, 3: 3, 5: 2, 6: 3 }[found[1]], head: found[3], json: found[4], attachments: [] };
+      packets.push(waiting);
+    } else packets.push(packet);
+  };
+  for (const entry of entries) {
+    if (entry.kind === "frame" && entry.hex !== undefined && entry.opcode === 2) take({ hex: entry.hex });
+    else if (entry.kind === "frame" && entry.text !== undefined) take({ text: entry.text });
+    else if (entry.kind === "poll") {
+      for (const packet of entry.packets) take(packet[0] === "b" ? { hex: Buffer.from(packet.slice(packet[1] === "4" ? 2 : 1), "base64").toString("hex") } : { text: packet });
+      // In revision 3 the attachments alone make a body binary.
+      const type = entry.headers["content-type"] === "application/octet-stream" ? "text/plain; charset=UTF-8" : entry.headers["content-type"];
+      packets.push({ ...entry, headers: { ...entry.headers, "content-type": type }, packets: "(above)" });
+      waiting = undefined;
+    } else {
+      packets.push(entry);
+    }
+  }
+  return packets.map((packet) => {
+    if (!packet.attachments) return packet;
+    const { kind, head, json, attachments } = packet;
+    const values = JSON.parse(json, (_, value) => (value?._placeholder === true ? `(bytes ${attachments[value.num]})` : value));
+    return { kind: `4${kind}${head}`, values };
+  });
+}
+
+function withoutHeader(name, value, isMeant = () => true) {
+  return (entry) => {
+    if (!entry?.headers || !isMeant(entry) || !value.test(entry.headers[name] ?? "")) return entry;
+    const { [name]: _, ...headers } = entry.headers;
+    return { ...entry, headers };
+  };
+}
+
+/**
+ * Answers to GETs that follow each other and have the same head, as one with all packets. The first may set the cookie, and in
+ * revision 3 those without a binary packet are text.
+ */
+function joinPolls(entries) {
+  const joined = [];
+  const head = ({ status, headers: { "set-cookie": _, "content-type": type, ...headers }, wrapper }) => JSON.stringify([status, headers, wrapper]);
+  for (const entry of entries) {
+    const last = joined.at(-1);
+    const isSame = entry?.kind === "poll" && last?.kind === "poll" && entry.headers["set-cookie"] === undefined && head(entry) === head(last);
+    if (isSame) {
+      const binary = [last, entry].find(({ headers }) => headers["content-type"] === "application/octet-stream");
+      joined[joined.length - 1] = { ...last, headers: { ...last.headers, ...(binary && { "content-type": "application/octet-stream" }) }, packets: [...last.packets, ...entry.packets] };
+    }
+    else joined.push(entry);
+  }
+  return joined;
+}
+
+function withLength(entry) {
+  if (!(entry?.status >= 400) || entry.headers["transfer-encoding"] !== "chunked") return entry;
+  const { "transfer-encoding": _, ...headers } = entry.headers;
+  return { ...entry, headers: inOrder({ ...headers, "content-length": "(size of the body)" }) };
+}
+
+function keptAlive(entries) {
+  const isLast = (entry) => entry?.status >= 400 && entry.headers.connection === "close";
+  return entries
+    .filter((entry, index) => !(entry?.kind === "end" && !entry.unanswered && isLast(entries[index - 1])))
+    .map((entry) => (isLast(entry) ? { ...entry, headers: { ...entry.headers, connection: "keep-alive" } } : entry));
+}
+
+/** Without the rows of an event that Node's listeners hear although its socket has left, or is about to. */
+function withoutLate(node, ours) {
+  const count = (rows, what) => rows.filter((row) => row[0] === what).length;
+  if (count(ours, "disconnect") === 0) return node;
+  const surplus = { any: count(node, "any") - count(ours, "any"), error: 0 };
+  const end = node.findIndex(([what]) => what === "disconnect");
+  if (end >= 0) surplus.error = count(node.slice(end), "error");
+  // The last ones: they came right before the end, or were told behind it.
+  const kept = [];
+  for (const row of [...node].reverse()) {
+    if (surplus[row[0]] > 0) surplus[row[0]] -= 1;
+    else kept.unshift(row);
+  }
+  return kept;
+}
+
+function inOrder(headers) {
+  return Object.fromEntries(Object.keys(headers).sort().map((name) => [name, headers[name]]));
+}

@@ -1,0 +1,139 @@
+// What the servers under comparison do: the suites `oracle`, `oracle-old` and `oracle-recovery` of the Node server.
+//
+// `tests/src/oracle.rs` is the same in Rust; `README.md` describes the events. Whatever a handler hears goes into a log
+// that the player reads at the end of a script, over the namespace `/control`.
+
+/** Options of the three suites. `maxHttpBufferSize` is small, so that a body over the limit is cheap. */
+export const SUITES = {
+  oracle: { maxHttpBufferSize: 20_000 },
+  "oracle-old": {
+    maxHttpBufferSize: 20_000,
+    allowEIO3: true,
+    cors: { origin: ["http://a.test"], credentials: true, exposedHeaders: ["X-Shown"] },
+    cookie: { name: "io", maxAge: 60 },
+  },
+  "oracle-recovery": { maxHttpBufferSize: 20_000, connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: true } },
+};
+
+/**
+ * Handlers on every namespace. `plant` names a mistake that is made on purpose, so that a test can show that it is found
+ * (see `PLANTS`).
+ */
+export function serveOracle(io, plant) {
+  const log = [];
+  const served = ["/", "/chat", "/guarded"].map((name) => io.of(name));
+  const dynamic = io.of(/^\/dyn-\d+$/);
+
+  io.engine.on("connection_error", ({ code, message }) => log.push(["engine", "refused", code, message]));
+  if (plant === "another-header") io.engine.on("headers", (headers) => (headers["cache-control"] = "no-cache"));
+  io.of("/control").on("connection", (socket) => {
+    socket.on("barrier", async (reply) => {
+      await Promise.all(served.map((namespace) => namespace.fetchSockets()));
+      reply();
+    });
+    socket.on("log", (reply) => reply(log.splice(0)));
+    socket.on("sockets", (reply) => {
+      let count = 0;
+      for (const [name, { sockets }] of io._nsps) if (name !== "/control") count += sockets.size;
+      reply(count);
+    });
+  });
+
+  io.of("/guarded").use((socket, next) => {
+    const { refuse, why } = socket.handshake.auth;
+    if (refuse === undefined) return next();
+    next(Object.assign(new Error(refuse), why === undefined ? {} : { data: { why } }));
+  });
+  for (const namespace of [...served, dynamic]) {
+    namespace.on("connection", (socket) => attach(socket, log, plant));
+  }
+}
+
+/** Mistakes that a script of the oracle must bring to light. */
+export const PLANTS = [
+  "leave-keeps-the-room", // `leave` does nothing
+  "disconnecting-sees-no-rooms",
+  "others-reach-the-sender",
+  "second-attachment-lost",
+  "wrong-reason", // `transport close` becomes `transport error`
+  "another-header", // answers may be cached
+];
+
+function attach(socket, log, plant) {
+  const { nsp, handshake } = socket;
+  const note = (...what) => log.push([socket.id, ...what]);
+  // Its own id is another on each server, and so would be its place among the others.
+  const sorted = () => [...socket.rooms].map((room) => (room === socket.id ? "(itself)" : room)).sort();
+  note("connection", handshake.auth, handshake.query, socket.recovered);
+
+  socket.onAny((name, ...args) => note("any", String(name), typeof args.at(-1) === "function" ? args.length - 1 : args.length));
+  socket.on("error", (error) => note("error", error.message ?? error));
+  socket.on("disconnecting", (reason) => note("disconnecting", said(reason, plant), plant === "disconnecting-sees-no-rooms" ? [] : sorted()));
+  socket.on("disconnect", (reason) => note("disconnect", said(reason, plant), socket.rooms.size));
+  socket.use(([name, why], next) => next(name === "blocked" ? new Error(`blocked: ${why}`) : undefined));
+
+  const on = (name, handle) => {
+    socket.on(name, (...args) => {
+      const reply = typeof args.at(-1) === "function" ? args.pop() : () => {};
+      handle(args, reply);
+    });
+  };
+  on("echo", (args) => socket.emit("echo", ...args));
+  on("ack", (args, reply) => reply(...(plant === "second-attachment-lost" ? args.filter((arg, index) => index !== 1 || !Buffer.isBuffer(arg)) : args)));
+  on("three", () => ["one", "two", "three"].forEach((name, index) => socket.emit(name, index)));
+  on("blob", ([size]) => socket.emit("blob", { a: Buffer.alloc(Number(size) || 0, 7), list: [Buffer.from([1, 2, 3]), "x"] }));
+  on("big", ([size]) => socket.emit("big", "x".repeat(Math.min(Number(size) || 0, 50_000))));
+  on("fleeting", (args) => {
+    socket.volatile.emit("fleeting", ...args);
+    socket.emit("lasting");
+  });
+  on("ask", (args) => {
+    socket.emit("question", ...args, (...answer) => {
+      note("answered", answer.length);
+      socket.emit("answered", ...answer);
+    });
+  });
+
+  on("join", ([room], reply) => {
+    socket.join(String(room));
+    reply(sorted());
+  });
+  on("leave", ([room], reply) => {
+    if (plant !== "leave-keeps-the-room") socket.leave(String(room));
+    reply(sorted());
+  });
+  on("rooms", (_, reply) => reply(sorted()));
+  on("all", ([event, ...args]) => nsp.emit(String(event), ...args));
+  on("broadcast", ([event, ...args]) => socket.broadcast.emit(String(event), ...args));
+  on("room", ([room, event, ...args]) => nsp.to(String(room)).emit(String(event), ...args));
+  on("others", ([room, event, ...args]) => (plant === "others-reach-the-sender" ? nsp : socket).to(String(room)).emit(String(event), ...args));
+  on("except", ([room, except, event, ...args]) => nsp.to(String(room)).except(String(except)).emit(String(event), ...args));
+  on("two", ([first, second, event, ...args]) => nsp.to(String(first)).to(String(second)).emit(String(event), ...args));
+  on("move", ([from, to], reply) => {
+    nsp.in(String(from)).socketsJoin(String(to));
+    reply();
+  });
+  on("out", ([from, room], reply) => {
+    nsp.in(String(from)).socketsLeave(String(room));
+    reply();
+  });
+  on("count", async ([room], reply) => reply((await nsp.in(String(room)).fetchSockets()).length));
+  on("whoami", (_, reply) => {
+    const query = Object.entries(handshake.query).sort(([a], [b]) => (a < b ? -1 : 1));
+    reply(Object.keys(handshake.auth).sort(), query, socket.conn.transport.name, handshake.headers["x-test"] ?? null);
+  });
+  on("bye", ([close]) => {
+    socket.emit("last");
+    socket.disconnect(close === true);
+  });
+  on("kick", ([room, close]) => nsp.in(String(room)).disconnectSockets(close === true));
+
+  const { greet, join, bye } = handshake.auth;
+  if (greet !== undefined) socket.emit("hello", greet);
+  if (typeof join === "string") socket.join(join);
+  if (typeof bye === "boolean") socket.disconnect(bye);
+}
+
+function said(reason, plant) {
+  return plant === "wrong-reason" && reason === "transport close" ? "transport error" : reason;
+}

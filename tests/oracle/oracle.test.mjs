@@ -1,0 +1,105 @@
+// The seeds that every run of the tests plays, and proof that the oracle can fail.
+//
+// RINGIO_SERVER  path of our `conformance` program; without it only the Node server is compared with itself.
+// ORACLE_SEEDS   other seeds than these: `1..1000`
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { explain } from "./compare.mjs";
+import { DIFFERENCES } from "./differences.mjs";
+import { generate } from "./generate.mjs";
+import { PLANTS } from "./handlers.mjs";
+import { Oracle } from "./oracle.mjs";
+import { shrink } from "./shrink.mjs";
+
+const SEEDS = (process.env.ORACLE_SEEDS ?? "1..100").split("..").map(Number);
+const TARGETS = ["uring/1", "uring/3", "epoll/1"];
+/** A mistake planted in the handlers is found within so many seeds. */
+const PLANT_SEEDS = 60;
+
+async function judge(oracle, seeds, suite) {
+  try {
+    for (let seed = seeds[0]; seed <= seeds[1]; seed += 1) {
+      const script = generate(seed, suite);
+      const finding = await oracle.judge(script);
+      if (finding) return { seed, original: script, ...finding };
+    }
+    return undefined;
+  } finally {
+    await oracle.close();
+  }
+}
+
+function assertNothing(finding) {
+  if (!finding) return;
+  const { seed, target, found, script } = finding;
+  assert.fail(`seed ${seed} (${script.suite}): ${target} differs from node\n${explain(found, script, ["node", target])}\n${JSON.stringify(script)}`);
+}
+
+test("ours and Node cannot be told apart", { skip: !process.env.RINGIO_SERVER && "RINGIO_SERVER is not given" }, async (context) => {
+  const oracle = new Oracle({ targets: TARGETS });
+  const finding = await judge(oracle, SEEDS);
+  context.diagnostic(`seeds ${SEEDS.join("..")}; ${oracle.summary()}`);
+  assertNothing(finding);
+});
+
+test("Node cannot be told from itself, without any excuse", async () => {
+  const oracle = new Oracle({ targets: ["node"] });
+  const finding = await judge(oracle, [1, 24]);
+  assertNothing(finding);
+  assert.deepEqual(oracle.unstable, []);
+});
+
+describe("a mistake is found", () => {
+  for (const plant of PLANTS) {
+    test(`${plant}, within ${PLANT_SEEDS} seeds, and shown by a short script`, async (context) => {
+      const finding = await judge(new Oracle({ targets: [`node+${plant}`] }), [1, PLANT_SEEDS], "oracle");
+      assert.ok(finding, "not found");
+      context.diagnostic(`seed ${finding.seed}: ${finding.script.steps.length} steps of ${finding.original.steps.length}`);
+      assert.ok(finding.script.steps.length <= 12, JSON.stringify(finding.script));
+    });
+  }
+});
+
+test("one seed is one script", () => {
+  for (const seed of [1, 2, 3, 2 ** 40]) assert.deepEqual(generate(seed), generate(seed));
+  assert.notDeepEqual(generate(1, "oracle"), generate(2, "oracle"));
+});
+
+test("a script is cut down to the steps that the difference needs", async () => {
+  const steps = Array.from({ length: 40 }, (_, number) => ({ op: "poll", number }));
+  const needs = (...numbers) => async ({ steps: left }) => numbers.every((number) => left.some((step) => step.number === number));
+  const short = await shrink({ steps }, needs(3, 17, 38));
+  assert.deepEqual(short.steps.map(({ number }) => number), [3, 17, 38]);
+});
+
+// A rule for a known difference must not swallow its neighbours.
+describe("a known difference excuses nothing else", () => {
+  const refusal = { kind: "answer", status: 400, headers: { connection: "keep-alive", "content-length": "(size of the body)" }, body: "no" };
+  const poll = { kind: "poll", status: 200, headers: { connection: "keep-alive" }, packets: ["41"] };
+  const rows = {
+    "another body": [[refusal], [{ ...refusal, body: "yes" }], "client 0 request"],
+    "another status": [[refusal], [{ ...refusal, status: 403 }], "client 0 request"],
+    "a success that ends its connection": [[poll], [{ ...poll, headers: { connection: "close" } }, { kind: "end" }], "client 0 poll"],
+    "a packet more": [[poll], [{ ...poll, packets: ["41", "6"] }], "client 0 poll"],
+    "packets in another order": [[{ ...poll, packets: ['42["a"]', '42["b"]'] }], [{ ...poll, packets: ['42["b"]', '42["a"]'] }], "client 0 poll"],
+    "another header": [[poll], [{ ...poll, headers: { ...poll.headers, vary: "Origin" } }], "client 0 poll"],
+    "a noop where Node answers": [[poll], [{ ...poll, packets: ["6"] }], "client 0 poll"],
+    "another attachment": [
+      [{ kind: "frame", opcode: 1, text: '451-["a",{"_placeholder":true,"num":0}]' }, { kind: "frame", opcode: 2, hex: "00" }],
+      [{ kind: "frame", opcode: 1, text: '451-["a",{"_placeholder":true,"num":0}]' }, { kind: "frame", opcode: 2, hex: "01" }],
+      "client 0 ws",
+    ],
+    "an event that only ours hears": [[["connection"], ["disconnect", "transport close", 0]], [["connection"], ["any", "a", 1], ["disconnect", "transport close", 0]], "log"],
+    "another reason": [[["connection"], ["disconnect", "transport close", 0]], [["connection"], ["disconnect", "ping timeout", 0]], "log"],
+    "rooms that are gone too early": [[["disconnecting", "transport close", ["a"]]], [["disconnecting", "transport close", []]], "log"],
+  };
+  for (const [what, [node, ours, where]] of Object.entries(rows)) {
+    test(what, () => {
+      let sides = [node, ours];
+      const context = { where, step: { op: "send", packets: [{ text: "42[]" }] }, script: { steps: [] }, known: new Set() };
+      for (const { reconcile } of DIFFERENCES) sides = reconcile(...sides, context) ?? sides;
+      assert.notDeepEqual(sides[0], sides[1]);
+    });
+  }
+});

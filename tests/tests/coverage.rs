@@ -1,0 +1,100 @@
+//! `tests/conformance/COVERAGE.md` says the truth: every test that it names exists, and every heading counts its rows.
+//!
+//! ```text
+//! | behaviour | `file` "test"; `file` "test" |     or    | behaviour | none: why |     or    | behaviour | **open**: what |
+//! ```
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn page() -> String {
+    fs::read_to_string(root().join("tests/conformance/COVERAGE.md")).unwrap()
+}
+
+/// The rows of all tables, each with its line: behaviour and what shows it.
+fn rows(page: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    page.lines().enumerate().filter_map(|(at, line)| {
+        let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        // A bar inside of a name is escaped.
+        let (behaviour, shown) = inner.split_once(" | ")?;
+        (behaviour != "behaviour").then_some((at + 1, behaviour, shown))
+    })
+}
+
+/// The text of a file that the page names.
+fn named(file: &str) -> Option<String> {
+    let candidates = match Path::new(file).extension() {
+        Some(_) => vec![root().join(file)],
+        None => ["test.mjs", "mjs"].map(|ending| root().join(format!("tests/conformance/{file}.{ending}"))).to_vec(),
+    };
+    candidates.iter().find_map(|path| fs::read_to_string(path).ok())
+}
+
+fn has_test(file: &str, text: &str, title: &str) -> bool {
+    match Path::new(file).extension().and_then(|extension| extension.to_str()) {
+        Some("rs") if title.starts_with("///") => text.contains(title),
+        Some("rs") => text.contains(&format!("fn {title}(")),
+        Some("py") => text.contains(&format!("def {title}(")),
+        _ => ['"', '`'].iter().any(|quote| text.contains(&format!("{quote}{title}{quote}"))),
+    }
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let page = page();
+    let mut files = HashMap::new();
+    let (mut count, mut missing) = (0, Vec::new());
+    for (line, behaviour, shown) in rows(&page) {
+        if shown.strip_prefix("none: ").or_else(|| shown.strip_prefix("**open**: ")).is_some_and(|why| !why.is_empty())
+        {
+            continue;
+        }
+        let mut rest = shown;
+        loop {
+            let (file, after) = rest
+                .strip_prefix('`')
+                .and_then(|rest| rest.split_once("` \""))
+                .unwrap_or_else(|| panic!("line {line}: {behaviour}: a file and a title, not {rest}"));
+            // A title may hold quotes; it ends where the next file begins or the row ends.
+            let (title, next) = match after.find("\"; `") {
+                Some(end) => (&after[..end], Some(&after[end + 3..])),
+                None => (after.strip_suffix('"').unwrap_or_else(|| panic!("line {line}: no end of {after}")), None),
+            };
+            let text = files.entry(file.to_owned()).or_insert_with(|| named(file));
+            let text = text.as_ref().unwrap_or_else(|| panic!("line {line}: there is no file {file}"));
+            if !has_test(file, text, title) {
+                missing.push(format!("line {line}: {file} has no test {title}"));
+            }
+            count += 1;
+            let Some(next) = next else { break };
+            rest = next;
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(count > 400, "the page is read: {count}");
+}
+
+#[test]
+fn every_heading_counts_its_rows() {
+    let page = page();
+    let mut expected: Option<(&str, usize)> = None;
+    let mut found = 0;
+    for line in page.lines().chain(["# end"]) {
+        if line.starts_with('#') {
+            if let Some((heading, count)) = expected {
+                assert_eq!(found, count, "{heading}");
+            }
+            let count = line.rsplit_once(" (").and_then(|(_, count)| count.strip_suffix(')')?.parse().ok());
+            expected = count.map(|count| (line, count));
+            found = 0;
+        }
+        found += rows(line).count();
+    }
+}

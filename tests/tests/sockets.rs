@@ -1,0 +1,265 @@
+//! Whom operators reach, from outside of every shard, and what sockets that are gone do: nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod wire;
+
+use client::{Place, Running};
+use ringio::{Ack, Data, DisconnectReason, Namespace, Server, Socket};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use wire::WebSocket;
+
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+matrix! {
+    an_operator_is_not_changed_by_those_made_of_it
+    a_question_to_nobody_is_answered_by_nobody_at_once
+    sockets_are_found_by_several_rooms_once_and_exclusion
+    sockets_and_rooms_are_left_out_in_any_namespace
+    everybody_joins_leaves_and_is_sent_away
+    who_is_gone_joins_nothing_and_hears_nothing
+    what_breaks_the_protocol_reaches_error_before_disconnect
+    only_the_first_of_several_handlers_answers
+    a_middleware_is_for_those_who_come_after_it
+}
+
+/// A client in one namespace and in the rooms that it asks for.
+struct Member {
+    wire: WebSocket,
+    id: String,
+    prefix: String,
+}
+
+impl Member {
+    /// What follows the prefix in the next packet; pings are answered on the way.
+    fn next(&mut self) -> Option<String> {
+        loop {
+            let text = self.wire.next()?;
+            if text == "2" {
+                self.wire.send("3");
+            } else {
+                return Some(text[text.find(&self.prefix).unwrap() + self.prefix.len()..].to_owned());
+            }
+        }
+    }
+
+    /// The next event says this.
+    fn hears(&mut self, event: &str) {
+        assert_eq!(self.next().as_deref(), Some(&*format!("[\"{event}\"]")));
+    }
+}
+
+fn server(place: Place) -> (Server, Running) {
+    let io = place.builder().build().unwrap();
+    for name in ["/", "/other"] {
+        io.of(name).sockets_on("join", |socket: Socket, Data(room): Data<String>| {
+            socket.join(room);
+            socket.emit("joined", &())
+        });
+    }
+    let server = Running::start(&io);
+    (io, server)
+}
+
+/// One client per list of rooms.
+fn members(server: &Running, namespace: &str, rooms: &[&[&str]]) -> Vec<Member> {
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let prefix = if namespace == "/" { String::new() } else { format!("{namespace},") };
+    let join = |rooms: &&[&str]| {
+        let mut wire = WebSocket::open(address, WEBSOCKET).1.unwrap();
+        wire.next().unwrap();
+        wire.send(&format!("40{prefix}"));
+        let connect = wire.next().unwrap();
+        let connect: serde_json::Value = serde_json::from_str(&connect[2 + prefix.len()..]).unwrap();
+        let id = connect["sid"].as_str().unwrap().to_owned();
+        // Behind the type and the namespace of an event.
+        let mut member = Member { wire, id, prefix: format!("42{prefix}") };
+        for room in *rooms {
+            member.wire.send(&format!("42{prefix}[\"join\",\"{room}\"]"));
+            member.hears("joined");
+        }
+        member
+    };
+    rooms.iter().map(join).collect()
+}
+
+fn an_operator_is_not_changed_by_those_made_of_it(place: Place) {
+    let (io, server) = server(place);
+    let mut members = members(&server, "/", &[&["a"], &["b"], &["a", "c"], &[]]);
+    let to_a = io.to("a");
+    let others = [to_a.clone().to("b"), to_a.clone().except("c"), to_a.clone().volatile()];
+    to_a.emit("a", &()).into_result().unwrap();
+    let [with_b, without_c, _] = others;
+    with_b.emit("a or b", &()).into_result().unwrap();
+    without_c.emit("a without c", &()).into_result().unwrap();
+    to_a.emit("a again", &()).into_result().unwrap();
+    io.emit("end", &()).into_result().unwrap();
+    for (member, heard) in members.iter_mut().zip([
+        &["a", "a or b", "a without c", "a again", "end"][..],
+        &["a or b", "end"],
+        &["a", "a or b", "a again", "end"],
+        &["end"],
+    ]) {
+        heard.iter().for_each(|event| member.hears(event));
+    }
+}
+
+fn a_question_to_nobody_is_answered_by_nobody_at_once(place: Place) {
+    let (io, server) = server(place);
+    let _members = members(&server, "/", &[&["a"], &[]]);
+    // An hour is not waited for.
+    let ask = io.to("nobody's").timeout(Duration::from_secs(3600)).emit_with_ack::<u8>("question", &());
+    assert_eq!(Runtime::new().unwrap().block_on(ask).unwrap(), Vec::<u8>::new());
+    let ask = io.of("/other").timeout(Duration::from_secs(3600)).emit_with_ack::<u8>("question", &());
+    assert_eq!(Runtime::new().unwrap().block_on(ask).unwrap(), Vec::<u8>::new());
+}
+
+fn sockets_are_found_by_several_rooms_once_and_exclusion(place: Place) {
+    let (io, server) = server(place);
+    let members = members(&server, "/", &[&["a"], &["b"], &["a", "b"], &["c"], &[]]);
+    let runtime = Runtime::new().unwrap();
+    let find = |operator: ringio::BroadcastOperator| {
+        let found = runtime.block_on(operator.fetch_sockets()).unwrap();
+        let mut found: Vec<usize> =
+            found.iter().map(|socket| members.iter().position(|member| member.id == socket.id()).unwrap()).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(find(io.to("a").to("b")), [0, 1, 2]);
+    assert_eq!(find(io.to(["a", "c"])), [0, 2, 3]);
+    assert_eq!(find(io.to("a").except("b")), [0]);
+    assert_eq!(find(io.except(&members[2].id)), [0, 1, 3, 4]);
+    assert_eq!(find(io.to(&members[4].id)), [4]);
+    assert_eq!(find(io.to("nobody's")), [0; 0]);
+}
+
+fn sockets_and_rooms_are_left_out_in_any_namespace(place: Place) {
+    let (io, server) = server(place);
+    for namespace in ["/", "/other"] {
+        let mut members = members(&server, namespace, &[&["a"], &["b"], &["a", "b"], &[]]);
+        let here: Namespace = io.of(namespace);
+        here.except(&members[0].id).emit("but one", &()).into_result().unwrap();
+        here.except("b").except(&members[3].id).emit("but b and one", &()).into_result().unwrap();
+        here.emit("end", &()).into_result().unwrap();
+        let elsewhere = if namespace == "/" { "/other" } else { "/" };
+        io.of(elsewhere).emit("elsewhere", &()).into_result().unwrap();
+        here.emit("last", &()).into_result().unwrap();
+        for (member, heard) in
+            members.iter_mut().zip([&["but b and one"][..], &["but one"], &["but one"], &["but one"]])
+        {
+            heard.iter().chain(&["end", "last"]).for_each(|event| member.hears(event));
+        }
+    }
+}
+
+fn everybody_joins_leaves_and_is_sent_away(place: Place) {
+    let (io, server) = server(place);
+    let mut members = members(&server, "/", &[&[], &["a"], &[], &[]]);
+    let mut others = self::members(&server, "/other", &[&[]]);
+    io.sockets_join(["hall", "yard"]).into_result().unwrap();
+    io.to("hall").emit("hall", &()).into_result().unwrap();
+    io.sockets_leave("hall").into_result().unwrap();
+    io.to("hall").emit("nobody", &()).into_result().unwrap();
+    io.to("yard").emit("yard", &()).into_result().unwrap();
+    for member in &mut members {
+        member.hears("hall");
+        member.hears("yard");
+    }
+    io.disconnect_sockets(false).into_result().unwrap();
+    for member in &mut members {
+        assert_eq!(member.wire.next().as_deref(), Some("41"), "the connection stays");
+        member.wire.send("40");
+        assert!(member.wire.next().unwrap().starts_with("40{"));
+    }
+    io.disconnect_sockets(true).into_result().unwrap();
+    for member in &mut members {
+        let heard: Vec<_> = std::iter::from_fn(|| member.wire.next()).filter(|text| text != "2").collect();
+        assert_eq!(heard, ["41"], "and now it does not");
+    }
+    io.of("/other").emit("still here", &()).into_result().unwrap();
+    others[0].hears("still here");
+}
+
+fn who_is_gone_joins_nothing_and_hears_nothing(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (sender, said) = channel();
+    io.on_connection(move |socket: Socket| {
+        let sender = sender.clone();
+        socket.join("before");
+        socket.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+            socket.join("in its handler");
+            sender.send((socket.is_connected(), socket.rooms(), reason.as_str())).unwrap();
+        });
+        socket.disconnect(false);
+        socket.join("after");
+        socket.disconnect(false);
+        socket.disconnect(true);
+        assert!(!socket.is_connected());
+        socket.emit("too late", &());
+    });
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut wire = WebSocket::open(address, WEBSOCKET).1.unwrap();
+    wire.next().unwrap();
+    wire.send("40");
+    assert!(wire.next().unwrap().starts_with("40{"));
+    assert_eq!(wire.next().as_deref(), Some("41"));
+    let (is_connected, rooms, reason) = said.recv_timeout(client::PATIENCE).unwrap();
+    assert_eq!((is_connected, rooms, reason), (false, Vec::<String>::new(), "server namespace disconnect"));
+    let runtime = Runtime::new().unwrap();
+    for room in ["before", "after", "in its handler"] {
+        assert!(runtime.block_on(io.to(room).fetch_sockets()).unwrap().is_empty());
+    }
+    assert!(said.try_recv().is_err(), "told once");
+}
+
+fn what_breaks_the_protocol_reaches_error_before_disconnect(place: Place) {
+    for broken in ["42[\"connect\"]", "42[null]", "45woooot", "45"] {
+        let io = place.builder().build().unwrap();
+        let (sender, said) = channel();
+        io.on_connection(move |socket: Socket| {
+            let (errors, ends) = (sender.clone(), sender.clone());
+            socket.on("error", move |Data(text): Data<String>| errors.send(format!("error: {text}")).unwrap());
+            socket.on_disconnect(move |reason: DisconnectReason| ends.send(reason.as_str().to_owned()).unwrap());
+        });
+        let server = Running::start(&io);
+        let mut member = members(&server, "/", &[&[]]).remove(0);
+        member.wire.send(broken);
+        assert_eq!(member.next(), None);
+        let first = said.recv_timeout(client::PATIENCE).unwrap();
+        assert!(first.starts_with("error: "), "{first}");
+        assert_eq!(said.recv_timeout(client::PATIENCE).unwrap(), "forced close");
+    }
+}
+
+fn only_the_first_of_several_handlers_answers(place: Place) {
+    let io = place.builder().build().unwrap();
+    io.on_connection(|socket: Socket| {
+        for number in 1..=3 {
+            socket.on("ask", move |ack: Ack| ack.send(&number));
+        }
+        socket.on("end", |ack: Ack| ack.send(&()));
+    });
+    let server = Running::start(&io);
+    let mut member = members(&server, "/", &[&[]]).remove(0);
+    member.wire.send("427[\"ask\"]");
+    member.wire.send("428[\"end\"]");
+    assert_eq!(member.wire.next().as_deref(), Some("437[1]"));
+    assert_eq!(member.wire.next().as_deref(), Some("438[]"));
+}
+
+fn a_middleware_is_for_those_who_come_after_it(place: Place) {
+    let (io, server) = server(place);
+    let mut early = members(&server, "/", &[&["a"], &[]]);
+    io.with_middleware(|_: Socket| Err::<(), _>("closed"));
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut late = WebSocket::open(address, WEBSOCKET).1.unwrap();
+    late.next().unwrap();
+    late.send("40");
+    assert_eq!(late.next().as_deref(), Some("44{\"message\":\"closed\"}"));
+    io.emit("still here", &()).into_result().unwrap();
+    early.iter_mut().for_each(|member| member.hears("still here"));
+}
