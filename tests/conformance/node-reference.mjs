@@ -12,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
+import { serveCluster } from "./node-cluster.mjs";
 import { PARSERS } from "./harness/parsers.mjs";
 import { serveOracle, SUITES as ORACLE_SUITES } from "../oracle/handlers.mjs";
 
@@ -301,6 +302,8 @@ const suites = {
       socket.on("no any", (reply) => reply((socket.offAny(), socket.listenersAny().length)));
     });
   },
+
+  cluster: () => serveCluster(http),
 
   cors() {
     const io = new Server(http, { cors: { origin: ["http://a.test"], exposedHeaders: ["X-Shown"] } });

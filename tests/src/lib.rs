@@ -1,6 +1,7 @@
 //! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
 
 pub mod client;
+pub mod cluster;
 pub mod compression;
 pub mod dynamic;
 pub mod emits;

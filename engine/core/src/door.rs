@@ -11,6 +11,9 @@ use crate::base::frame::{Compression, Encoded, Frame};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
 use crate::broadcast::recovery::{Offset, Return};
+use crate::cluster::roll::Tally;
+use crate::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
+use crate::room::census::{RoomChange, RoomStep};
 use crate::room::select::Target;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -78,8 +81,23 @@ pub enum Event {
     },
     /// Somebody wants to know these sockets: answer with `reply_fetch`.
     FetchRequested { request: FetchRequest, sockets: Vec<SocketKey> },
-    /// The answer to `fetch_sockets`. `missing` shards did not answer in time.
-    Fetched { waiter: u64, sockets: Vec<SocketDescription>, missing: u16 },
+    /// The answer to `fetch_sockets`: those of this server, those of `others`. `missing` shards of this server did not
+    /// answer in time; `tally` says how many other servers did.
+    Fetched { waiter: u64, sockets: Vec<SocketDescription>, others: Vec<SocketDescription>, missing: u16, tally: Tally },
+    /// `join_cluster`: to be told to the other servers, or to one of them.
+    Publish { namespace: NamespaceId, to: Option<NodeId>, message: Arc<ClusterMessage> },
+    /// `join_cluster` without heartbeats: how many other servers have this namespace? Answer with `handle_members` on
+    /// this shard; what is published after this reaches those that are counted.
+    CountServers { namespace: NamespaceId, question: u64 },
+    /// The answer to `count_servers`: how many servers have the namespace, this one included. `None` if that could not be
+    /// found out in time.
+    ServersCounted { waiter: u64, count: Option<u32> },
+    /// Another server sent an event to servers; with `request` it waits for an answer.
+    ServerSideEvent { namespace: NamespaceId, from: NodeId, request: Option<RequestId>, packet: ClusterPacket },
+    /// The answers to `server_side_emit_with_ack`, in the order of arrival.
+    ServerSideAnswered { waiter: u64, answers: Vec<Option<ClusterPacket>>, tally: Tally },
+    /// `watch_rooms`: a room of the server was created or deleted, or a socket has joined or left it. On the first shard.
+    RoomChanged { namespace: NamespaceId, change: RoomChange },
     /// What the application of another shard sent with `send_to_peer`.
     FromPeer { from: ShardIndex, message: Box<dyn Any + Send> },
     /// `Options::engine_only`: a session opened.
@@ -373,6 +391,16 @@ pub enum PeerMessage {
     Fetch { request: u64, namespace: NamespaceId, target: Target },
     /// They are these.
     Fetched { request: u64, sockets: Vec<SocketDescription> },
+    /// The watched rooms of a shard, with the number of their members.
+    RoomsAre { namespace: NamespaceId, rooms: Vec<(Arc<str>, u32)> },
+    /// A socket of a shard has joined or left a watched room.
+    RoomStep { namespace: NamespaceId, step: RoomStep },
+    /// Another server answers a question of the receiver.
+    ClusterAnswer { from: NodeId, message: Arc<ClusterMessage> },
+    /// Another server has left a namespace.
+    NodeGone { namespace: NamespaceId, node: NodeId },
+    /// These other servers have the namespace.
+    NodesAre { namespace: NamespaceId, nodes: Arc<[NodeId]> },
     /// A connection whose session lives at the receiver, with the bytes read so far; whether others behind them were too
     /// many and forgotten.
     Moved { file: FileId, address: Option<SocketAddr>, bytes: Vec<u8>, is_cut: bool },
@@ -393,6 +421,11 @@ impl core::fmt::Debug for PeerMessage {
             Self::Answered { .. } => "Answered",
             Self::Fetch { .. } => "Fetch",
             Self::Fetched { .. } => "Fetched",
+            Self::RoomsAre { .. } => "RoomsAre",
+            Self::RoomStep { .. } => "RoomStep",
+            Self::ClusterAnswer { .. } => "ClusterAnswer",
+            Self::NodeGone { .. } => "NodeGone",
+            Self::NodesAre { .. } => "NodesAre",
             Self::Moved { .. } => "Moved",
             Self::Application(_) => "Application",
         })

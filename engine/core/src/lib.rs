@@ -30,6 +30,7 @@
 //! | clients of Engine.IO 3, JSONP | [`session::dialect`] | a frame for both protocols | [`session::dialect`] |
 //! | CORS, cookie, the application decides about a request | [`shard::decisions`] | bounds and deadlines | [`limits`] |
 //! | permessage-deflate, a broadcast compressed once | [`connection::deflate`] | compressed answers to polls | [`connection::polled_body`] |
+//! | what servers tell each other | [`cluster`] | what leaves, what arrives, who is waited for | [`shard::cluster`] |
 //! | sids | [`base::seed`] | what an operator may set | [`options`] |
 //!
 //! Absent on purpose: sockets of the operating system, threads, TLS, handlers.
@@ -43,6 +44,7 @@ extern crate std;
 
 pub mod base;
 pub mod broadcast;
+pub mod cluster;
 pub mod connection;
 pub mod door;
 pub mod limits;

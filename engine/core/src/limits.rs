@@ -45,6 +45,13 @@ pub const CLOSED_GRACE_MS: u64 = 1_000;
 /// How long `fetch_sockets` waits for other shards. Milliseconds, as Node's `requestsTimeout`.
 pub const FETCH_DEADLINE_MS: u64 = 5_000;
 
+/// Longest wait for an answer that another server may ask for. Milliseconds, a day.
+pub const CLUSTER_TIMEOUT_MS_MAX: u64 = 86_400_000;
+
+/// Questions of other servers (`fetch_sockets`, acknowledgements of a broadcast) that one shard answers at a time, its own
+/// included. Further ones are not answered, so their asker's time runs out.
+pub const CLUSTER_QUESTIONS_MAX: usize = 16_384;
+
 /// Queued frames are joined into one buffer up to this size; larger ones are sent as they are, one after the other.
 /// Bytes. Copying costs about 0.1 ns per byte, a send about 2 us, so joining pays far beyond this; the bound keeps the
 /// copies of one flush in the cache.

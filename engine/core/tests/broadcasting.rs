@@ -131,9 +131,9 @@ fn operations_and_questions_reach_all_shards() {
     let mut world = World::new(3, Options::default());
     let joined: Vec<_> = (0..6).map(|number| world.joined(number % 3)).collect();
     let rooms: Arc<[Arc<str>]> = Arc::from([Arc::from("a"), Arc::from("b")]);
-    world.shards[2].operate(MAIN, &Target::everyone(), &Operation::Join(rooms));
+    world.shards[2].operate(MAIN, &Target::everyone(), &Operation::Join(rooms), EmitFlags::default());
     world.run();
-    world.shards[0].fetch_sockets(MAIN, &to("a"), 7);
+    world.shards[0].fetch_sockets(MAIN, &to("a"), EmitFlags::default(), 5_000, 7);
     world.run();
     let Some(Heard::Fetched(7, mut ids)) = world.heard.pop() else { panic!("fetched") };
     ids.sort();
@@ -144,7 +144,7 @@ fn operations_and_questions_reach_all_shards() {
         .collect();
     expected.sort();
     assert_eq!(ids, expected);
-    world.shards[1].operate(MAIN, &to("b"), &Operation::Disconnect { close: true });
+    world.shards[1].operate(MAIN, &to("b"), &Operation::Disconnect { close: true }, EmitFlags::default());
     world.run();
     for (wire, _) in joined {
         assert_eq!(world.take_messages(wire), ["41", "close 1005"]);

@@ -8,6 +8,7 @@
 //! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
 
 use crate::Namespace;
+use crate::cluster::Opened;
 use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
@@ -22,7 +23,7 @@ use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::socket_table::SocketTable;
 use crate::tokio_context::TokioContext;
-use crate::waiter::{Waiter, Waiters};
+use crate::waiter::{FetchedSockets, Waiter, Waiters};
 use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
@@ -60,6 +61,7 @@ pub(crate) struct App {
     handles: RefCell<NamespaceHandles>,
     pub(crate) sockets: SocketTable,
     pub(crate) waiters: Waiters,
+    pub(crate) opened: RefCell<Opened>,
     listener_count: Cell<u64>,
 }
 
@@ -102,9 +104,12 @@ impl ShardApplication {
             handles: RefCell::default(),
             sockets: SocketTable::default(),
             waiters: Waiters::default(),
+            opened: RefCell::default(),
             listener_count: Cell::new(0),
         });
         CURRENT.set(Some(Rc::clone(&app)));
+        app.join_cluster();
+        app.watch_rooms();
         Self(app)
     }
 }
@@ -143,11 +148,19 @@ impl Application for ShardApplication {
                 }
             }
             Event::FetchRequested { request, sockets } => app.describe_sockets(request, &sockets),
-            Event::Fetched { waiter, sockets, missing } => {
+            Event::Fetched { waiter, sockets, others, missing, tally } => {
                 if let Some(Waiter::Fetch(resolve)) = app.waiters.take(waiter) {
-                    resolve(sockets, missing);
+                    resolve(FetchedSockets { sockets, others, missing, tally });
                 }
             }
+            Event::RoomChanged { namespace, change } => app.handle_room(namespace, &change),
+            Event::Publish { namespace, to, message } => app.publish(namespace, to, message),
+            Event::CountServers { namespace, question } => app.count_servers(namespace, question),
+            Event::ServersCounted { waiter, count } => app.resolve_count(waiter, count),
+            Event::ServerSideEvent { namespace, from, request, packet } => {
+                app.handle_server_side(namespace, from, request, &packet);
+            }
+            Event::ServerSideAnswered { waiter, answers, tally } => app.resolve_server_side(waiter, answers, tally),
             Event::FromPeer { from, message } => match message.downcast::<PeerJob>() {
                 Ok(job) => (job.0)(app),
                 Err(_) => tracing::error!(?from, "a message of unknown type from another shard"),
@@ -178,6 +191,9 @@ impl Application for ShardApplication {
         let executor = app.executor.borrow_mut().take();
         drop(executor);
         drop(CURRENT.take());
+        if let Some(gateway) = &app.shared.cluster {
+            gateway.shard_ended();
+        }
     }
 }
 
@@ -422,13 +438,18 @@ impl App {
         }
     }
 
+    /// Runs code of the user that is no handler; a panic of it is logged as this `failure`.
+    pub(crate) fn guard(&self, failure: &'static str, run: impl FnOnce()) {
+        let caught = catch_unwind(AssertUnwindSafe(run));
+        if let Err(error) = self.settle(caught.map(Ok)) {
+            tracing::error!(%error, "{failure}");
+        }
+    }
+
     fn resolve_ack(&self, waiter: u64, answer: Result<Arguments<'_>, AckError>) {
         let Some(Waiter::Ack(resolve)) = self.waiters.take(waiter) else { return };
         // Decoding runs code of the user's types.
-        let resolved = catch_unwind(AssertUnwindSafe(|| resolve(answer)));
-        if let Err(error) = self.settle(resolved.map(Ok)) {
-            tracing::error!(%error, "an acknowledgement could not be decoded");
-        }
+        self.guard("an acknowledgement could not be decoded", || resolve(answer));
     }
 
     fn describe_sockets(&self, request: FetchRequest, sockets: &[SocketKey]) {

@@ -4,10 +4,10 @@
 //! the wait for it at once, where Node waits for the timeout: the outcome is then known to be incomplete.
 
 use crate::BroadcastOperator;
-use crate::ack::{FromReply, Reply};
+use crate::ack::{FromReply, RemoteAckReply, Reply};
 use crate::application::{App, arguments};
 use crate::encode::{self, EmitArgs, OwnedEvent};
-use crate::error::EmitError;
+use crate::error::{AckError, EmitError, millis_of};
 use crate::waiter::Waiter;
 use std::cell::Cell;
 use std::fmt;
@@ -21,6 +21,10 @@ use tokio::sync::oneshot;
 /// How long acknowledgements of a broadcast are waited for, unless the operator says otherwise. (Node's default
 /// is a millisecond by accident: an undefined timeout.)
 pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// How long the acknowledgement of a socket of another server is waited for without a timeout: nobody says that its client
+/// has left. Milliseconds, an hour; Node waits 1 ms by accident.
+const ONE_ACK_MS_MAX: u64 = 3_600_000;
 
 /// Not all sockets that a broadcast reached have acknowledged.
 #[derive(Debug)]
@@ -123,6 +127,46 @@ impl BroadcastOperator {
             Ok(()) => State::Waiting(receiver),
             Err(error) => State::Failed(error),
         })
+    }
+}
+
+impl BroadcastOperator {
+    /// The same for what is known to be one socket, wherever it is: its one acknowledgement.
+    pub(crate) fn ask_one<R>(
+        &self,
+        event: &str,
+        args: &(impl EmitArgs + ?Sized),
+        timeout: Option<Duration>,
+    ) -> RemoteAckReply<R>
+    where
+        R: FromReply + Send + 'static,
+    {
+        let (sender, reply) = RemoteAckReply::new();
+        let (namespace, target, flags, _) = self.parts();
+        let timeout_ms = timeout.map_or(ONE_ACK_MS_MAX, millis_of);
+        let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
+            let name = namespace.clone();
+            namespace.run(move |app| {
+                let waiter = app.waiters.add(Waiter::Broadcast(Box::new(move |answers, is_complete| {
+                    sender.send(match answers.first() {
+                        Some(message) => Ok(arguments(message, message.data.bytes(&[]))),
+                        None if is_complete => Err(AckError::Disconnected),
+                        None => Err(AckError::Timeout),
+                    });
+                })));
+                let (id, name) = (name.id(), name.shared_name());
+                let sent = app
+                    .send(|core| core.broadcast_with_ack(id, &name, &target, event.parts(), flags, timeout_ms, waiter));
+                if sent.is_err() {
+                    // With its sender, so that the reply ends.
+                    drop(app.waiters.take(waiter));
+                }
+            })
+        });
+        match sent {
+            Ok(()) => reply,
+            Err(error) => RemoteAckReply::failed(error),
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs, OwnedEvent};
 use crate::error::{EmitError, FetchError};
 use crate::rooms::IntoRooms;
-use crate::waiter::Waiter;
+use crate::waiter::{FetchedSockets, Waiter};
 use crate::{Namespace, RemoteSocket};
-use ringio_core::door::{EmitFlags, Operation, SocketDescription};
+use ringio_core::door::{EmitFlags, Operation};
 use ringio_core::room::select::Target;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ pub struct BroadcastOperator {
     namespace: Namespace,
     target: Target,
     flags: EmitFlags,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl BroadcastOperator {
@@ -49,7 +49,7 @@ impl BroadcastOperator {
             None => None,
         };
         let namespace = namespace_of_shard.map_or_else(|| namespace.clone(), |own| (*own).clone());
-        Self { namespace, target: Target::default(), flags: EmitFlags::default(), timeout: TIMEOUT_DEFAULT }
+        Self { namespace, target: Target::default(), flags: EmitFlags::default(), timeout: None }
     }
 
     pub(crate) fn with_target(mut self, target: Target) -> Self {
@@ -100,14 +100,14 @@ impl BroadcastOperator {
         self
     }
 
-    /// How long acknowledgements are waited for. Default 5 s.
+    /// How long acknowledgements, and other servers in `fetch_sockets`, are waited for. Default 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
         self
     }
 
     pub(crate) fn parts(&self) -> (&Namespace, Target, EmitFlags, Duration) {
-        (&self.namespace, self.target.clone(), self.flags, self.timeout)
+        (&self.namespace, self.target.clone(), self.flags, self.timeout.unwrap_or(TIMEOUT_DEFAULT))
     }
 
     /// Sends an event to them: a tuple is several arguments, `()` none, everything else one.
@@ -117,13 +117,16 @@ impl BroadcastOperator {
         broadcast(&self.namespace, &self.target, self.flags, event, args)
     }
 
-    /// Who they are, on all shards.
+    /// Who they are, on all shards and all servers of the cluster.
     ///
-    /// The future may be awaited anywhere, or dropped.
+    /// Waits for other servers as long as [`Builder::requests_timeout`](crate::Builder::requests_timeout) says, or
+    /// [`BroadcastOperator::timeout`]. The future may be awaited anywhere, or dropped.
     pub fn fetch_sockets(&self) -> FetchSockets {
         let (sender, receiver) = oneshot::channel();
-        let (namespace, target) = (self.namespace.clone(), self.target.clone());
-        let asked = self.namespace.run(move |app| ask(app, namespace, &target, sender));
+        let (namespace, target, flags) = (self.namespace.clone(), self.target.clone(), self.flags);
+        let timeout_ms =
+            self.timeout.map_or_else(|| namespace.shared().settings.requests_timeout_ms, crate::error::millis_of);
+        let asked = self.namespace.run(move |app| ask(app, namespace, &target, flags, timeout_ms, sender));
         FetchSockets(match asked {
             Ok(()) => Fetch::Waiting(receiver),
             Err(EmitError::Overloaded) => Fetch::Failed(FetchError::Overloaded),
@@ -147,8 +150,8 @@ impl BroadcastOperator {
     }
 
     fn operate(&self, operation: Operation) -> Emitted {
-        let (id, target) = (self.namespace.id(), self.target.clone());
-        Emitted::new(self.namespace.run(move |app| app.with_core(|core| core.operate(id, &target, &operation))))
+        let (id, target, flags) = (self.namespace.id(), self.target.clone(), self.flags);
+        Emitted::new(self.namespace.run(move |app| app.with_core(|core| core.operate(id, &target, &operation, flags))))
     }
 }
 
@@ -184,14 +187,27 @@ pub(crate) fn broadcast<A: EmitArgs + ?Sized>(
 
 type Fetched = Result<Vec<RemoteSocket>, FetchError>;
 
-fn ask(app: &Rc<App>, namespace: Namespace, target: &Target, sender: oneshot::Sender<Fetched>) {
+fn ask(
+    app: &Rc<App>,
+    namespace: Namespace,
+    target: &Target,
+    flags: EmitFlags,
+    timeout_ms: u64,
+    sender: oneshot::Sender<Fetched>,
+) {
     let id = namespace.id();
-    let waiter = app.waiters.add(Waiter::Fetch(Box::new(move |sockets: Vec<SocketDescription>, missing| {
-        let sockets = sockets.into_iter().map(|socket| RemoteSocket::new(namespace.clone(), socket)).collect();
+    let waiter = app.waiters.add(Waiter::Fetch(Box::new(move |fetched| {
+        let FetchedSockets { sockets, others, missing, tally } = fetched;
+        let sockets = sockets.into_iter().map(|socket| RemoteSocket::new(namespace.clone(), socket));
+        let others = others.into_iter().map(|socket| RemoteSocket::elsewhere(namespace.clone(), socket));
+        let sockets: Vec<RemoteSocket> = sockets.chain(others).collect();
+        let (answered, expected) = (tally.answered, tally.expected);
+        let is_whole = missing == 0 && expected == Some(answered);
+        let error = |sockets| FetchError::Timeout { sockets, missing, answered, expected };
         // Nobody waits any more: the future was dropped.
-        let _ = sender.send(if missing == 0 { Ok(sockets) } else { Err(FetchError::Timeout { sockets, missing }) });
+        let _ = sender.send(if is_whole { Ok(sockets) } else { Err(error(sockets)) });
     })));
-    app.with_core(|core| core.fetch_sockets(id, target, waiter));
+    app.with_core(|core| core.fetch_sockets(id, target, flags, timeout_ms, waiter));
 }
 
 /// The sockets asked for with `fetch_sockets`: a future for everywhere.

@@ -114,6 +114,10 @@ impl App {
             && self.shared.settings.cleanup_empty_child_namespaces
         {
             self.shared.registry.remove_if_empty(namespace);
+            self.shared.check_namespaces();
+            if self.shared.registry.view().1.table(namespace).is_none() {
+                self.forget_listeners(namespace);
+            }
         }
     }
 }

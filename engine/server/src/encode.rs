@@ -153,16 +153,34 @@ pub(crate) fn event<A: EmitArgs + ?Sized, R>(
     if is_reserved_event(name) {
         return Err(EmitError::ReservedName(name.to_owned()));
     }
-    with_scratch(
-        |scratch| {
-            scratch.json.push(b'[');
-            write_json_string(&mut scratch.json, name);
-            arguments.write(&mut ArgumentWriter { scratch })?;
-            scratch.json.push(b']');
-            Ok(())
-        },
-        lend,
-    )
+    with_scratch(|scratch| write_event(scratch, name, arguments), lend)
+}
+
+fn write_event<A: EmitArgs + ?Sized>(
+    scratch: &mut Scratch,
+    name: &str,
+    arguments: &A,
+) -> Result<(), serde_json::Error> {
+    scratch.json.push(b'[');
+    write_json_string(&mut scratch.json, name);
+    arguments.write(&mut ArgumentWriter { scratch })?;
+    scratch.json.push(b']');
+    Ok(())
+}
+
+/// The same for an event from server to server, where other names are reserved.
+///
+/// # Errors
+/// [`EmitError::ReservedName`], [`EmitError::Encode`].
+pub(crate) fn server_side_event<A: EmitArgs + ?Sized, R>(
+    name: &str,
+    arguments: &A,
+    lend: impl FnOnce(EventParts<'_>) -> R,
+) -> Result<R, EmitError> {
+    if matches!(name, "connect" | "connection" | "new_namespace") {
+        return Err(EmitError::ReservedName(name.to_owned()));
+    }
+    with_scratch(|scratch| write_event(scratch, name, arguments), lend)
 }
 
 /// Encodes the arguments of an acknowledgement and lends the result.

@@ -5,6 +5,7 @@
 //! event; its sender never learns of them.
 
 use crate::RemoteSocket;
+use crate::cluster::write_timeout;
 use ringio_core::door;
 use std::fmt;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub enum Error {
     AlreadyStarted,
     /// The signals cannot be waited for.
     Signals(std::io::Error),
+    /// The adapter has no connection to the other servers; what it says.
+    Adapter(std::io::Error),
 }
 
 impl fmt::Display for Error {
@@ -56,6 +59,7 @@ impl fmt::Display for Error {
                 f.write_str("this server has been started before: build another one to listen again")
             }
             Self::Signals(source) => write!(f, "signals cannot be waited for: {source}"),
+            Self::Adapter(source) => write!(f, "the adapter cannot connect to other servers: {source}"),
         }
     }
 }
@@ -63,7 +67,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Address { source, .. } | Self::Start(source) | Self::Signals(source) => Some(source),
+            Self::Address { source, .. } | Self::Start(source) | Self::Signals(source) | Self::Adapter(source) => {
+                Some(source)
+            }
             _ => None,
         }
     }
@@ -169,12 +175,16 @@ impl From<EmitError> for AckError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// Some shards did not answer in time.
+    /// Some servers, or shards of this one, did not answer in time.
     Timeout {
-        /// The sockets of the shards that did.
+        /// The sockets of those that did.
         sockets: Vec<RemoteSocket>,
-        /// How many shards did not.
+        /// How many shards of this server did not.
         missing: u16,
+        /// How many other servers did.
+        answered: u32,
+        /// How many other servers there are; `None` if that could not be found out in time.
+        expected: Option<u32>,
     },
     /// The server does not run: it was not started, or it has stopped.
     NotRunning,
@@ -185,7 +195,8 @@ pub enum FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout { sockets, missing } => {
+            Self::Timeout { missing: 0, answered, expected, .. } => write_timeout(f, *answered as usize, *expected),
+            Self::Timeout { sockets, missing, .. } => {
                 write!(f, "{missing} shards did not answer in time; {} sockets of the others are known", sockets.len())
             }
             Self::NotRunning => f.write_str("the server does not run"),

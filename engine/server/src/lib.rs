@@ -60,6 +60,10 @@
 //! Whatever serde writes and reads as JSON. A tuple is several arguments, everything else is one; [`Bytes`] anywhere in a
 //! value is sent as a binary attachment and comes back as one.
 //!
+//! # Several servers
+//! With [`Builder::adapter`] servers act as one: broadcasts, acknowledgements, rooms, `fetch_sockets` and remote sockets reach the
+//! clients of all of them, and [`Namespace::server_side_emit`] the servers themselves. [`cluster`] says what an adapter is.
+//!
 //! # Where is ...?
 //! events to handlers: `application`; handlers' types: `handler`, [`extract`]; JSON: `encode`, `decode`; options:
 //! `options`; what each operation does on the wire: the crate `ringio-core`.
@@ -73,6 +77,7 @@ mod attachments;
 mod broadcast_ack;
 mod broadcast_operator;
 mod client_files;
+pub mod cluster;
 mod compression;
 mod data;
 mod decision;
@@ -118,6 +123,7 @@ pub use address::IntoAddresses;
 pub use broadcast_ack::{BroadcastAckError, BroadcastAcks};
 pub use broadcast_operator::{BroadcastOperator, FetchSockets};
 pub use bytes::Bytes;
+pub use cluster::{ServerSideAck, ServerSideHandler};
 pub use compression::{HttpCompression, PerMessageDeflate};
 pub use data::{Extensions, SocketData};
 pub use emitted::Emitted;

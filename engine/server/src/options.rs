@@ -3,6 +3,7 @@
 //! Values are checked when the server is built; an error names the option and what would be right.
 
 use crate::client_files;
+use crate::cluster::{Adapter, Gateway};
 use crate::compression::{self, HttpCompression, PerMessageDeflate};
 use crate::engine::EngineServer;
 use crate::error::{Error, Result, millis_of};
@@ -49,6 +50,8 @@ pub struct Builder {
     pin_threads: bool,
     drain: Duration,
     dynamic_namespaces_max: usize,
+    adapter: Option<Box<dyn Adapter>>,
+    requests_timeout: Duration,
     cleanup_empty_child_namespaces: bool,
     client_directory: Option<PathBuf>,
     pages: Vec<Asset>,
@@ -68,6 +71,8 @@ impl Builder {
             pin_threads: true,
             drain: Duration::from_secs(1),
             dynamic_namespaces_max: 1_000,
+            adapter: None,
+            requests_timeout: Duration::from_secs(5),
             cleanup_empty_child_namespaces: false,
             client_directory: None,
             pages: Vec::new(),
@@ -76,6 +81,27 @@ impl Builder {
             hooks: Hooks::default(),
             per_message_deflate: None,
         }
+    }
+
+    /// Makes the server one of several that act as one. Default none: the server is alone.
+    ///
+    /// ```
+    /// use ringio::{Server, cluster::LocalCluster};
+    ///
+    /// # fn main() -> ringio::Result<()> {
+    /// let io = Server::builder().adapter(LocalCluster::new()).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adapter(mut self, adapter: impl Adapter) -> Self {
+        self.adapter = Some(Box::new(adapter));
+        self
+    }
+
+    /// How long other servers may take to answer `fetch_sockets` and `server_side_emit_with_ack`. Default 5 s.
+    pub fn requests_timeout(mut self, timeout: Duration) -> Self {
+        self.requests_timeout = timeout;
+        self
     }
 
     // Node's options ------------------------------------------------------------------------------------------------
@@ -291,9 +317,12 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Option`], [`Error::ClientFiles`].
-    pub fn build(self) -> Result<Server> {
+    pub fn build(mut self) -> Result<Server> {
+        let adapter = self.adapter.take();
         let (settings, states, tokio) = self.settings()?;
-        Ok(Server::of_shared(Arc::new(Shared::new(settings, states, tokio))))
+        let cluster = adapter.map(|adapter| Gateway::new(adapter, settings.shard_count)).transpose();
+        let cluster = cluster.map_err(Error::Adapter)?;
+        Ok(Server::of_shared(Arc::new(Shared::new(settings, states, tokio, cluster))))
     }
 
     /// A server that speaks Engine.IO alone: every message goes to the application as it came.
@@ -342,6 +371,7 @@ impl Builder {
             pin_threads: self.pin_threads,
             drain_ms: millis_of(self.drain),
             dynamic_namespaces_max: self.dynamic_namespaces_max,
+            requests_timeout_ms: millis_of(self.requests_timeout),
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
         };
         Ok((settings, self.states, TokioContext::new(self.tokio)))

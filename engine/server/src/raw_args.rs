@@ -32,7 +32,7 @@ pub struct RawArgs {
 }
 
 impl RawArgs {
-    fn new(arguments: &Arguments<'_>) -> Self {
+    pub(crate) fn new(arguments: &Arguments<'_>) -> Self {
         Self {
             json: Bytes::copy_from_slice(arguments.json),
             count: arguments.count,

@@ -10,7 +10,7 @@ use crate::error::EmitError;
 use crate::namespace::Place;
 use crate::rooms::IntoRooms;
 use crate::socket::ask;
-use crate::{Handshake, Namespace};
+use crate::{BroadcastOperator, Handshake, Namespace};
 use ringio_core::base::id::SocketKey;
 use ringio_core::base::seed::Sid;
 use ringio_core::door::{EmitFlags, SocketDescription};
@@ -32,18 +32,30 @@ struct Snapshot {
     rooms: Vec<String>,
     handshake: Handshake,
     data: Map<String, Value>,
+    /// It belongs to another server of the cluster.
+    is_elsewhere: bool,
 }
 
 impl RemoteSocket {
+    /// Of this server.
     pub(crate) fn new(namespace: Namespace, description: SocketDescription) -> Self {
+        Self::describe(namespace, description, false)
+    }
+
+    /// Of another server.
+    pub(crate) fn elsewhere(namespace: Namespace, description: SocketDescription) -> Self {
+        Self::describe(namespace, description, true)
+    }
+
+    fn describe(namespace: Namespace, description: SocketDescription, is_elsewhere: bool) -> Self {
         let data = if description.data.is_empty() {
             Map::new()
         } else {
-            serde_json::from_slice(&description.data)
-                .expect("data travels as the JSON object that the socket's shard wrote")
+            // A shard of this server wrote it as an object; other servers may have anything for data.
+            serde_json::from_slice(&description.data).unwrap_or_default()
         };
         let handshake = Handshake::new(description.handshake, &description.auth);
-        let snapshot = Snapshot { id: description.id, rooms: description.rooms, handshake, data };
+        let snapshot = Snapshot { id: description.id, rooms: description.rooms, handshake, data, is_elsewhere };
         Self { namespace, snapshot: Arc::new(snapshot) }
     }
 
@@ -115,6 +127,9 @@ impl RemoteSocket {
 
     /// Makes it join rooms.
     pub fn join(&self, rooms: impl IntoRooms) -> Emitted {
+        if self.snapshot.is_elsewhere {
+            return self.by_id().sockets_join(rooms);
+        }
         let rooms = owned(rooms);
         self.run(move |core, key| {
             for room in &rooms {
@@ -125,6 +140,9 @@ impl RemoteSocket {
 
     /// Makes it leave rooms.
     pub fn leave(&self, rooms: impl IntoRooms) -> Emitted {
+        if self.snapshot.is_elsewhere {
+            return self.by_id().sockets_leave(rooms);
+        }
         let rooms = owned(rooms);
         self.run(move |core, key| {
             for room in &rooms {
@@ -135,7 +153,23 @@ impl RemoteSocket {
 
     /// Makes the client leave the namespace; with `close` all its namespaces, and ends its connection.
     pub fn disconnect(&self, close: bool) -> Emitted {
+        if self.snapshot.is_elsewhere {
+            return self.by_id().disconnect_sockets(close);
+        }
         self.run(move |core, key| core.disconnect(key, close))
+    }
+
+    /// Whether it belongs to another server of the cluster.
+    ///
+    /// What is done to it then is a broadcast to the room of its id, as in Node: a client that has gone is not noticed, but for
+    /// an acknowledgement, which ends with `Disconnected` if no server knows the socket.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.snapshot.is_elsewhere
+    }
+
+    fn by_id(&self) -> BroadcastOperator {
+        self.namespace.to(self.id())
     }
 
     fn run(&self, job: impl FnOnce(&mut ringio_core::shard::Shard, SocketKey) + Send + 'static) -> Emitted {
@@ -187,6 +221,9 @@ impl RemoteSocketOperator {
 
     /// Sends an event to the client.
     pub fn emit<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Emitted {
+        if self.socket.snapshot.is_elsewhere {
+            return self.socket.by_id().with_flags(self.flags).emit(event, args);
+        }
         let (id, flags) = (self.socket.snapshot.id, self.flags);
         Emitted::new(match self.socket.namespace.locate(id) {
             Place::Here(app, key) => encode::event(event, args, |parts| app.send(|core| core.emit(key, parts, flags)))
@@ -207,6 +244,9 @@ impl RemoteSocketOperator {
         R: FromReply + Send + 'static,
     {
         let (flags, timeout) = (self.flags, self.timeout);
+        if self.socket.snapshot.is_elsewhere {
+            return self.socket.by_id().with_flags(flags).ask_one(event, args, timeout);
+        }
         let (sender, reply) = RemoteAckReply::new();
         let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
             self.socket.namespace.run_at(self.socket.snapshot.id, move |app, key| {

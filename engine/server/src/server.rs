@@ -8,6 +8,7 @@
 
 use crate::address::IntoAddresses;
 use crate::application::{ShardApplication, current};
+use crate::cluster::{ClusterCounters, Gateway, NodeId};
 use crate::error::{Error, HandlerError, Result};
 use crate::options::Builder;
 use crate::registry::MAIN;
@@ -101,6 +102,18 @@ impl Server {
         counters
     }
 
+    /// How this server is called among the servers of its cluster; `None` without an adapter.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeId> {
+        self.shared().cluster.as_ref().map(Gateway::node)
+    }
+
+    /// What went to other servers and came from them; zeros without an adapter.
+    #[must_use]
+    pub fn cluster_counters(&self) -> ClusterCounters {
+        self.shared().cluster.as_ref().map(Gateway::counters).unwrap_or_default()
+    }
+
     /// Listens and serves until [`Server::close`]; blocks meanwhile.
     ///
     /// A port alone listens on all addresses. In an async program use [`Server::start`] instead.
@@ -115,12 +128,18 @@ impl Server {
     /// Listens and serves; returns as soon as clients can connect.
     ///
     /// # Errors
-    /// [`Error::Address`], [`Error::Start`], [`Error::AlreadyStarted`].
+    /// [`Error::Address`], [`Error::Start`], [`Error::AlreadyStarted`], [`Error::Adapter`].
     pub fn start(&self, addresses: impl IntoAddresses) -> Result<ServerHandle> {
         let addresses = addresses.into_addresses()?;
         let shared = self.shared();
         if !shared.claim_start() {
             return Err(Error::AlreadyStarted);
+        }
+        if let Some(gateway) = &shared.cluster
+            && let Err(error) = gateway.connect(shared)
+        {
+            shared.release_start();
+            return Err(Error::Adapter(error));
         }
         let for_shards = Arc::clone(shared);
         let make = move |context| ShardApplication::new(Arc::clone(&for_shards), context);

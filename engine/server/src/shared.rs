@@ -3,6 +3,7 @@
 //! Everything here is read-mostly or rarely touched: the shards' own path takes no lock of it.
 
 use crate::application::ShardApplication;
+use crate::cluster::{Gateway, PublishError, RoomListeners, ServerSideListeners};
 use crate::error::{EmitError, HandlerError};
 use crate::hooks::Hooks;
 use crate::listener::ListenerId;
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) drain_ms: u64,
     pub(crate) dynamic_namespaces_max: usize,
     pub(crate) cleanup_empty_child_namespaces: bool,
+    pub(crate) requests_timeout_ms: u64,
 }
 
 impl Settings {
@@ -77,6 +79,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) settings: Settings,
     pub(crate) tokio: TokioContext,
+    /// How this server speaks to others, if it does.
+    pub(crate) cluster: Option<Gateway>,
+    pub(crate) server_side: ServerSideListeners,
+    pub(crate) rooms: RoomListeners,
     states: States,
     error_hook: RwLock<Option<ErrorHook>>,
     namespace_hooks: RwLock<Vec<(ListenerId, NamespaceHook)>>,
@@ -88,11 +94,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, states: States, tokio: TokioContext) -> Self {
+    pub(crate) fn new(settings: Settings, states: States, tokio: TokioContext, cluster: Option<Gateway>) -> Self {
         Self {
             registry: Registry::new(),
             settings,
             tokio,
+            cluster,
+            server_side: ServerSideListeners::default(),
+            rooms: RoomListeners::default(),
             states,
             error_hook: RwLock::new(None),
             namespace_hooks: RwLock::default(),
@@ -125,6 +134,7 @@ impl Shared {
 
     /// Tells everyone who listens of a namespace that has just been made.
     pub(crate) fn tell_new_namespace(&self, namespace: &Namespace) {
+        self.open_namespace(&namespace.shared_name());
         let hooks = self.namespace_hooks.read().clone();
         for (_, hook) in hooks {
             hook(namespace);
@@ -135,6 +145,8 @@ impl Shared {
     pub(crate) fn clear_hooks(&self) {
         let hooks = (std::mem::take(&mut *self.namespace_hooks.write()), self.error_hook.write().take());
         drop(hooks);
+        self.server_side.clear();
+        self.rooms.clear();
     }
 
     /// Counts an event that was not handled to its end, and tells the hook.
@@ -171,6 +183,8 @@ impl Shared {
 
     pub(crate) fn set_running(&self, running: Running<ShardApplication>) {
         assert!(self.running.set(running).is_ok(), "only the caller that claimed the start gets here");
+        self.open_namespaces();
+        self.check_rooms();
         if self.is_closing.load(Ordering::SeqCst) {
             self.close();
         }
@@ -181,6 +195,20 @@ impl Shared {
         self.is_closing.store(true, Ordering::SeqCst);
         if let Some(running) = self.running() {
             running.stop();
+        }
+    }
+
+    /// A message went to other servers, or did not.
+    pub(crate) fn report_publish(&self, published: Result<(), &PublishError>) {
+        if let Some(gateway) = &self.cluster {
+            gateway.report(published);
+        }
+    }
+
+    /// A message of another server was not taken.
+    pub(crate) fn count_refused(&self) {
+        if let Some(gateway) = &self.cluster {
+            gateway.count_refused();
         }
     }
 

@@ -7,6 +7,8 @@ use crate::decode::Arguments;
 use crate::error::AckError;
 use ringio_core::base::id::Key;
 use ringio_core::base::slab::Slab;
+use ringio_core::cluster::ClusterPacket;
+use ringio_core::cluster::roll::Tally;
 use ringio_core::door::{Message, SocketDescription};
 use std::cell::RefCell;
 
@@ -16,14 +18,30 @@ pub(crate) type AckWaiter = Box<dyn FnOnce(Result<Arguments<'_>, AckError>)>;
 /// Hears the acknowledgements of a broadcast.
 pub(crate) type BroadcastWaiter = Box<dyn FnOnce(Vec<Message>, bool)>;
 
+/// What came of `fetch_sockets`.
+pub(crate) struct FetchedSockets {
+    /// Of this server.
+    pub(crate) sockets: Vec<SocketDescription>,
+    /// Of other servers.
+    pub(crate) others: Vec<SocketDescription>,
+    /// Shards of this server that did not answer.
+    pub(crate) missing: u16,
+    /// How many other servers did.
+    pub(crate) tally: Tally,
+}
+
 /// What to do with an answer.
 pub(crate) enum Waiter {
     /// Of a client, to `emit_with_ack`.
     Ack(AckWaiter),
     /// Of the clients that a broadcast reached; with whether all have answered.
     Broadcast(BroadcastWaiter),
-    /// Of all shards, to `fetch_sockets`; with the number of shards that are missing.
-    Fetch(Box<dyn FnOnce(Vec<SocketDescription>, u16)>),
+    /// Of all shards and servers, to `fetch_sockets`.
+    Fetch(Box<dyn FnOnce(FetchedSockets)>),
+    /// Of other servers, to `server_side_emit_with_ack`.
+    ServerSide(Box<dyn FnOnce(Vec<Option<ClusterPacket>>, Tally)>),
+    /// How many servers there are.
+    Servers(Box<dyn FnOnce(Option<u32>)>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +100,7 @@ mod tests {
         let first = waiters.add(Waiter::Ack(Box::new(move |_| counted.set(counted.get() + 1))));
         let Some(Waiter::Ack(resolve)) = waiters.take(first) else { panic!("it waits") };
         resolve(Err(AckError::Timeout));
-        let second = waiters.add(Waiter::Fetch(Box::new(|_, _| {})));
+        let second = waiters.add(Waiter::Fetch(Box::new(|_| {})));
         assert_ne!(first, second, "the position is used again under another number");
         assert!(waiters.take(first).is_none());
         assert!(matches!(waiters.take(second), Some(Waiter::Fetch(_))));

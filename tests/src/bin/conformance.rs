@@ -18,7 +18,7 @@ use ringio::{
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use ringio_tests::oracle;
-use ringio_tests::{client, compression, dynamic, emits, listeners, packets, requests};
+use ringio_tests::{client, cluster, compression, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -71,6 +71,7 @@ enum Suite {
     Dynamic,
     DynamicCleanup,
     Listeners,
+    Cluster,
     Cors,
     EngineV3,
     ClientsV2,
@@ -143,6 +144,7 @@ fn main() -> ringio::Result<()> {
         Suite::DynamicCleanup => {
             serve(&options, Server::builder().cleanup_empty_child_namespaces(true), dynamic::handlers)
         }
+        Suite::Cluster => serve_cluster(&options),
         Suite::Listeners => serve(&options, Server::builder(), listeners::handlers),
         Suite::Packets => serve(&options, Server::builder(), packets::handlers),
         Suite::Requests => {
@@ -176,6 +178,13 @@ fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio
 fn serve_oracle(options: &Options, builder: Builder) -> ringio::Result<()> {
     let log = oracle::Log::default();
     serve(options, oracle::options(builder, &log), |io| oracle::handlers(io, &log))
+}
+
+fn serve_cluster(options: &Options) -> ringio::Result<()> {
+    let servers = cluster::start(|builder| options.apply(builder), options.port)?;
+    say_ready();
+    servers.iter().for_each(ringio::ServerHandle::join);
+    Ok(())
 }
 
 fn say_ready() {

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod bare;
+
 use ringio::{Driver, Server, ServerHandle};
 use rust_socketio::client::Client as Inner;
 use rust_socketio::{ClientBuilder, Event, Payload, TransportType};
@@ -67,6 +69,11 @@ impl Running {
         let handle = io.start("127.0.0.1:0").unwrap();
         let url = format!("http://{}", handle.local_addr());
         Self { io: io.clone(), handle, url }
+    }
+
+    /// A client on the thread of the test.
+    pub(crate) fn bare(&self) -> bare::Bare {
+        bare::Bare::connect(&self.url, "/", &serde_json::json!({}))
     }
 
     pub(crate) fn client(&self, transport: TransportType) -> Client {

@@ -15,6 +15,7 @@
 //! A socket that is still in its middlewares may join rooms before it is connected, so members are not all receivers:
 //! whoever delivers asks whether the socket is connected.
 
+pub mod census;
 pub mod members;
 pub mod names;
 pub mod select;

@@ -224,6 +224,7 @@ impl Shard {
     /// Ends all sessions with `server shutting down` and takes no more requests.
     pub fn close_all(&mut self) {
         self.is_stopping = true;
+        self.close_cluster();
         let sessions: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
             self.end_session(session, DisconnectReason::ServerShuttingDown, Farewell::Close);

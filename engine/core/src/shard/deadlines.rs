@@ -32,6 +32,10 @@ pub enum Deadline {
     Recovery,
     /// Other shards have not said which sockets they have.
     Fetch(u64),
+    /// Other servers have not answered.
+    Request(u64),
+    /// Other servers are to hear that this one is there; those not heard for long are gone.
+    ClusterBeat,
 }
 
 const _: () = assert!(size_of::<Deadline>() <= 24);
@@ -52,6 +56,8 @@ impl Shard {
                 Deadline::Question(id) => self.question_is_late(id),
                 Deadline::Recovery => self.forget_absent(),
                 Deadline::Fetch(id) => self.fetch_is_late(id),
+                Deadline::Request(id) => self.request_is_late(id),
+                Deadline::ClusterBeat => self.cluster_beat_is_due(),
             }
         }
     }

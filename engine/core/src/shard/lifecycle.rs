@@ -24,6 +24,7 @@ use crate::session::{Link, Session, State as SessionState};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use smallvec::SmallVec;
 
@@ -273,6 +274,8 @@ impl Shard {
     /// A socket leaves its rooms, its namespace and whoever waits for its acknowledgements.
     fn leave_everything(&mut self, key: SocketKey) {
         self.keep_absent(key);
+        let namespace = self.namespace_of(key);
+        let watched = namespace.map_or(Vec::new(), |namespace| self.watched_rooms_of(key, namespace));
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let owed = socket.acks.take_all();
         let sid = socket.sid;
@@ -287,6 +290,11 @@ impl Shard {
         self.socket_ids.remove(&sid);
         if self.socket_ids.is_empty() {
             self.socket_ids.shrink_to_fit();
+        }
+        for room in watched {
+            if let Some(namespace) = namespace {
+                self.note_room(namespace, &room, sid, false);
+            }
         }
         for owed in owed {
             self.disarm(owed.timer);

@@ -5,6 +5,7 @@
 
 pub mod application;
 pub mod closing;
+pub mod cluster;
 pub mod deadlines;
 pub mod decisions;
 pub mod inbound;
@@ -17,6 +18,7 @@ pub mod peers;
 pub mod questions;
 pub mod recovery;
 pub mod requests;
+pub mod watching;
 pub mod websocket;
 
 use crate::base::frame::Frame;
@@ -36,12 +38,13 @@ use crate::namespace::ack::AckIds;
 use crate::namespace::directory::Namespaces;
 use crate::namespace::socket::{Presence, Socket};
 use crate::options::{Asset, Options, Setup};
+use crate::room::census::Census;
 use crate::room::select::Selection;
 use crate::session::Session;
 use crate::session::dialect::Translations;
 use crate::session::outbox::Joiner;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use deadlines::Deadline;
@@ -89,6 +92,12 @@ pub struct Shard {
     questions: HashMap<u64, Question, FixedState>,
     next_question: u64,
     next_fetch: u64,
+    /// What is known of other servers and asked of them; none without a cluster.
+    cluster: Option<Box<cluster::Cluster>>,
+    /// Namespaces whose rooms somebody watches.
+    watched: Vec<NamespaceId>,
+    /// Their rooms on the whole server; on the first shard.
+    censuses: BTreeMap<NamespaceId, Census>,
 
     dirty_sessions: Vec<SessionKey>,
     dirty_connections: Vec<ConnectionKey>,
@@ -156,6 +165,9 @@ impl Shard {
             questions: HashMap::with_hasher(hash.clone()),
             next_question: 0,
             next_fetch: 0,
+            cluster: None,
+            watched: Vec::new(),
+            censuses: BTreeMap::new(),
             dirty_sessions: Vec::new(),
             dirty_connections: Vec::new(),
             overflowed: Vec::new(),
@@ -221,12 +233,19 @@ impl Shard {
             && self.session_ids.is_empty()
             && self.socket_ids.is_empty()
             && self.wheel.is_empty()
-            && self.fetches.is_empty()
-            && self.questions.is_empty()
+            && self.is_unasked()
             && self.recovery.as_ref().is_none_or(|recovery| recovery.is_idle())
             && self.namespaces.made_count() == 0
             && self.namespaces.iter().all(|namespace| namespace.everyone.is_empty() && namespace.rooms.is_empty())
             && !self.has_work()
+    }
+
+    /// Whether no question is open: to clients, shards or servers.
+    #[must_use]
+    pub fn is_unasked(&self) -> bool {
+        self.fetches.is_empty()
+            && self.questions.is_empty()
+            && self.cluster.as_ref().is_none_or(|cluster| cluster.is_idle())
     }
 
     /// It is `now`: what the application does next counts its deadlines from here. Every `handle_*` says it too. Time never goes

@@ -45,6 +45,7 @@ impl Shard {
         socket.presence = Presence::Joined(namespace);
         let (sid, session_key) = (socket.sid, socket.session);
         self.socket_ids.insert(sid, key);
+        self.note_room(namespace, sid.as_str(), sid, true);
         if let Some(namespace) = self.namespaces.get_mut(namespace) {
             namespace.everyone.insert(key.index());
         }
@@ -84,23 +85,36 @@ impl Shard {
     /// Joins a room; true if the socket was not a member. Nothing happens after disconnection.
     pub fn join(&mut self, key: SocketKey, room: &str) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Some(namespace) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
-        if is_own_room(&socket.sid, room) {
-            return core::mem::replace(&mut socket.has_left_own_room, false);
+        let Some(id) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
+        let sid = socket.sid;
+        let has_joined = if is_own_room(&sid, room) {
+            core::mem::replace(&mut socket.has_left_own_room, false)
+        } else {
+            let Some(namespace) = self.namespaces.get_mut(id) else { return false };
+            namespace.rooms.join(key.index(), &mut socket.memberships, room).joined
+        };
+        if has_joined {
+            self.note_room(id, room, sid, true);
         }
-        let Some(namespace) = self.namespaces.get_mut(namespace) else { return false };
-        namespace.rooms.join(key.index(), &mut socket.memberships, room).joined
+        has_joined
     }
 
     /// Leaves a room; true if the socket was a member.
     pub fn leave(&mut self, key: SocketKey, room: &str) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
-        let Some(namespace) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
-        if is_own_room(&socket.sid, room) {
-            return !core::mem::replace(&mut socket.has_left_own_room, true);
+        let Some(id) = socket.namespace().filter(|_| socket.has_rooms()) else { return false };
+        let sid = socket.sid;
+        let has_left = if is_own_room(&sid, room) {
+            // It joins that room when it is let in.
+            socket.is_joined() && !core::mem::replace(&mut socket.has_left_own_room, true)
+        } else {
+            let Some(namespace) = self.namespaces.get_mut(id) else { return false };
+            namespace.rooms.leave(key.index(), &mut socket.memberships, room).left
+        };
+        if has_left {
+            self.note_room(id, room, sid, false);
         }
-        let Some(namespace) = self.namespaces.get_mut(namespace) else { return false };
-        namespace.rooms.leave(key.index(), &mut socket.memberships, room).left
+        has_left
     }
 
     /// The session and namespace of a socket that can be emitted to: as in Node, also one that has left its
@@ -191,12 +205,26 @@ impl Shard {
         self.namespace(id).map_or("/", |namespace| &namespace.name)
     }
 
-    /// Sends an event to the sockets of `namespace` that `target` selects, on all shards, encoded once. The number of
-    /// receivers on this shard.
+    /// Sends an event to the sockets of `namespace` that `target` selects, on all shards and servers, encoded once on
+    /// each server. The number of receivers on this shard.
     ///
     /// # Errors
     /// [`EmitError::Encode`], with a parser that cannot encode the event; nobody receives it then.
     pub fn broadcast(
+        &mut self,
+        namespace: NamespaceId,
+        name: &str,
+        target: &Target,
+        event: EventParts<'_>,
+        flags: EmitFlags,
+    ) -> Result<usize, EmitError> {
+        let delivered = self.broadcast_here(namespace, name, target, event, flags)?;
+        self.publish_event(namespace, target, event, flags, None);
+        Ok(delivered)
+    }
+
+    /// The same on this server alone.
+    fn broadcast_here(
         &mut self,
         namespace: NamespaceId,
         name: &str,
@@ -311,8 +339,9 @@ impl Shard {
             .collect()
     }
 
-    /// Join, leave or disconnect for the selected sockets of all shards.
-    pub fn operate(&mut self, namespace: NamespaceId, target: &Target, operation: &Operation) {
+    /// Join, leave or disconnect for the selected sockets of all shards and servers.
+    pub fn operate(&mut self, namespace: NamespaceId, target: &Target, operation: &Operation, flags: EmitFlags) {
+        self.publish_operation(namespace, target, operation, flags);
         for peer in self.peers() {
             let message = PeerMessage::Operate { namespace, target: target.clone(), operation: operation.clone() };
             self.peer_messages.push_back((peer, message));

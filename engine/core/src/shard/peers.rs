@@ -1,13 +1,16 @@
 //! What other shards say and ask: broadcasts, operations, questions, moved connections.
 
 use super::Shard;
+use super::cluster::{Asker, QuestionKind};
 use super::deadlines::Deadline;
 use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, TimerKey};
 use crate::base::time::Time;
+use crate::cluster::roll::Roll;
+use crate::cluster::{ClusterMessage, NodeId};
 use crate::connection::{Connection, State};
-use crate::door::{Event, FetchRequest, Output, PeerMessage, SocketDescription};
-use crate::limits::{FETCH_DEADLINE_MS, REQUEST_HEAD_DEADLINE_MS};
+use crate::door::{EmitFlags, Event, FetchRequest, Output, PeerMessage, SocketDescription};
+use crate::limits::REQUEST_HEAD_DEADLINE_MS;
 use crate::room::select::Target;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -16,9 +19,13 @@ use core::any::Any;
 /// A question for sockets of which answers are missing.
 #[derive(Debug)]
 pub(super) struct PendingFetch {
-    waiter: u64,
+    asker: Asker,
+    pub(super) namespace: NamespaceId,
     missing: u16,
     sockets: Vec<SocketDescription>,
+    /// Of other servers.
+    others: Vec<SocketDescription>,
+    pub(super) roll: Roll,
     timer: TimerKey,
 }
 
@@ -39,6 +46,11 @@ impl Shard {
                 self.events.push_back(Event::FetchRequested { request, sockets });
             }
             PeerMessage::Fetched { request, sockets } => self.take_answer(request, sockets),
+            PeerMessage::RoomsAre { namespace, rooms } => self.take_room_report(from, namespace, rooms),
+            PeerMessage::RoomStep { namespace, step } => self.take_room_step(from, namespace, step),
+            PeerMessage::ClusterAnswer { from, message } => self.handle_answer(&from, &message),
+            PeerMessage::NodeGone { namespace, node } => self.lose_node(namespace, &node),
+            PeerMessage::NodesAre { namespace, nodes } => self.note_nodes(namespace, nodes),
             PeerMessage::Moved { file, address, bytes, is_cut } => self.adopt(file, address, bytes, is_cut),
             PeerMessage::ComesBack { asker, socket, namespace, pid, offset } => {
                 self.answer_return(asker, socket, namespace, pid, offset);
@@ -88,12 +100,40 @@ impl Shard {
         self.receive_kept(key, bytes, is_cut);
     }
 
-    /// Asks for descriptions of the selected sockets of all shards: `Event::Fetched` with `waiter` follows.
-    pub fn fetch_sockets(&mut self, namespace: NamespaceId, target: &Target, waiter: u64) {
+    /// Asks for descriptions of the selected sockets of all shards and servers: `Event::Fetched` with `waiter` follows, at the
+    /// latest after `timeout_ms`.
+    pub fn fetch_sockets(
+        &mut self,
+        namespace: NamespaceId,
+        target: &Target,
+        flags: EmitFlags,
+        timeout_ms: u64,
+        waiter: u64,
+    ) {
+        let id = self.next_fetch;
+        let roll = self.call_roll(namespace, (QuestionKind::Fetch, id), flags.local);
+        if !flags.local
+            && let Some(request) = self.request_id(QuestionKind::Fetch, id)
+        {
+            self.publish(namespace, None, ClusterMessage::FetchSockets { target: target.clone(), request });
+        }
+        self.fetch_for(Asker::Application(waiter), namespace, target, roll, timeout_ms);
+    }
+
+    /// Asks all shards on behalf of `asker`.
+    pub(super) fn fetch_for(
+        &mut self,
+        asker: Asker,
+        namespace: NamespaceId,
+        target: &Target,
+        roll: Roll,
+        timeout_ms: u64,
+    ) {
         let id = self.next_fetch;
         self.next_fetch += 1;
-        let timer = self.wheel.arm(self.now.after(FETCH_DEADLINE_MS), Deadline::Fetch(id));
-        self.fetches.insert(id, PendingFetch { waiter, missing: self.shard_count, sockets: Vec::new(), timer });
+        let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Fetch(id));
+        let (missing, sockets, others) = (self.shard_count, Vec::new(), Vec::new());
+        self.fetches.insert(id, PendingFetch { asker, namespace, missing, sockets, others, roll, timer });
         for peer in self.peers() {
             self.peer_messages.push_back((peer, PeerMessage::Fetch { request: id, namespace, target: target.clone() }));
         }
@@ -114,19 +154,45 @@ impl Shard {
         let Some(pending) = self.fetches.get_mut(&id) else { return };
         pending.sockets.extend(sockets);
         pending.missing -= 1;
-        if pending.missing == 0 {
+        self.finish_fetch_if_complete(id);
+    }
+
+    /// Another server has said which sockets it has.
+    pub(super) fn take_sockets(&mut self, id: u64, from: &NodeId, sockets: &[SocketDescription]) {
+        let Some(pending) = self.fetches.get_mut(&id) else { return };
+        if pending.roll.answer(from) {
+            pending.others.extend_from_slice(sockets);
+            self.finish_fetch_if_complete(id);
+        }
+    }
+
+    pub(super) fn finish_fetch_if_complete(&mut self, id: u64) {
+        if self.fetches.get(&id).is_some_and(|pending| pending.missing == 0 && pending.roll.is_complete()) {
             self.finish_fetch(id);
         }
     }
 
-    /// Not all shards have answered: the asker gets what there is.
+    /// Not everybody has answered: the asker gets what there is. Another server gets nothing, so that it does not take a
+    /// part for the whole.
     pub(super) fn fetch_is_late(&mut self, id: u64) {
         self.finish_fetch(id);
     }
 
     fn finish_fetch(&mut self, id: u64) {
-        let Some(PendingFetch { waiter, missing, sockets, timer }) = self.fetches.remove(&id) else { return };
+        let Some(PendingFetch { asker, namespace, missing, sockets, others, roll, timer }) = self.fetches.remove(&id)
+        else {
+            return;
+        };
         self.wheel.disarm(timer);
-        self.events.push_back(Event::Fetched { waiter, sockets, missing });
+        match asker {
+            Asker::Application(waiter) => {
+                let tally = roll.tally();
+                self.events.push_back(Event::Fetched { waiter, sockets, others, missing, tally });
+            }
+            Asker::Node(node, request) if missing == 0 => {
+                self.publish(namespace, Some(node), ClusterMessage::FetchSocketsResponse { request, sockets });
+            }
+            Asker::Node(..) => {}
+        }
     }
 }

@@ -12,8 +12,10 @@
 
 use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::time::Time;
+use ringio_core::cluster::roll::Tally;
 use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts, Output, PeerMessage};
 use ringio_core::options::{Asset, Options, Setup};
+use ringio_core::room::census::RoomChange;
 use ringio_core::shard::Shard;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -66,6 +68,12 @@ pub struct World {
     /// Connections between shards that are slow: their messages wait for `release`.
     pub slow: BTreeSet<(usize, usize)>,
     held: VecDeque<(usize, usize, PeerMessage)>,
+    /// What is for other servers or came from them.
+    pub told: VecDeque<(usize, Event)>,
+    /// How many other servers have answered each `fetch_sockets`.
+    pub tallies: Vec<Tally>,
+    /// What happened to watched rooms.
+    pub rooms_heard: Vec<RoomChange>,
 }
 
 /// A shard alone, without a world around it.
@@ -81,6 +89,11 @@ impl World {
     }
 
     pub fn with_assets(shard_count: u16, options: Options, assets: Vec<Asset>) -> Self {
+        Self::seeded(0, shard_count, options, assets)
+    }
+
+    /// A world whose sids no world of another seed gives.
+    pub fn seeded(seed: u8, shard_count: u16, options: Options, assets: Vec<Asset>) -> Self {
         let (options, assets) = (Arc::new(options), Arc::new(assets));
         let shards = (0..shard_count)
             .map(|index| {
@@ -89,7 +102,7 @@ impl World {
                     assets: Arc::clone(&assets),
                     shard: ShardIndex(index),
                     shard_count,
-                    seed: [index as u8 + 1; 32],
+                    seed: [seed.wrapping_mul(32).wrapping_add(index as u8 + 1); 32],
                     unix_time_ms: 1_700_000_000_000,
                 })
             })
@@ -107,6 +120,9 @@ impl World {
             decides: true,
             slow: BTreeSet::new(),
             held: VecDeque::new(),
+            told: VecDeque::new(),
+            tallies: Vec::new(),
+            rooms_heard: Vec::new(),
         }
     }
 
@@ -346,10 +362,21 @@ impl World {
                 let described = sockets.iter().filter_map(|socket| self.shards[shard].describe(*socket)).collect();
                 self.shards[shard].reply_fetch(request, described);
             }
-            Event::Fetched { waiter, sockets, missing } => {
+            Event::Fetched { waiter, sockets, others, missing, tally } => {
                 assert_eq!(missing, 0);
-                self.heard.push(Heard::Fetched(waiter, sockets.iter().map(|socket| socket.id.to_string()).collect()));
+                let ids = sockets.iter().chain(&others).map(|socket| socket.id.to_string()).collect();
+                self.heard.push(Heard::Fetched(waiter, ids));
+                self.tallies.push(tally);
             }
+            Event::RoomChanged { change, .. } => {
+                assert_eq!(shard, 0, "rooms are counted on the first shard");
+                self.rooms_heard.push(change);
+            }
+            Event::Publish { .. }
+            | Event::CountServers { .. }
+            | Event::ServersCounted { .. }
+            | Event::ServerSideEvent { .. }
+            | Event::ServerSideAnswered { .. } => self.told.push_back((shard, event)),
             _ => {}
         }
     }

@@ -1,0 +1,251 @@
+//! What may be given to `on_server_side`: closures like those of `on`, without a socket.
+
+use crate::decode::Arguments;
+use crate::emitted::Emitted;
+use crate::encode::{self, EmitArgs};
+use crate::error::{ArgumentError, HandlerError};
+use crate::extract::{Args, Attachments, Data, EventName, State, TryData};
+use crate::handler::{HandlerOutput, Outcome};
+use crate::{Namespace, RawArgs, Server};
+use bytes::Bytes;
+use ringio_codec::socketio::json::argument_bounds;
+use ringio_core::cluster::{ClusterPacket, NodeId, RequestId};
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One event of another server on its way to its handlers.
+#[derive(Debug)]
+pub struct ServerSideContext<'a> {
+    namespace: &'a Namespace,
+    name: &'a str,
+    arguments: Arguments<'a>,
+    seat: Option<Arc<Seat>>,
+}
+
+/// The answer that another server waits for.
+#[derive(Debug)]
+struct Seat {
+    namespace: Namespace,
+    to: NodeId,
+    request: RequestId,
+    is_answered: AtomicBool,
+}
+
+impl<'a> ServerSideContext<'a> {
+    pub(crate) fn new(
+        namespace: &'a Namespace,
+        name: &'a str,
+        arguments: Arguments<'a>,
+        asker: Option<(NodeId, RequestId)>,
+    ) -> Self {
+        let seat = asker.map(|(to, request)| {
+            Arc::new(Seat { namespace: namespace.clone(), to, request, is_answered: AtomicBool::new(false) })
+        });
+        Self { namespace, name, arguments, seat }
+    }
+
+    /// The namespace in which it was sent.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        self.namespace
+    }
+
+    /// The event's name.
+    #[must_use]
+    pub const fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Number of arguments.
+    #[must_use]
+    pub const fn argument_count(&self) -> usize {
+        self.arguments.count as usize
+    }
+
+    /// The argument at `index`, counted from 0, as a `T`; `null` if there is none.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn argument<T: DeserializeOwned>(&self, index: usize) -> Result<T, ArgumentError> {
+        crate::decode::value(self.arguments.nth(index), self.arguments.attachments)
+    }
+}
+
+/// Taken from an event of another server before its handler runs. Implement it for extractors of your own.
+#[diagnostic::on_unimplemented(
+    message = "{Self} cannot be taken from an event of another server",
+    note = "there is no socket; to take arguments write Data<..>, for example |Data(text): Data<String>|"
+)]
+pub trait FromServerSideEvent: Sized {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// Why the handler cannot run for this event; logged.
+    fn from_server_side_event(context: &ServerSideContext<'_>) -> Result<Self, ArgumentError>;
+}
+
+macro_rules! extract {
+    ($($(#[$bound:meta])? [$($generics:tt)*] $type:ty: $context:ident => $taken:expr;)*) => {
+        $(impl<$($generics)*> FromServerSideEvent for $type {
+            fn from_server_side_event($context: &ServerSideContext<'_>) -> Result<Self, ArgumentError> {
+                $taken
+            }
+        })*
+    };
+}
+
+extract! {
+    [T: DeserializeOwned] Data<T>: context => context.arguments.data().map(Data);
+    [T: DeserializeOwned] TryData<T>: context => Ok(TryData(context.arguments.data()));
+    [T: DeserializeOwned] Args<T>: context => context.arguments.all().map(Args);
+    [] RawArgs: context => Ok(RawArgs::new(&context.arguments));
+    [] Attachments: context => Ok(Attachments(context.arguments.attachments.to_vec()));
+    [] EventName: context => Ok(EventName(context.name.to_owned()));
+    [] Namespace: context => Ok(context.namespace.clone());
+    [] Server: context => Ok(context.namespace.server());
+    [] ServerSideAck: context => Ok(ServerSideAck { seat: context.seat.clone() });
+    [S: Send + Sync + 'static] State<S>: context => {
+        let state = context.namespace.shared().state();
+        state.map(State).ok_or(ArgumentError::MissingState(std::any::type_name::<S>()))
+    };
+}
+
+/// Answers an event of another server, from any thread and at any time.
+///
+/// A server is answered once: the first of several handlers counts, as in Node. One that is not answered waits for its
+/// timeout.
+#[derive(Debug)]
+#[must_use = "a server that asked for an answer waits for it"]
+pub struct ServerSideAck {
+    seat: Option<Arc<Seat>>,
+}
+
+impl ServerSideAck {
+    /// Sends the answer: one value; of a tuple the first element, and `()` is `undefined`.
+    ///
+    /// Succeeds without sending if the other server wants no answer or has got one.
+    pub fn send<A: EmitArgs + ?Sized>(self, answer: &A) -> Emitted {
+        let Some(seat) = self.seat else { return Emitted::new(Ok(())) };
+        let encoded = encode::answer(answer, |parts| {
+            let arguments = &parts.json[1..parts.json.len() - 1];
+            let text = std::str::from_utf8(arguments).ok()?;
+            let first = argument_bounds(text).next()?;
+            let json = Bytes::copy_from_slice(&arguments[first]);
+            Some(ClusterPacket { json, attachments: parts.attachments.to_vec() })
+        });
+        Emitted::new(encoded.and_then(|answer| {
+            if seat.is_answered.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            let (id, to, request) = (seat.namespace.id(), seat.to.clone(), seat.request.clone());
+            seat.namespace.run(move |app| app.with_core(|core| core.answer_server_side(id, to, request, answer)))
+        }))
+    }
+
+    /// Whether the other server asked for an answer.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.seat.is_some()
+    }
+}
+
+/// A handler without its types.
+#[doc(hidden)]
+pub trait ErasedServerSideHandler: Send + Sync {
+    /// Extracts the arguments and runs a sync handler, or makes the future of an async one.
+    fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError>;
+}
+
+pub(crate) type SharedServerSideHandler = Arc<dyn ErasedServerSideHandler>;
+
+/// A closure or function that handles events of other servers: up to eight extractors, sync or async.
+#[diagnostic::on_unimplemented(
+    message = "this is no handler of events of other servers",
+    note = "it takes up to eight extractors with their types written out and no socket, such as `|Data(text): Data<String>, ack: ServerSideAck|`",
+    note = "it must be Send + Sync and returns (), Emitted or a Result of them whose error has Display"
+)]
+pub trait ServerSideHandler<M>: Sized + Send + Sync + 'static {
+    /// For the first shard.
+    #[doc(hidden)]
+    fn into_erased(self) -> Arc<dyn ErasedServerSideHandler>;
+}
+
+/// Tells sync and async handlers apart; never written down.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ServerSideMarkers<A, const IS_ASYNC: bool>(PhantomData<A>);
+
+struct SyncHandler<F, A> {
+    function: F,
+    arguments: PhantomData<fn(A)>,
+}
+
+struct AsyncHandler<F, A> {
+    function: Arc<F>,
+    arguments: PhantomData<fn(A)>,
+}
+
+macro_rules! implement_handler {
+    ($($extractor:ident),*) => {
+        impl<F, R, $($extractor,)*> ServerSideHandler<ServerSideMarkers<($($extractor,)*), false>> for F
+        where
+            F: Fn($($extractor),*) -> R + Send + Sync + 'static,
+            R: HandlerOutput,
+            $($extractor: FromServerSideEvent + 'static,)*
+        {
+            fn into_erased(self) -> Arc<dyn ErasedServerSideHandler> {
+                Arc::new(SyncHandler { function: self, arguments: PhantomData::<fn(($($extractor,)*))> })
+            }
+        }
+
+        impl<F, R, $($extractor,)*> ServerSideHandler<ServerSideMarkers<($($extractor,)*), true>> for F
+        where
+            F: AsyncFn($($extractor),*) -> R + Send + Sync + 'static,
+            R: HandlerOutput,
+            $($extractor: FromServerSideEvent + 'static,)*
+        {
+            fn into_erased(self) -> Arc<dyn ErasedServerSideHandler> {
+                Arc::new(AsyncHandler { function: Arc::new(self), arguments: PhantomData::<fn(($($extractor,)*))> })
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
+        impl<F, R, $($extractor,)*> ErasedServerSideHandler for SyncHandler<F, ($($extractor,)*)>
+        where
+            F: Fn($($extractor),*) -> R + Send + Sync + 'static,
+            R: HandlerOutput,
+            $($extractor: FromServerSideEvent,)*
+        {
+            fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError> {
+                $(let $extractor = $extractor::from_server_side_event(context)?;)*
+                (self.function)($($extractor),*).into_result().map(|()| Outcome::Done)
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
+        impl<F, R, $($extractor,)*> ErasedServerSideHandler for AsyncHandler<F, ($($extractor,)*)>
+        where
+            F: AsyncFn($($extractor),*) -> R + Send + Sync + 'static,
+            R: HandlerOutput,
+            $($extractor: FromServerSideEvent + 'static,)*
+        {
+            fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError> {
+                $(let $extractor = $extractor::from_server_side_event(context)?;)*
+                let function = Arc::clone(&self.function);
+                Ok(Outcome::Pending(Box::pin(async move { function($($extractor),*).await.into_result() })))
+            }
+        }
+    };
+}
+
+implement_handler!();
+implement_handler!(A);
+implement_handler!(A, B);
+implement_handler!(A, B, C);
+implement_handler!(A, B, C, D);
+implement_handler!(A, B, C, D, E);
+implement_handler!(A, B, C, D, E, G);
+implement_handler!(A, B, C, D, E, G, H);
+implement_handler!(A, B, C, D, E, G, H, I);
