@@ -33,6 +33,7 @@ pub fn acknowledgement(buffer: Vec<u8>, namespace: &str, id: u64, parts: EventPa
     packet(buffer, PacketKind::Ack, PacketKind::BinaryAck, namespace, Some(id), parts, None)
 }
 
+#[inline(always)]
 fn packet(
     buffer: Vec<u8>,
     plain: PacketKind,
