@@ -17,6 +17,7 @@ use crate::trace::note;
 use bytes::Bytes;
 use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
 use ringio_core::door::{AckFailure, EmitError, EmitFlags, Event, EventParts, Message, Operation, SocketDescription};
+use ringio_core::limits::FETCH_DEADLINE_MS;
 use ringio_core::room::select::Target;
 use ringio_core::shard::Shard;
 use ringio_runtime::executor::Executor;
@@ -209,7 +210,7 @@ impl App {
                 let described = self.core(|core| sockets.iter().filter_map(|key| core.describe(*key)).collect());
                 self.core(|core| core.reply_fetch(request, described));
             }
-            Event::Fetched { waiter, sockets, missing } => {
+            Event::Fetched { waiter, sockets, missing, .. } => {
                 self.oracle(|oracle| oracle.answer(waiter));
                 assert_eq!(missing, 0, "violation: a shard did not answer");
                 self.check_fetched(&sockets);
@@ -564,7 +565,7 @@ impl App {
         let work = Work::Operate(operation.clone());
         let mut mark = Mark { id, is_end: false, namespace: namespace.0, target, work };
         self.mark_peers(&mark);
-        self.core(|core| core.operate(namespace, &mark.target, &operation));
+        self.core(|core| core.operate(namespace, &mark.target, &operation, EmitFlags::default()));
         mark.is_end = true;
         self.mark_peers(&mark);
         self.oracle(|oracle| apply(oracle, self.index, &selected, &operation));
@@ -573,10 +574,10 @@ impl App {
     fn fetch(&self, key: SocketKey) {
         let Some(namespace) = self.namespace_of(key) else { return };
         let target = self.target(key);
-        let deadline = Some(self.now() + ringio_core::limits::FETCH_DEADLINE_MS * 1_000);
+        let deadline = Some(self.now() + FETCH_DEADLINE_MS * 1_000);
         let number = self.oracle(|oracle| oracle.ask(Waiter { deadline, question: Question::Fetch }));
         note!("shard {}: fetches as {number}", self.index);
-        self.core(|core| core.fetch_sockets(namespace, &target, number));
+        self.core(|core| core.fetch_sockets(namespace, &target, EmitFlags::default(), FETCH_DEADLINE_MS, number));
     }
 
     fn disconnect(&self, key: SocketKey) {
