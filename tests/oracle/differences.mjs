@@ -13,12 +13,17 @@ export const DIFFERENCES = [
   {
     // Node knows no length when it refuses and sends a chunk.
     name: "refusals-have-a-length",
-    reconcile: (node, ours) => [node.map(withLength), ours],
+    reconcile: (node, ours) => [node.map((entry) => (entry?.status >= 400 ? withLength(entry) : entry)), ours],
+  },
+  {
+    // Node compresses while it sends, in chunks.
+    name: "compressed-polls-have-a-length",
+    reconcile: (node, ours) => [node.map((entry) => (entry?.kind === "poll" && entry.headers["content-encoding"] ? withLength(entry) : entry)), ours],
   },
   {
     // Packets made in one turn travel in one answer to a GET; Node answers with the first and keeps the others for the next.
     name: "polls-joined",
-    reconcile: (node, ours) => [joinPolls(node), joinPolls(ours)],
+    reconcile: (node, ours) => withoutSizes(joinPolls(node), joinPolls(ours)),
   },
   {
     // A refused request may have a body that nobody reads: the connection ends behind the answer. Node keeps it.
@@ -221,21 +226,39 @@ function withoutHeader(name, value, isMeant = () => true) {
  */
 function joinPolls(entries) {
   const joined = [];
-  const head = ({ status, headers: { "set-cookie": _, "content-type": type, ...headers }, wrapper }) => JSON.stringify([status, headers, wrapper]);
+  const head = ({ status, headers, wrapper }) => JSON.stringify([status, without(headers, ["set-cookie", "content-type", ...SIZES]), wrapper]);
   for (const entry of entries) {
     const last = joined.at(-1);
     const isSame = entry?.kind === "poll" && last?.kind === "poll" && entry.headers["set-cookie"] === undefined && head(entry) === head(last);
     if (isSame) {
-      const binary = [last, entry].find(({ headers }) => headers["content-type"] === "application/octet-stream");
-      joined[joined.length - 1] = { ...last, headers: { ...last.headers, ...(binary && { "content-type": "application/octet-stream" }) }, packets: [...last.packets, ...entry.packets] };
-    }
-    else joined.push(entry);
+      const isBinary = [last, entry].some(({ headers }) => headers["content-type"] === "application/octet-stream");
+      const headers = isBinary ? { ...last.headers, "content-type": "application/octet-stream" } : last.headers;
+      joined[joined.length - 1] = { ...last, headers, parts: last.parts + 1, packets: [...last.packets, ...entry.packets] };
+    } else joined.push(entry?.kind === "poll" ? { ...entry, parts: 1 } : entry);
   }
   return joined;
 }
 
+/** Headers that depend on how much a body holds: only large ones are compressed. */
+const SIZES = ["content-encoding", "content-length", "transfer-encoding"];
+
+/** Without them where the sides have joined different numbers of answers. */
+function withoutSizes(node, ours) {
+  const strip = (entries, others) =>
+    entries.map((entry, index) => {
+      if (entry?.parts === undefined) return entry;
+      const { parts, ...rest } = entry;
+      return parts === others[index]?.parts ? rest : { ...rest, headers: without(rest.headers, SIZES) };
+    });
+  return [strip(node, ours), strip(ours, node)];
+}
+
+function without(headers, names) {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
+}
+
 function withLength(entry) {
-  if (!(entry?.status >= 400) || entry.headers["transfer-encoding"] !== "chunked") return entry;
+  if (entry.headers["transfer-encoding"] !== "chunked") return entry;
   const { "transfer-encoding": _, ...headers } = entry.headers;
   return { ...entry, headers: inOrder({ ...headers, "content-length": "(size of the body)" }) };
 }

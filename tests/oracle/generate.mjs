@@ -11,6 +11,7 @@ const ROOMS = ["red", "green", "blue"];
 /** How often a script does what ends a client, or is beside the point, against once for everything else. */
 const TEMPERS = [0.1, 0.4, 1.5];
 const NAMESPACES = ["/", "/chat", "/guarded", "/dyn-1", "/dyn-22"];
+const ENCODINGS = ["gzip", "deflate", "gzip, deflate, br", "br", "deflate;q=1, gzip;q=0.5", "gzip;q=0, deflate", "*", "identity"];
 const NAMES = ["news", "chat message", "a/b", "ünïcode", "x"];
 
 export function generate(seed, suite = SUITES[seed % SUITES.length]) {
@@ -92,6 +93,7 @@ class Writer {
     }
     if (random.chance(0.2)) step.query = { ...step.query, token: random.pick(["a b", "ü&=", ""]) };
     if (random.chance(0.3)) step.headers = random.pick([{ Origin: "http://a.test" }, { Origin: "http://b.test" }, { "User-Agent": "a ;MSIE b" }, { "X-Test": "1" }]);
+    if (random.chance(0.25)) step.headers = { ...step.headers, "Accept-Encoding": random.pick(ENCODINGS) };
     if (random.chance(0.4)) step.isKept = true;
     this.steps.push(step);
     Object.assign(guess, { transport, eio: step.eio ?? 4, joined: [], rooms: [] });

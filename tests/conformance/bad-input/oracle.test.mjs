@@ -32,7 +32,10 @@ suite("clients", "found by the oracle", (server) => {
         const posted = await engine.post(sid, "40", headers);
         const polled = await engine.poll(sid, { headers });
         for (const answer of [opened, posted, polled]) assert.equal(answer.headers["x-xss-protection"], "0");
-        assert.equal((await engine.poll("nobody", { headers })).headers["x-xss-protection"], undefined);
+        const large = await engine.post(sid, "x".repeat(1_000_001), { ...headers, "transfer-encoding": "chunked" });
+        const refused = await engine.poll("nobody", { headers });
+        assert.deepEqual([large.status, refused.status], [413, 400]);
+        for (const answer of [large, refused]) assert.equal(answer.headers["x-xss-protection"], undefined);
       }
       const { headers } = await engine.request("GET", { EIO: 4, transport: "polling" });
       assert.equal(headers["x-xss-protection"], undefined);

@@ -18,6 +18,8 @@ pub struct Body {
     pub fields: Vec<u8>,
     /// Revision 3: the body is a binary payload.
     pub is_binary: bool,
+    /// Its sender needs the header that old Internet Explorers need with every answer but a refusal.
+    pub is_old_browser: bool,
     /// What has arrived.
     bytes: Vec<u8>,
     framing: Framing,
@@ -48,14 +50,32 @@ impl Body {
     #[must_use]
     pub fn fixed(session: SessionKey, keep_alive: bool, length: u64, bytes_max: u64) -> Self {
         let framing = Framing::Fixed { remaining: length };
-        Self { session, keep_alive, fields: Vec::new(), is_binary: false, bytes: Vec::new(), framing, bytes_max }
+        Self {
+            session,
+            keep_alive,
+            fields: Vec::new(),
+            is_binary: false,
+            is_old_browser: false,
+            bytes: Vec::new(),
+            framing,
+            bytes_max,
+        }
     }
 
     /// A body in chunks.
     #[must_use]
     pub fn chunked(session: SessionKey, keep_alive: bool, bytes_max: u64) -> Self {
         let framing = Framing::Chunked(ChunkedDecoder::default());
-        Self { session, keep_alive, fields: Vec::new(), is_binary: false, bytes: Vec::new(), framing, bytes_max }
+        Self {
+            session,
+            keep_alive,
+            fields: Vec::new(),
+            is_binary: false,
+            is_old_browser: false,
+            bytes: Vec::new(),
+            framing,
+            bytes_max,
+        }
     }
 
     /// Takes a piece.

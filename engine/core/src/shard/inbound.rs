@@ -13,6 +13,7 @@
 
 use super::Shard;
 use super::closing::Farewell;
+use super::requests::NO_XSS_FILTER;
 use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
 use crate::base::time::Time;
 use crate::broadcast::encode;
@@ -125,6 +126,9 @@ impl Shard {
         let (session, is_binary) = (body.session, body.is_binary);
         self.arm_connection(key, crate::limits::REQUEST_HEAD_DEADLINE_MS);
         self.post_is_done(session, key);
+        if body.is_old_browser {
+            self.fields.extend_from_slice(NO_XSS_FILTER);
+        }
         self.answer_post(key, body.keep_alive);
         let bytes = body.into_bytes();
         let dialect = self.sessions.get(session).and_then(|session| session.dialect.as_deref());

@@ -29,7 +29,7 @@ use smallvec::{SmallVec, smallvec};
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 
 /// Header of polling answers to old Internet Explorers, which would take a text with markup in it for a page.
-const NO_XSS_FILTER: &[u8] = b"X-XSS-Protection: 0\r\n";
+pub(super) const NO_XSS_FILTER: &[u8] = b"X-XSS-Protection: 0\r\n";
 
 const LIMITS: RequestLimits = RequestLimits { head_bytes_max: REQUEST_HEAD_BYTES_MAX };
 
@@ -50,6 +50,13 @@ fn wanted_encoding(bodies: &BodyCompressor, request: &Request<'_>) -> Option<Con
         return None;
     }
     accept_encoding::choose(request.headers.get_all("accept-encoding"), &ENCODINGS)
+}
+
+/// Whether it is an old Internet Explorer, by the two marks that engine.io looks for.
+fn is_old_browser(request: &Request<'_>) -> bool {
+    let agent = request.headers.get("user-agent").unwrap_or_default();
+    let has = |mark: &[u8]| agent.windows(mark.len()).any(|part| part == mark);
+    has(b";MSIE") || has(b"Trident/")
 }
 
 impl Shard {
@@ -212,9 +219,9 @@ impl Shard {
             BodyLength::Fixed(length) => Body::fixed(session_key, keep_alive, length, bytes_max),
             BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
         };
-        self.note_old_browser(request);
         body.fields = core::mem::take(&mut self.fields);
         body.is_binary = is_binary;
+        body.is_old_browser = is_old_browser(request);
         let expects_continue =
             request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         if let Some(connection) = self.connections.get_mut(key) {
@@ -226,11 +233,9 @@ impl Shard {
         }
     }
 
-    /// Adds the header that old Internet Explorers need, as engine.io does for these two marks.
+    /// Adds the header that old Internet Explorers need.
     fn note_old_browser(&mut self, request: &Request<'_>) {
-        let agent = request.headers.get("user-agent").unwrap_or_default();
-        let has = |mark: &[u8]| agent.windows(mark.len()).any(|part| part == mark);
-        if has(b";MSIE") || has(b"Trident/") {
+        if is_old_browser(request) {
             self.fields.extend_from_slice(NO_XSS_FILTER);
         }
     }
