@@ -47,7 +47,7 @@ export const DIFFERENCES = [
       where === "log" ? [node.map((row) => (row[0] === "error" && row[1] === "Cannot read properties of undefined (reading 'base64')" ? ["error", "an empty message"] : row)), ours] : undefined,
   },
   {
-    // What a middleware of events refuses is told on the next tick, behind the `onAny` listeners of what came along.
+    // What a middleware of events refuses (or an event of the name `error`) is told on the next tick, behind the `onAny` listeners of what came along.
     name: "refused-event-told-at-once",
     reconcile: (node, ours, { where }) => (where === "log" ? [toldAtOnce(node), ours] : undefined),
   },
@@ -97,7 +97,7 @@ export const DIFFERENCES = [
   {
     // A CONNECT is answered in its turn; Node answers it some ticks later, behind what came along for other namespaces.
     name: "connect-in-its-turn",
-    reconcile: (node, ours, { step }) => (step?.packets?.length > 1 && step.packets.some(({ text }) => text?.startsWith("40")) ? [byNamespace(node), byNamespace(ours)] : undefined),
+    reconcile: (node, ours, { script }) => (script.steps.some(({ packets = [] }) => packets.length > 1 && packets.some(({ text }) => text?.startsWith("40"))) ? [byNamespace(node), byNamespace(ours)] : undefined),
   },
 ];
 
@@ -116,6 +116,12 @@ export const FORKS = [
     name: "attachments-for-a-strange-namespace",
     isMet: (node, ours, { step, where }) =>
       / (ws|poll)$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")) && node.length === 0 && isClosing(ours),
+  },
+  {
+    // A socket that was recovered is not recovered from the same past again, which Node allows until that expires.
+    name: "recovered-once",
+    isMet: (node, ours, { step, script, index }) =>
+      step?.recover && script.steps.slice(0, index).some(({ c, recover }) => c === step.c && recover === step.recover) && [node, ours].every((side) => /40(\/[^,]*,)?\{\\*"sid/.test(JSON.stringify(side))),
   },
   {
     // The close packet of Engine.IO over a WebSocket: Node ignores it, ours closes.
@@ -143,9 +149,9 @@ function leftAtOnce(node, ours) {
 }
 
 function toldAtOnce(rows) {
-  const refused = rows.filter(([what, text]) => what === "error" && text.startsWith("blocked: "));
+  const refused = rows.filter(([what, text]) => what === "error" && /^(blocked: .*|x)$/.test(text));
   const rest = rows.filter((row) => !refused.includes(row));
-  return rest.flatMap((row) => (row[0] === "any" && row[1] === "blocked" && refused.length > 0 ? [row, refused.shift()] : [row])).concat(refused);
+  return rest.flatMap((row) => (row[0] === "any" && /^(blocked|error)$/.test(row[1]) && refused.length > 0 ? [row, refused.shift()] : [row])).concat(refused);
 }
 
 function isNoUnknownSid([what, code]) {
@@ -158,9 +164,10 @@ function hasAttachments({ steps }) {
 
 function leftWithTheHeader(node, ours) {
   const end = ours.find(([what]) => what === "disconnect");
-  if (ours.some(([what]) => what === "error") || !/^forced/.test(end?.[1])) return node;
+  const isAboutAttachments = ([what, text]) => what === "error" && /attachments|reconstructing/.test(text);
+  if (ours.some(isAboutAttachments) || !/^forced/.test(end?.[1])) return node;
   return node
-    .filter(([what, text]) => what !== "error" || !/attachments|reconstructing/.test(text))
+    .filter((row) => !isAboutAttachments(row))
     .map((row) => (/^disconnect/.test(row[0]) && /^(transport|forced)/.test(row[1]) ? row.with(1, end[1]) : row));
 }
 
@@ -265,8 +272,14 @@ function withLength(entry) {
 
 function keptAlive(entries) {
   const isLast = (entry) => entry?.status >= 400 && entry.headers.connection === "close";
+  let ends = 0;
   return entries
-    .filter((entry, index) => !(entry?.kind === "end" && !entry.unanswered && isLast(entries[index - 1])))
+    .filter((entry) => {
+      if (isLast(entry)) ends += 1;
+      if (entry?.kind !== "end" || entry.unanswered || ends === 0) return true;
+      ends -= 1;
+      return false;
+    })
     .map((entry) => (isLast(entry) ? { ...entry, headers: { ...entry.headers, connection: "keep-alive" } } : entry));
 }
 

@@ -228,7 +228,7 @@ class Writer {
     let packets;
     // In revision 3 `b` is followed by a packet type and a namespace is parsed as a URL: see DIFFERENCES.md.
     do packets = [random.pick(badPackets)].flat();
-    while (guess.eio === 3 && /^(b|40\/\/)/.test(packets[0].text ?? ""));
+    while (guess.eio === 3 && /^(b|40\/(\/|chat\{))/.test(packets[0].text ?? ""));
     // Over polling, what Node does with events in front of a broken packet depends on whether a GET waits.
     if (guess.transport === "websocket" && random.chance(0.4)) packets.unshift(...this.#packets(guess));
     if (random.chance(0.4)) packets.push(...this.#packets(guess));

@@ -3,6 +3,13 @@
 // `tests/src/oracle.rs` is the same in Rust; `README.md` describes the events. Whatever a handler hears goes into a log
 // that the player reads at the end of a script, over the namespace `/control`.
 
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+
+const compress = promisify(gzip);
+/** Servers of which somebody has wanted a compressed answer. */
+const asked = new WeakSet();
+
 /** Options of the three suites. `maxHttpBufferSize` is small, so that a body over the limit is cheap. */
 export const SUITES = {
   oracle: { maxHttpBufferSize: 20_000 },
@@ -25,10 +32,13 @@ export function serveOracle(io, plant) {
   const dynamic = io.of(/^\/dyn-\d+$/);
 
   io.engine.on("connection_error", ({ code, message }) => log.push(["engine", "refused", code, message]));
+  io.engine.on("headers", (_, request) => request.headers["accept-encoding"] && asked.add(io));
   if (plant === "another-header") io.engine.on("headers", (headers) => (headers["cache-control"] = "no-cache"));
   io.of("/control").on("connection", (socket) => {
     socket.on("barrier", async (reply) => {
       await Promise.all(served.map((namespace) => namespace.fetchSockets()));
+      // Polls are compressed by other threads, four of them: what they do for us is behind what they do for clients.
+      if (asked.has(io)) await Promise.all(Array.from({ length: 4 }, () => compress(Buffer.alloc(50_000))));
       reply();
     });
     socket.on("log", (reply) => reply(log.splice(0)));

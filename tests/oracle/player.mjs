@@ -79,6 +79,8 @@ class Stage {
       }
       case "poll":
         if (isPolling && !client.polling) client.poll();
+        // Beside a probe it is answered soon in any case.
+        if (client.isProbing) await this.#until(() => !client.polling, NOOP_MS);
         break;
       case "overlap":
         if (isPolling && client.polling) client.poll("overlap");

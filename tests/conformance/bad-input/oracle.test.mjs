@@ -65,6 +65,14 @@ suite("clients", "found by the oracle", (server) => {
       await engine.assertUnknown(sid);
     });
 
+    test("a form without anything in it ended a JSONP session", async () => {
+      const { body } = await engine.request("GET", { EIO: 4, transport: "polling", j: 0 });
+      const { sid } = JSON.parse(JSON.parse(/^___eio\[0\]\((.*)\);$/.exec(body)[1]).slice(1));
+      assert.equal((await engine.post(sid, "")).body, "ok");
+      assert.equal((await engine.post(sid, "d=40", { "content-type": "application/x-www-form-urlencoded" })).body, "ok");
+      assert.match((await engine.poll(sid)).body, /^___eio\[0\]\("40/);
+    });
+
     test("a probe outlived the session that its client had closed", async () => {
       const { sid } = await engine.open();
       const wire = engine.websocket({ sid });
@@ -121,6 +129,20 @@ suite("clients", "found by the oracle", (server) => {
       await engine.post(sid, "4");
       assert.equal((await engine.poll(sid)).body, "6\x1e1");
     });
+  });
+});
+
+suite("clients-v2", "found by the oracle, of older clients", (server) => {
+  const engine = new Engine(server);
+  const query = { EIO: 3, transport: "polling", b64: 1, j: 0 };
+
+  test("bytes in place of a form ended a JSONP session", async () => {
+    const { body } = await engine.request("GET", query);
+    const { sid } = JSON.parse(/\{.*?\}/.exec(JSON.parse(/^___eio\[0\]\((.*)\);$/.exec(body)[1]))[0]);
+    for (const [type, sent] of [["application/octet-stream", "3"], ["application/x-www-form-urlencoded", "d=1:2"]]) {
+      const answer = await engine.request("POST", { ...query, sid }, { body: sent, headers: { "content-type": type } });
+      assert.deepEqual([answer.status, answer.body], [200, "ok"]);
+    }
   });
 });
 

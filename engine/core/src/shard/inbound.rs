@@ -133,10 +133,15 @@ impl Shard {
         let bytes = body.into_bytes();
         let dialect = self.sessions.get(session).and_then(|session| session.dialect.as_deref());
         let is_protocol_3 = dialect.is_some_and(|dialect| dialect.is_protocol_3);
+        let is_jsonp = dialect.is_some_and(|dialect| dialect.jsonp.is_some());
         if is_protocol_3 && is_binary {
+            if is_jsonp {
+                // Bytes are no form.
+                return;
+            }
             return self.take_polled(session, payload_v3::decode_binary_body(&bytes));
         }
-        let text = if dialect.is_some_and(|dialect| dialect.jsonp.is_some()) {
+        let text = if is_jsonp {
             // A form without the field carries nothing, which is no error.
             let Some(text) = jsonp::decode_body(&bytes) else { return };
             Ok(Cow::Owned(text))

@@ -199,6 +199,7 @@ impl Shard {
         // Node compares the whole header value, parameters defeat it: so does this.
         let is_binary = request.headers.get("content-type") == Some(b"application/octet-stream".as_slice());
         let is_protocol_3 = session.dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
+        let is_jsonp = session.dialect.as_ref().is_some_and(|dialect| dialect.jsonp.is_some());
         if posting.is_some() || (is_binary && !is_protocol_3) {
             self.answer_and_finish(key, 400, &[], b"");
             return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
@@ -214,7 +215,11 @@ impl Shard {
                 *posting = None;
                 self.note_old_browser(request);
                 self.answer_post(key, keep_alive);
-                return self.parse_failed(session_key);
+                // A form without the field carries nothing, which is no error.
+                if !is_jsonp {
+                    self.parse_failed(session_key);
+                }
+                return;
             }
             BodyLength::Fixed(length) => Body::fixed(session_key, keep_alive, length, bytes_max),
             BodyLength::Chunked => Body::chunked(session_key, keep_alive, bytes_max),
