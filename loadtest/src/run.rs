@@ -20,6 +20,8 @@ use std::sync::atomic::AtomicBool;
 
 /// Who watches while a run goes on. All methods do nothing unless implemented.
 pub trait Observer {
+    /// Clients connect, or surplus ones leave, until there are so many.
+    fn growing(&mut self, _clients: u32) {}
     /// A phase begins.
     fn phase(&mut self, _phase: &Phase) {}
     /// A second has ended.

@@ -53,7 +53,12 @@ fn is_busy(phase: &PhaseOutcome) -> bool {
 }
 
 fn is_late(phase: &PhaseOutcome) -> bool {
-    phase.lag.p99 > LAG_MS_MIN && phase.lag.p99 > LAG_SHARE * phase.latency.p99
+    is_lag_of_weight(phase.lag.p99, phase.latency.p99)
+}
+
+/// Whether lateness of sending is a part of the latency that matters; 99th percentiles of both, in milliseconds.
+pub fn is_lag_of_weight(lag_ms: f64, latency_ms: f64) -> bool {
+    lag_ms > LAG_MS_MIN && lag_ms > LAG_SHARE * latency_ms
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ impl Lines {
 }
 
 impl Observer for Lines {
+    fn growing(&mut self, clients: u32) {
+        self.line(&format!("connecting {} clients", grouped(u64::from(clients))));
+    }
+
     fn phase(&mut self, phase: &Phase) {
         self.line(&format!("phase {}", describe(phase)));
     }
@@ -98,6 +102,8 @@ struct Screen<B: Backend + Write> {
 /// What is shown.
 #[derive(Debug, Default)]
 struct State {
+    /// So many clients are being connected; until the next phase begins.
+    growing: Option<u32>,
     phase: Option<Phase>,
     /// Seconds since the phase began.
     phase_seconds: u64,
@@ -118,7 +124,13 @@ impl<B: Backend + Write> Screen<B> {
 }
 
 impl<B: Backend + Write> Observer for Screen<B> {
+    fn growing(&mut self, clients: u32) {
+        self.state.growing = Some(clients);
+        self.show();
+    }
+
     fn phase(&mut self, phase: &Phase) {
+        self.state.growing = None;
         self.state.phase = Some(phase.clone());
         self.state.phase_seconds = 0;
         self.show();
@@ -172,16 +184,21 @@ fn draw(frame: &mut Frame<'_>, state: &State) {
         Constraint::Length(LOG_LINES as u16),
     ]);
     let [title, progress, figures, charts, log] = areas.areas(frame.area());
-    let text = state.phase.as_ref().map_or("connecting".to_owned(), describe);
+    let (text, done) = match (state.growing, &state.phase) {
+        (Some(clients), _) => (
+            format!("connecting {} clients", grouped(u64::from(clients))),
+            f64::from(state.second.ready) / f64::from(clients.max(1)),
+        ),
+        (None, Some(phase)) => (describe(phase), 1e3 * state.phase_seconds as f64 / phase.duration_ms.max(1) as f64),
+        (None, None) => ("starting".to_owned(), 0.0),
+    };
     frame.render_widget(Paragraph::new(text).bold(), title);
-    let done =
-        state.phase.as_ref().map_or(0.0, |phase| 1e3 * state.phase_seconds as f64 / phase.duration_ms.max(1) as f64);
     let gauge = Gauge::default().gauge_style(Style::new().fg(Color::Blue)).ratio(done.clamp(0.0, 1.0));
     frame.render_widget(gauge, progress);
     draw_figures(frame, state, figures);
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(charts);
-    draw_history(frame, "delivered per second", &state.received, Color::Green, left);
-    draw_history(frame, "p99 latency", &state.p99_us, Color::Yellow, right);
+    draw_history(frame, "delivered per second", &state.received, |top| rate(top as f64), Color::Green, left);
+    draw_history(frame, "p99 latency", &state.p99_us, |top| millis(top as f64 / 1e3), Color::Yellow, right);
     let lines: Vec<Line<'_>> = state.log.iter().map(|text| Line::raw(text.as_str()).dim()).collect();
     frame.render_widget(Paragraph::new(lines), log);
 }
@@ -224,10 +241,20 @@ fn draw_figures(frame: &mut Frame<'_>, state: &State, area: Rect) {
     }
 }
 
-fn draw_history(frame: &mut Frame<'_>, title: &str, history: &VecDeque<u64>, color: Color, area: Rect) {
+/// The title says what the greatest column stands for.
+fn draw_history(
+    frame: &mut Frame<'_>,
+    title: &str,
+    history: &VecDeque<u64>,
+    describe_top: fn(u64) -> String,
+    color: Color,
+    area: Rect,
+) {
     let width = usize::from(area.width.saturating_sub(2));
     let values: Vec<u64> = history.iter().copied().skip(history.len().saturating_sub(width)).collect();
-    let block = Block::bordered().title(title.to_owned()).dim();
+    let top = values.iter().max().copied().unwrap_or(0);
+    let title = if top > 0 { format!("{title}, up to {}", describe_top(top)) } else { title.to_owned() };
+    let block = Block::bordered().title(title).dim();
     frame.render_widget(Sparkline::default().block(block).data(&values).style(Style::new().fg(color)), area);
 }
 
@@ -268,8 +295,14 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(100, SCREEN_LINES)).unwrap();
         terminal.draw(|frame| draw(frame, &state)).unwrap();
         let text = terminal.backend().to_string();
-        for word in ["rush: 1,500 clients", "10%", "20.0 ms", "87 %", "30,000", "a remark", "p99 latency"] {
+        for word in
+            ["rush: 1,500 clients", "10%", "20.0 ms", "87 %", "30,000", "a remark", "p99 latency, up to 20.0 ms"]
+        {
             assert!(text.contains(word), "{word}:\n{text}");
         }
+        state.growing = Some(3_000);
+        terminal.draw(|frame| draw(frame, &state)).unwrap();
+        let text = terminal.backend().to_string();
+        assert!(text.contains("connecting 3,000 clients") && text.contains("50%"), "{text}");
     }
 }

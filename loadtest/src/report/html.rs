@@ -9,7 +9,7 @@ const STYLE: &str = "
 :root { color-scheme: light; --ink: #1c2430; --soft: #667085; --line: #e3e7ee; --good: #16794c; --bad: #b4232f; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: #f5f7fa; margin: 0; }
-main { max-width: 1120px; margin: 0 auto; padding: 32px 20px 60px; }
+main { max-width: 1180px; margin: 0 auto; padding: 32px 20px 60px; }
 h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 36px 0 12px; }
 .sub { color: var(--soft); margin: 4px 0 20px; }
 .verdict { font-size: 19px; background: #fff; border: 1px solid var(--line); border-left: 5px solid #2563eb;
@@ -167,7 +167,7 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
         out.push_str("<th>result</th>");
     }
     out.push_str(
-        "<th>clients</th><th>seconds</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\
+        "<th>clients</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\
          <th>memory</th></tr>",
     );
     for phase in outcome.phases.iter().filter(|phase| phase.measured) {
@@ -180,10 +180,9 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
         }
         let _ = writeln!(
             out,
-            "<td>{}</td><td>{:.1}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+            "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
              <td>{}</td><td>{}</td><td>{}</td></tr>",
             grouped(u64::from(phase.clients)),
-            phase.seconds,
             rate(phase.rate_offered),
             rate(phase.rate_sent),
             rate(phase.rate_received),

@@ -49,6 +49,8 @@ pub(super) struct PhaseRecord {
 pub struct Glance {
     /// Latency of deliveries.
     pub latency: Percentiles,
+    /// How late messages were sent.
+    pub lag: Percentiles,
     /// Messages sent.
     pub sent: u64,
     /// Deliveries.
@@ -188,6 +190,7 @@ impl<'a> Conductor<'a> {
     /// Connects clients until there are `count`, and returns how many are ready. Failures are counted, not repeated.
     pub fn grow(&mut self, count: u32) -> u32 {
         self.grown.clear();
+        self.observer.growing(count);
         self.tell(&Command::Grow(count));
         let limit_ns = self.now()
             + (f64::from(count) / self.plan.connect_rate.max(1e-3) * 1e9) as u64
@@ -232,6 +235,7 @@ impl<'a> Conductor<'a> {
         }
         let mut glance = Glance {
             latency: Percentiles::of(&stats.latency_of_all()),
+            lag: Percentiles::of(&stats.lag),
             sent: stats.counts.sent,
             received: stats.counts.received,
             failed: stats.counts.failed,

@@ -12,6 +12,7 @@ use crate::plan::{Phase, Plan};
 use crate::report::outcome::{Outcome, PhaseOutcome};
 use crate::report::text::{grouped, millis};
 use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
+use crate::saturation;
 
 /// The bounds of a search.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,9 +79,12 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
                 conductor.say(&format!("{next} clients: held, p99 {:.1} ms", glance.latency.p99));
                 held = Some((next, glance));
             }
-            Err(reason) if glance.generator_cpu > BUSY_PERCENT => {
+            Err(reason) if is_ours(&glance) => {
                 conductor.judge("load generator at its limit");
-                bottleneck = Some(format!("{next} clients: {reason}, but the load generator was busy itself"));
+                let clients = grouped(u64::from(next));
+                bottleneck = Some(format!(
+                    "with {clients} {reason}, but the load generator itself was late or busy (is it on the server's cores?)"
+                ));
                 break;
             }
             Err(reason) => {
@@ -118,7 +122,6 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
 }
 
 fn step(conductor: &mut Conductor<'_>, limit: &Limit, clients: u32, is_group: bool) -> Glance {
-    conductor.say(&format!("connecting {clients} clients"));
     conductor.grow(clients);
     let rate = limit.rate.unwrap_or(limit.rate_per_client * f64::from(if is_group { 1 } else { clients }));
     let phase = Phase::new(&format!("{clients} clients"), limit.step_ms, rate, clients);
@@ -126,6 +129,11 @@ fn step(conductor: &mut Conductor<'_>, limit: &Limit, clients: u32, is_group: bo
     conductor.phase(&phase);
     // What comes later than this is as good as missing: p99 would be beyond its bound.
     conductor.glance((limit.p99_ms as u64).clamp(20, GRACE_MS_MAX))
+}
+
+/// Whether it was the load generator that gave in.
+fn is_ours(glance: &Glance) -> bool {
+    glance.generator_cpu > BUSY_PERCENT || saturation::is_lag_of_weight(glance.lag.p99, glance.latency.p99)
 }
 
 /// How many clients get a message, on average over those who send. The last group may have fewer members.
@@ -204,7 +212,16 @@ mod tests {
 
     fn glance(p99: f64, ready: u32, received: u64, faults: u64) -> Glance {
         let latency = Percentiles { p99, ..Percentiles::default() };
-        Glance { latency, sent: 100, received, failed: 0, faults, ready, generator_cpu: 10.0 }
+        Glance {
+            latency,
+            lag: Percentiles::default(),
+            sent: 100,
+            received,
+            failed: 0,
+            faults,
+            ready,
+            generator_cpu: 10.0,
+        }
     }
 
     #[test]
@@ -231,5 +248,10 @@ mod tests {
         let held = (100, glance(5.0, 100, 100, 0));
         let text = verdict(&LIMIT, Some(&held), None, Some("busy"));
         assert!(text.contains("at least 100") && text.contains("busy"), "{text}");
+        let with = |lag_ms, generator_cpu| {
+            let lag = Percentiles { p99: lag_ms, ..Percentiles::default() };
+            is_ours(&Glance { lag, generator_cpu, ..glance(60.0, 100, 100, 0) })
+        };
+        assert_eq!([with(1.0, 50.0), with(50.0, 50.0), with(1.0, 96.0)], [false, true, true]);
     }
 }
