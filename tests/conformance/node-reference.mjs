@@ -252,6 +252,58 @@ const suites = {
   dynamic: () => serveDynamic({}),
   "dynamic-cleanup": () => serveDynamic({ cleanupEmptyChildNamespaces: true }),
 
+  connections() {
+    const io = new Server(http, { pingInterval: 300, pingTimeout: 20_000 });
+    const ends = [];
+    const closed = [];
+    const upgrades = [];
+    const words = (description) => description?.message?.replace(/^\w*Error: /, "") ?? null;
+    io.engine.on("connection", (conn) => {
+      for (const event of ["upgrading", "upgrade"]) conn.on(event, ({ name }) => upgrades.push([conn.id, event, name]));
+      conn.on("close", (reason, description) => closed.push([conn.id, reason, words(description)]));
+    });
+    for (const name of ["/", "/second"]) {
+      io.of(name).on("connection", (socket) => {
+        const { conn } = socket;
+        let log = [];
+        const client = () => [...socket.client.sockets.values()];
+        socket.on("log", (reply) => (reply(log), (log = [])));
+        socket.on("about", (reply) => {
+          const { id, transport, protocol, readyState, request, remoteAddress } = conn;
+          const address = /^(::ffff:)?127\.|^::1$/.test(remoteAddress);
+          const sockets = client().map(({ nsp }) => nsp.name);
+          reply({ id, transport: transport.name, protocol, state: readyState, query: request._query.EIO, address, sockets });
+        });
+        socket.on("close", (discard) => (socket.emit("before", "the end"), conn.close(discard)));
+        socket.on("raw", (text) => conn.send(text));
+        socket.on("siblings", (text) => client().forEach((sibling) => sibling.emit("sibling", text)));
+        socket.on("ends", (reply) => reply(ends));
+        socket.on("closed", (reply) => reply(closed));
+        socket.on("upgrades", (reply) => reply(upgrades));
+        socket.on("clients", (reply) => reply(io.engine.clientsCount));
+        socket.on("disconnect", (reason, description) => ends.push([socket.id, reason, words(description)]));
+        socket.on("watch", (reply) => {
+          const text = (data) => (typeof data === "string" ? data.slice(0, 400) : `${data.length} bytes`);
+          const note = (name) => () => log.at(-1) !== name && log.push(name);
+          const listeners = {
+            packet: ({ type, data }) => type === "message" && log.push(`packet ${text(data)}`),
+            packetCreate: ({ type, data }) => type === "message" && log.push(`create ${text(data)}`),
+            flush: note("flush"),
+            drain: note("drain"),
+            heartbeat: note("heartbeat"),
+          };
+          for (const [event, listener] of Object.entries(listeners)) conn.on(event, listener);
+          conn.on("message", (data) => {
+            log.push(`message ${text(data)}`);
+            if (!text(data).includes("enough")) return;
+            for (const [event, listener] of Object.entries(listeners)) conn.off(event, listener);
+          });
+          reply();
+        });
+      });
+    }
+  },
+
   listeners() {
     const io = new Server(http);
     io.on("connection", (socket) => {

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod cluster;
 pub mod compression;
+pub mod connections;
 pub mod dynamic;
 pub mod emits;
 pub mod listeners;

@@ -9,7 +9,7 @@
 
 use crate::base::frame::{Compression, Encoded, Frame};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
-use crate::base::seed::Sid;
+use crate::base::seed::{ChosenId, Sid};
 use crate::broadcast::recovery::{Offset, Return};
 use crate::cluster::roll::Tally;
 use crate::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use core::any::Any;
 use core::net::SocketAddr;
 use core::ops::Range;
+use ringio_codec::engineio::PacketKind;
 use ringio_codec::http::EngineError;
 
 /// What the kernel is to do.
@@ -62,9 +63,9 @@ pub enum Event {
     /// attachments. Comes only if it was not taken with `take_outgoing`.
     Sent { socket: SocketKey, frame: Frame },
     /// The socket is leaving; its rooms are still there.
-    Disconnecting { socket: SocketKey, reason: DisconnectReason },
+    Disconnecting { socket: SocketKey, cause: Cause },
     /// The socket has left its rooms.
-    Disconnected { socket: SocketKey, reason: DisconnectReason },
+    Disconnected { socket: SocketKey, cause: Cause },
     /// Nothing will be heard of this socket any more: forget what was kept for it. Also comes for a refused socket.
     Released { socket: SocketKey },
     /// The client broke the protocol; its connection is being closed.
@@ -100,7 +101,9 @@ pub enum Event {
     RoomChanged { namespace: NamespaceId, change: RoomChange },
     /// What the application of another shard sent with `send_to_peer`.
     FromPeer { from: ShardIndex, message: Box<dyn Any + Send> },
-    /// `Options::engine_only`: a session opened.
+    /// `Shard::hear_session`: something happened to a session.
+    Session { session: crate::base::id::SessionKey, event: SessionEvent },
+    /// `Options::engine_only`, `Hooks::sessions`: a session opened.
     EngineOpened { session: crate::base::id::SessionKey },
     /// `Options::engine_only`: a message came.
     EngineMessage { session: crate::base::id::SessionKey, data: Data, is_binary: bool },
@@ -271,6 +274,68 @@ impl core::fmt::Display for DisconnectReason {
     }
 }
 
+/// Why a socket left, and in which way exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Node's word for it.
+    pub reason: DisconnectReason,
+    /// What exactly happened, where that is known: `overlap from client`.
+    pub description: Option<&'static str>,
+}
+
+impl Cause {
+    /// A reason and what exactly happened.
+    #[must_use]
+    pub const fn new(reason: DisconnectReason, description: &'static str) -> Self {
+        Self { reason, description: Some(description) }
+    }
+}
+
+impl From<DisconnectReason> for Cause {
+    fn from(reason: DisconnectReason) -> Self {
+        Self { reason, description: None }
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum SessionEvent {
+    /// A packet came, without its type digit.
+    Packet { kind: PacketKind, data: Data, is_binary: bool },
+    /// Packets were put into the outbox: the frame's.
+    Created { frame: Frame },
+    /// A WebSocket has probed.
+    Upgrading,
+    /// The WebSocket is the transport.
+    Upgraded,
+    /// What was queued was given to the transport.
+    Flushed,
+    /// The transport is done with it.
+    Drained,
+    /// It has ended.
+    Closed(Cause),
+}
+
+/// What a session is at a moment.
+#[derive(Clone, Debug)]
+pub struct SessionDescription {
+    /// Its id on the wire.
+    pub id: String,
+    /// How it talks.
+    pub transport: Transport,
+    /// The revision of Engine.IO: 4, or 3.
+    pub protocol: u8,
+    /// Whether it takes packets.
+    pub is_open: bool,
+    /// Whether a WebSocket has probed to become its transport.
+    pub is_upgrading: bool,
+    /// Its first request.
+    pub request: Arc<HandshakeRequest>,
+    /// Bytes that wait for the transport.
+    pub outbox_bytes: usize,
+}
+
 /// How a session talks at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -306,7 +371,7 @@ pub enum Stage {
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum Verdict {
     /// It goes on; a session that it opens is called `sid`, unless another one is already.
-    Pass { fields: Vec<u8>, sid: Option<Sid> },
+    Pass { fields: Vec<u8>, sid: Option<ChosenId> },
     /// It is refused; `message` instead of the error's own, `context` for [`Event::RequestRefused`].
     Refuse { error: EngineError, message: Option<String>, context: &'static str, fields: Vec<u8> },
     /// The application answers it itself. A WebSocket handshake is answered like any other request.

@@ -51,6 +51,8 @@ pub struct Options {
     /// A cookie that names the session, in the answer to the request that opens it by polling. Default none. Must have
     /// passed [`Cookie::check`].
     pub cookie: Option<Cookie>,
+    /// A message that every session gets right behind its OPEN, in the same answer when it polls. Default none.
+    pub initial_packet: Option<InitialPacket>,
     /// Which requests the application decides about. Default none.
     pub hooks: Hooks,
     /// How packets are encoded. Default none: the default encoding, JSON and attachments.
@@ -82,6 +84,7 @@ impl Default for Options {
             http_compression: Some(HttpCompression::default()),
             cors: None,
             cookie: None,
+            initial_packet: None,
             hooks: Hooks::default(),
             parser: None,
             engine_only: false,
@@ -128,6 +131,15 @@ impl Default for HttpCompression {
     }
 }
 
+/// The first message of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialPacket {
+    /// Text as UTF-8, or bytes.
+    pub data: Arc<[u8]>,
+    /// Whether it is binary.
+    pub is_binary: bool,
+}
+
 /// Which requests of Engine.IO are put before the application, which then answers with `Shard::decide`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
@@ -137,6 +149,8 @@ pub struct Hooks {
     pub handshakes: bool,
     /// Each that was refused, for information.
     pub refusals: bool,
+    /// Each session that opens, for information.
+    pub sessions: bool,
 }
 
 /// Connection state recovery. Each shard keeps a log of what it delivered, and what it needs of sockets that left.

@@ -50,7 +50,7 @@ fn said(shard: &mut Shard) -> String {
 
 #[test]
 fn both_stages_are_asked_and_their_header_lines_are_written() {
-    let mut shard = shard(Hooks { requests: true, handshakes: true, refusals: false });
+    let mut shard = shard(Hooks { requests: true, handshakes: true, ..Hooks::default() });
     let key = accept(&mut shard);
     shard.handle_received(Time::ZERO, key, &mut OPEN.as_bytes().to_vec());
     assert_eq!(said(&mut shard), "", "nothing is said before the verdict");

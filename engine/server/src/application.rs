@@ -9,6 +9,7 @@
 
 use crate::Namespace;
 use crate::cluster::Opened;
+use crate::connection::ConnectionListeners;
 use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
@@ -25,7 +26,7 @@ use crate::socket_table::SocketTable;
 use crate::tokio_context::TokioContext;
 use crate::waiter::{FetchedSockets, Waiter, Waiters};
 use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
-use ringio_core::door::{AckFailure, DisconnectReason, Event, FetchRequest, Message, Verdict};
+use ringio_core::door::{AckFailure, Cause, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
 use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::{Application, ShardContext};
@@ -62,6 +63,7 @@ pub(crate) struct App {
     pub(crate) sockets: SocketTable,
     pub(crate) waiters: Waiters,
     pub(crate) opened: RefCell<Opened>,
+    pub(crate) connections: ConnectionListeners,
     listener_count: Cell<u64>,
 }
 
@@ -105,6 +107,7 @@ impl ShardApplication {
             sockets: SocketTable::default(),
             waiters: Waiters::default(),
             opened: RefCell::default(),
+            connections: ConnectionListeners::default(),
             listener_count: Cell::new(0),
         });
         CURRENT.set(Some(Rc::clone(&app)));
@@ -132,8 +135,8 @@ impl Application for ShardApplication {
                 }),
             ),
             Event::Sent { socket, frame } => app.handle_outgoing(socket, &frame),
-            Event::Disconnecting { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnecting, reason),
-            Event::Disconnected { socket, reason } => app.handle_leaving(socket, &Occasion::Disconnect, reason),
+            Event::Disconnecting { socket, cause } => app.handle_leaving(socket, &Occasion::Disconnecting, cause),
+            Event::Disconnected { socket, cause } => app.handle_leaving(socket, &Occasion::Disconnect, cause),
             Event::Released { socket } => {
                 let namespace = app.sockets.find(socket).map(|(namespace, _)| namespace);
                 drop(app.sockets.remove(socket));
@@ -165,8 +168,10 @@ impl Application for ShardApplication {
                 Ok(job) => (job.0)(app),
                 Err(_) => tracing::error!(?from, "a message of unknown type from another shard"),
             },
+            Event::EngineOpened { session } => app.handle_session(session),
+            Event::Session { session, event } => app.handle_session_event(session, event, received),
             // Only an engine-only server hears these, and it has another application.
-            Event::EngineOpened { .. } | Event::EngineMessage { .. } | Event::EngineClosed { .. } => {}
+            Event::EngineMessage { .. } | Event::EngineClosed { .. } => {}
             Event::BroadcastAcknowledged { waiter, answers, is_complete } => {
                 app.resolve_broadcast(waiter, answers, is_complete);
             }
@@ -186,6 +191,8 @@ impl Application for ShardApplication {
         // Each of these may own handles of this shard; what is dropped may still call the core.
         let waiters = app.waiters.take_all();
         drop(waiters);
+        let connections = app.connections.take_all();
+        drop(connections);
         let sockets = app.sockets.take_all();
         drop(sockets);
         let executor = app.executor.borrow_mut().take();
@@ -194,6 +201,7 @@ impl Application for ShardApplication {
         if let Some(gateway) = &app.shared.cluster {
             gateway.shard_ended();
         }
+        app.shared.shard_ended();
     }
 }
 
@@ -357,7 +365,7 @@ impl App {
         }
     }
 
-    fn handle_leaving(self: &Rc<Self>, key: SocketKey, occasion: &Occasion<'_>, reason: DisconnectReason) {
+    fn handle_leaving(self: &Rc<Self>, key: SocketKey, occasion: &Occasion<'_>, cause: Cause) {
         let Some(socket) = self.socket(key) else { return };
         let name = if matches!(occasion, Occasion::Disconnecting) { "disconnecting" } else { "disconnect" };
         let local = self.sockets.look(key, |local| local.take_matching(name)).unwrap_or_default();
@@ -365,7 +373,7 @@ impl App {
         let table = snapshot.view.table(socket.namespace_id());
         let shared = table.map_or(&[][..], |table| table.handlers(occasion));
         let mut context = EventContext::new(&socket, name, Arguments::NONE);
-        context.set_reason(reason);
+        context.set_cause(cause);
         for handler in &local {
             self.run(&**handler, &context);
         }

@@ -117,6 +117,11 @@ impl BroadcastOperator {
         broadcast(&self.namespace, &self.target, self.flags, event, args)
     }
 
+    /// Sends the event `message`, as [`emit`](Self::emit) does.
+    pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.emit("message", args)
+    }
+
     /// Who they are, on all shards and all servers of the cluster.
     ///
     /// Waits for other servers as long as [`Builder::requests_timeout`](crate::Builder::requests_timeout) says, or

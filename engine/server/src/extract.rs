@@ -10,7 +10,7 @@
 //! | [`Attachments`] | the binary parts alone |
 //! | [`Ack`](crate::Ack) | the means to acknowledge |
 //! | [`State<S>`](State), [`Extension<T>`](Extension) | what the application attached to the server or the socket |
-//! | [`EventName`], [`Handshake`], [`Transport`], [`DisconnectReason`] | the circumstances |
+//! | [`EventName`], [`Handshake`], [`Transport`], [`DisconnectReason`], [`DisconnectDescription`] | the circumstances |
 //!
 //! Arguments that do not fit never reach the handler. Implement [`FromEvent`] for extractors of your own.
 
@@ -18,6 +18,7 @@ use crate::decode::Arguments;
 use crate::error::ArgumentError;
 use crate::{DisconnectReason, Handshake, Namespace, Server, Socket, Transport};
 use bytes::Bytes;
+use ringio_core::door::Cause;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::ops::Deref;
@@ -60,12 +61,12 @@ pub struct EventContext<'a> {
     arguments: Arguments<'a>,
     ack_id: Option<u64>,
     is_answered: Option<Rc<Cell<bool>>>,
-    reason: Option<DisconnectReason>,
+    cause: Option<Cause>,
 }
 
 impl<'a> EventContext<'a> {
     pub(crate) const fn new(socket: &'a Socket, name: &'a str, arguments: Arguments<'a>) -> Self {
-        Self { socket, name, arguments, ack_id: None, is_answered: None, reason: None }
+        Self { socket, name, arguments, ack_id: None, is_answered: None, cause: None }
     }
 
     /// The client wants an acknowledgement; `is_shared` if several handlers may give it.
@@ -80,8 +81,8 @@ impl<'a> EventContext<'a> {
         self.is_answered = Some(Rc::clone(is_answered));
     }
 
-    pub(crate) fn set_reason(&mut self, reason: DisconnectReason) {
-        self.reason = Some(reason);
+    pub(crate) fn set_cause(&mut self, cause: Cause) {
+        self.cause = Some(cause);
     }
 
     pub(crate) fn ack(&self) -> (Option<u64>, Option<Rc<Cell<bool>>>) {
@@ -240,7 +241,26 @@ impl FromEvent for Handshake {
 /// In handlers of `disconnecting` and `disconnect` only.
 impl FromEvent for DisconnectReason {
     fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
-        context.reason.ok_or(ArgumentError::NotDisconnecting)
+        context.cause.map(|cause| cause.reason).ok_or(ArgumentError::NotDisconnecting)
+    }
+}
+
+/// What exactly ended the socket, in handlers of `disconnecting` and `disconnect` only: Node's `description`. None where the reason
+/// says it all.
+///
+/// ```no_run
+/// # use ringio::{DisconnectDescription, DisconnectReason, Server};
+/// # let io = Server::new();
+/// io.on_disconnect(|reason: DisconnectReason, DisconnectDescription(description): DisconnectDescription| {
+///     println!("{reason}: {}", description.unwrap_or("no more is known")); // transport error: Max payload size exceeded
+/// });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DisconnectDescription(pub Option<&'static str>);
+
+impl FromEvent for DisconnectDescription {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        context.cause.map(|cause| Self(cause.description)).ok_or(ArgumentError::NotDisconnecting)
     }
 }
 

@@ -8,13 +8,14 @@
 //! Hooks are given before the server is built and run on the shard that the request reached. They may be async; the
 //! request waits for them, 30 s at most, and costs nobody else anything. One that panics refuses its request.
 
+use crate::connection::Connection;
 use crate::handler::{AsyncMarker, SyncMarker};
 use crate::request::{Headers, Request, Response};
 use ringio_codec::http::cors::{self, CorsOptions};
 use ringio_codec::http::request::Method;
 use ringio_codec::http::{EngineError, response};
 use ringio_core::base::id::ShardIndex;
-use ringio_core::base::seed::Sid;
+use ringio_core::base::seed::{CHOSEN_BYTES_MAX, ChosenId};
 use ringio_core::door::{Stage, Verdict};
 use ringio_core::options;
 use std::future::Future;
@@ -28,6 +29,7 @@ pub type HookFuture<R> = Pin<Box<dyn Future<Output = R>>>;
 type Hook<R> = Arc<dyn Fn(Request) -> HookFuture<R> + Send + Sync>;
 type HeadersHook = Arc<dyn Fn(&Request, &mut Headers) + Send + Sync>;
 type RefusalHook = Arc<dyn Fn(&Refusal) + Send + Sync>;
+type SessionHook = Arc<dyn Fn(&Connection) + Send + Sync>;
 type CorsHook = Arc<dyn Fn(&Request) -> CorsOptions + Send + Sync>;
 
 /// A closure or function, sync or async, from [`Request`] to `Result<T, E>`, with what becomes `V` and `F`.
@@ -128,6 +130,7 @@ pub(crate) struct Hooks {
     pub(crate) initial_headers: Vec<HeadersHook>,
     pub(crate) headers: Vec<HeadersHook>,
     pub(crate) refusals: Vec<RefusalHook>,
+    pub(crate) sessions: Vec<SessionHook>,
 }
 
 impl Hooks {
@@ -135,6 +138,7 @@ impl Hooks {
     pub(crate) fn wanted(&self) -> options::Hooks {
         options::Hooks {
             requests: self.cors.is_some() || !self.middlewares.is_empty() || !self.headers.is_empty(),
+            sessions: !self.sessions.is_empty(),
             handshakes: self.allow_request.is_some()
                 || self.generate_id.is_some()
                 || !self.initial_headers.is_empty()
@@ -186,7 +190,12 @@ impl Hooks {
         Ok(())
     }
 
-    async fn let_in(&self, request: &Request, shard: ShardIndex, fields: &mut Vec<u8>) -> Result<Option<Sid>, Ending> {
+    async fn let_in(
+        &self,
+        request: &Request,
+        shard: ShardIndex,
+        fields: &mut Vec<u8>,
+    ) -> Result<Option<ChosenId>, Ending> {
         if let Some(allow) = &self.allow_request {
             allow(request.clone())
                 .await
@@ -203,7 +212,7 @@ impl Hooks {
 }
 
 /// The sid that `generate_id` gave. What was wrong is for the log and `connection_error`, not for the client.
-fn generated(id: Result<String, String>, shard: ShardIndex) -> Result<Sid, Ending> {
+fn generated(id: Result<String, String>, shard: ShardIndex) -> Result<ChosenId, Ending> {
     let refused = || {
         let error = EngineError::BadRequest;
         Ending::Refused(error, error.message().to_owned(), "ID_GENERATION_ERROR")
@@ -212,8 +221,8 @@ fn generated(id: Result<String, String>, shard: ShardIndex) -> Result<Sid, Endin
         tracing::error!(%error, "generate_id failed");
         refused()
     })?;
-    Sid::chosen(&id, shard).ok_or_else(|| {
-        tracing::error!(id, "generate_id must give 18 characters of A-Z a-z 0-9 - _");
+    ChosenId::new(&id, shard).ok_or_else(|| {
+        tracing::error!(id, "generate_id must give 1 to {CHOSEN_BYTES_MAX} bytes");
         refused()
     })
 }

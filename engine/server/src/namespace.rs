@@ -109,6 +109,11 @@ impl Namespace {
         self.emit("message", args)
     }
 
+    /// The same as [`Namespace::send`].
+    pub fn write<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.send(args)
+    }
+
     /// The sockets in any of these rooms.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         BroadcastOperator::new(self).to(rooms)

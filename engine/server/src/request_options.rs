@@ -1,9 +1,12 @@
 //! The options of [`Builder`] that concern requests: CORS, cookie, and hooks.
 
+use crate::connection::Connection;
+use crate::engine::Message;
 use crate::hooks::{Refusal, RequestHook};
 use crate::options::Builder;
 use crate::request::{Headers, Request, Response};
 use crate::{Cookie, Cors};
+use ringio_core::options::InitialPacket;
 use std::sync::Arc;
 
 impl Builder {
@@ -73,9 +76,17 @@ impl Builder {
 
     /// Names sessions: Node's `generateId`. Sync or async; a second hook replaces the first. Default: 108 random bits.
     ///
-    /// Gives 18 characters of `A-Z a-z 0-9 - _`; two that name the shard are added, because every request must find its
-    /// way to it. An error, any other text, or the id of an open session refuses the request with
-    /// `{"code":3,"message":"Bad request"}`. Ids must not be guessed: whoever knows one can speak for its client.
+    /// Gives any text of 1 to 200 bytes; two characters that name the shard are added, because every request must find its
+    /// way to it: `user:7` becomes `user:7AB`. 18 characters of `A-Z a-z 0-9 - _` become an id like the engine's own, of 20
+    /// characters, by which `@socket.io/sticky` knows them. An error, any other text, or the id of an open session refuses the request
+    /// with `{"code":3,"message":"Bad request"}`. Ids must not be guessed: whoever knows one can speak for its client.
+    ///
+    /// ```
+    /// # use ringio::{Request, Server};
+    /// # fn secret() -> String { "0123456789abcdef".to_owned() }
+    /// let io = Server::builder().generate_id(|_: Request| Ok::<_, String>(secret())).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
     pub fn generate_id<M>(mut self, hook: impl RequestHook<String, String, M>) -> Self {
         self.hooks.generate_id = Some(hook.into_hook());
         self
@@ -117,6 +128,44 @@ impl Builder {
     /// [`on_initial_headers`](Self::on_initial_headers).
     pub fn on_headers(mut self, hook: impl Fn(&Request, &mut Headers) + Send + Sync + 'static) -> Self {
         self.hooks.headers.push(Arc::new(hook));
+        self
+    }
+
+    /// Calls `listener` for every session that opens, before it joins a namespace: `connection` of Node's `io.engine`. It runs on the
+    /// session's shard, inline.
+    ///
+    /// ```no_run
+    /// use ringio::{Connection, Server};
+    ///
+    /// let io = Server::builder()
+    ///     .on_engine_connection(|conn: &Connection| {
+    ///         println!("{} by {}", conn.id(), conn.transport().as_str());
+    ///         conn.on_close(|reason, _| println!("gone: {reason}"));
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn on_engine_connection(mut self, listener: impl Fn(&Connection) + Send + Sync + 'static) -> Self {
+        self.hooks.sessions.push(Arc::new(listener));
+        self
+    }
+
+    /// A message that every session gets right behind its OPEN packet, in the same answer when it polls: Node's `initialPacket`. Default:
+    /// none. Clients of Socket.IO read it as a packet of theirs.
+    ///
+    /// ```
+    /// use ringio::Server;
+    /// use ringio::engine::{EngineServer, Message};
+    ///
+    /// let engine = EngineServer::builder().initial_packet(Message::Text("faster!")).build_engine()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn initial_packet(mut self, message: Message<'_>) -> Self {
+        let (data, is_binary) = match message {
+            Message::Text(text) => (text.as_bytes(), false),
+            Message::Binary(bytes) => (bytes, true),
+        };
+        self.options.initial_packet = Some(InitialPacket { data: Arc::from(data), is_binary });
         self
     }
 

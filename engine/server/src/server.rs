@@ -13,7 +13,7 @@ use crate::error::{Error, HandlerError, Result};
 use crate::options::Builder;
 use crate::registry::MAIN;
 use crate::shared::{HandlerCounters, Shared};
-use crate::{Driver, Namespace, Socket};
+use crate::{Closing, Driver, Namespace, Socket};
 use ringio_core::door::Counters;
 use ringio_core::options::Options;
 use ringio_runtime::shard_thread;
@@ -61,12 +61,6 @@ impl Server {
             None => Namespace::new(shared, MAIN, Arc::from("/")),
         };
         Self { main }
-    }
-
-    /// The path below which Socket.IO is reached: `/socket.io/`.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.shared().settings.options.path
     }
 
     /// Calls `hook` when an event was not handled to its end; with the socket, the event's name and the reason.
@@ -152,12 +146,6 @@ impl Server {
         }
         Ok(ServerHandle { server: self.clone() })
     }
-
-    /// Stops the server, from anywhere: accepts no more, ends all sockets with `server shutting down`. Returns at once;
-    /// [`Server::listen`] and [`ServerHandle::join`] return when it is done.
-    pub fn close(&self) {
-        self.shared().close();
-    }
 }
 
 impl Default for Server {
@@ -203,16 +191,13 @@ impl ServerHandle {
     }
 
     /// As [`Server::close`].
-    pub fn close(&self) {
-        self.server.close();
+    pub fn close(&self) -> Closing {
+        self.server.close()
     }
 
     /// Waits until the server has ended. Not from a handler.
     pub fn join(&self) {
         self.running().join();
-        // Handlers own handles of the server that owns them: without this neither would ever be freed.
-        self.server.shared().registry.clear_handlers();
-        self.server.shared().clear_hooks();
     }
 
     fn running(&self) -> &shard_thread::Running<ShardApplication> {

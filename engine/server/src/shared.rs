@@ -3,6 +3,7 @@
 //! Everything here is read-mostly or rarely touched: the shards' own path takes no lock of it.
 
 use crate::application::ShardApplication;
+use crate::closing::Ended;
 use crate::cluster::{Gateway, PublishError, RoomListeners, ServerSideListeners};
 use crate::error::{EmitError, HandlerError};
 use crate::hooks::Hooks;
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     /// `close` may come before the shards run.
     is_closing: AtomicBool,
     running: OnceLock<Running<ShardApplication>>,
+    pub(crate) ended: Ended,
 }
 
 impl Shared {
@@ -109,6 +111,7 @@ impl Shared {
             is_started: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             running: OnceLock::new(),
+            ended: Ended::default(),
         }
     }
 
@@ -179,6 +182,11 @@ impl Shared {
     /// Lets another attempt to start be made after one that failed.
     pub(crate) fn release_start(&self) {
         self.is_started.store(false, Ordering::Release);
+        self.ended.wake();
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.is_started.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_running(&self, running: Running<ShardApplication>) {

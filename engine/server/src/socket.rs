@@ -7,6 +7,7 @@
 use crate::ack::{AckReply, FromReply};
 use crate::application::App;
 use crate::broadcast_operator::BroadcastOperator;
+use crate::connection::Connection;
 use crate::data::{Extensions, SocketData};
 use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs};
@@ -14,7 +15,7 @@ use crate::error::{EmitError, millis_of};
 use crate::handler::Handler;
 use crate::rooms::IntoRooms;
 use crate::waiter::{AckWaiter, Waiter};
-use crate::{Handshake, Namespace, RemoteSocket, Server, Transport};
+use crate::{Handshake, Namespace, RemoteSocket, Server};
 use ringio_core::base::id::{NamespaceId, SocketKey};
 use ringio_core::base::seed::Sid;
 use ringio_core::door::{EmitFlags, EventParts};
@@ -71,6 +72,12 @@ impl Socket {
         self.app.with_core(|core| core.is_connected(self.key))
     }
 
+    /// The opposite of [`Socket::is_connected`].
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        !self.is_connected()
+    }
+
     /// Whether the client was cut off and has its former state again: id, rooms, data and the events that it missed.
     ///
     /// Only with [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
@@ -99,8 +106,8 @@ impl Socket {
 
     /// The session below, which other namespaces of the same client share.
     #[must_use]
-    pub const fn conn(&self) -> Connection<'_> {
-        Connection { socket: self }
+    pub fn conn(&self) -> Connection {
+        Connection::new(Rc::clone(&self.app), self.app.with_core(|core| core.session_of(self.key)))
     }
 
     /// A handle for other threads, with a snapshot of rooms and data.
@@ -137,6 +144,18 @@ impl Socket {
         });
     }
 
+    /// Leaves all rooms, the one of its own id among them; visible at once. Broadcasts to everyone still reach it.
+    ///
+    /// ```no_run
+    /// # fn alone(socket: &ringio::Socket) {
+    /// socket.leave_all();
+    /// assert!(socket.rooms().is_empty());
+    /// # }
+    /// ```
+    pub fn leave_all(&self) {
+        self.leave(self.rooms());
+    }
+
     // Emitting ------------------------------------------------------------------------------------------------------
 
     /// Sends an event to this client: a tuple is several arguments, `()` none, everything else one.
@@ -150,6 +169,11 @@ impl Socket {
     /// Sends the event `message`, as [`Socket::emit`] does.
     pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`Socket::send`].
+    pub fn write<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.send(args)
     }
 
     fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
@@ -353,32 +377,35 @@ impl SocketOperator {
 
     /// Everyone in the namespace but this socket, with these flags.
     pub fn broadcast(&self) -> BroadcastOperator {
-        self.socket.broadcast().with_flags(self.flags)
+        let operator = self.socket.broadcast().with_flags(self.flags);
+        match self.timeout {
+            Some(timeout) => operator.timeout(timeout),
+            None => operator,
+        }
     }
 
     /// The sockets in any of these rooms but this one, with these flags.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().to(rooms)
     }
-}
 
-/// The session of a socket.
-#[derive(Debug)]
-pub struct Connection<'a> {
-    socket: &'a Socket,
-}
-
-impl Connection<'_> {
-    /// The session's id (`conn.id` in Node), which is not the socket's. None when the client has left.
-    #[must_use]
-    pub fn id(&self) -> Option<String> {
-        let id = self.socket.app.with_core(|core| core.session_id(self.socket.key));
-        id.map(|id| id.as_str().to_owned())
+    /// The same as [`SocketOperator::to`]; Node calls it `in`.
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
     }
 
-    /// How the session talks at this moment.
-    #[must_use]
-    pub fn transport(&self) -> Transport {
-        self.socket.app.with_core(|core| core.transport(self.socket.key)).unwrap_or(Transport::Polling)
+    /// Everyone in the namespace but this socket and those in these rooms, with these flags.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everyone else of the namespace on this server, with these flags.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+
+    /// Sends the event `message`.
+    pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.emit("message", args)
     }
 }

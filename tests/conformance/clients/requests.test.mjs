@@ -157,6 +157,23 @@ suite("requests", "hooks for requests", (server) => {
     const posted = await request(server, { method: "POST", target: withSid(opened), body: "40" });
     assert.equal(posted.status, 200);
     assert.match((await request(server, { target: withSid(opened) })).body, /^40/);
+    const texts = ["7", "user:7 ä😀?&", "x".repeat(198)];
+    for (const [index, text] of texts.entries()) {
+      const opened = await request(server, { target: `${OPEN}&id=${encodeURIComponent(text)}` });
+      const sid = sidOf(opened);
+      assert.deepEqual([sid.slice(0, -2), opened.headers["set-cookie"].includes(encodeURIComponent(sid))], [text, true]);
+      const target = `${OPEN}&sid=${encodeURIComponent(sid)}`;
+      for (let count = 0; count < 4; count += 1) {
+        assert.equal((await request(server, { method: "POST", target, body: "3" })).status, 200, "from whatever shard");
+      }
+      await request(server, { method: "POST", target, body: "40" });
+      assert.match((await request(server, { target })).body, /^40/);
+      if (index === 0) {
+        await request(server, { method: "POST", target, body: "1" });
+        const again = await request(server, { target: `${OPEN}&id=${text}` });
+        assert.equal(sidOf(again).slice(0, -2), text, "an id is free when its session is gone");
+      }
+    }
     const failed = await request(server, { target: `${OPEN}&id=fail` });
     assert.deepEqual([failed.status, failed.body], [400, '{"code":3,"message":"Bad request"}']);
   });

@@ -16,7 +16,9 @@ use crate::oracle::{Mark, Oracle, Question, Waiter, Work};
 use crate::trace::note;
 use bytes::Bytes;
 use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
-use ringio_core::door::{AckFailure, EmitError, EmitFlags, Event, EventParts, Message, Operation, SocketDescription};
+use ringio_core::door::{
+    AckFailure, Cause, EmitError, EmitFlags, Event, EventParts, Message, Operation, SocketDescription,
+};
 use ringio_core::limits::FETCH_DEADLINE_MS;
 use ringio_core::room::select::Target;
 use ringio_core::shard::Shard;
@@ -191,7 +193,7 @@ impl App {
                 let is_ours = |answer: &String| answer.ends_with(&format!("\",{id}]"));
                 assert!(answers.iter().all(is_ours), "violation: answers to another question");
             }
-            Event::Disconnecting { socket, reason } => {
+            Event::Disconnecting { socket, cause: Cause { reason, .. } } => {
                 note!("shard {}: {} is leaving: {reason}", self.index, self.sid(socket));
                 let rooms = self.rooms_of(socket);
                 self.oracle(|oracle| oracle.disconnecting((self.index, socket), reason, &rooms));

@@ -18,7 +18,7 @@ use ringio::{
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use ringio_tests::oracle;
-use ringio_tests::{client, cluster, compression, dynamic, emits, listeners, packets, requests};
+use ringio_tests::{client, cluster, compression, connections, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -68,6 +68,7 @@ enum Suite {
     Recovery,
     Requests,
     Packets,
+    Connections,
     Dynamic,
     DynamicCleanup,
     Listeners,
@@ -141,6 +142,12 @@ fn main() -> ringio::Result<()> {
             serve(&options, builder, recovery)
         }
         Suite::Dynamic => serve(&options, dynamic::options(Server::builder()), dynamic::handlers),
+        Suite::Connections => {
+            let sessions = connections::Sessions::default();
+            serve(&options, connections::options(Server::builder(), &sessions), |io| {
+                connections::handlers(io, &sessions);
+            })
+        }
         Suite::DynamicCleanup => {
             serve(&options, Server::builder().cleanup_empty_child_namespaces(true), dynamic::handlers)
         }

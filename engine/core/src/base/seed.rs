@@ -18,6 +18,9 @@ pub const SID_LEN: usize = 20;
 /// Characters of a sid that do not name the shard.
 pub const SID_CHOSEN_LEN: usize = SID_LEN - 2;
 
+/// Longest text that an application may call a session. Bytes.
+pub const CHOSEN_BYTES_MAX: usize = 200;
+
 /// How many shards a sid can name.
 pub const SHARD_COUNT_MAX: u16 = 1 << 12;
 
@@ -91,6 +94,39 @@ impl Sid {
     }
 }
 
+/// What the application calls a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChosenId {
+    /// It has the shape of a sid.
+    Sid(Sid),
+    /// Any other text, the two characters that name the shard at its end.
+    Text(alloc::boxed::Box<str>),
+}
+
+impl ChosenId {
+    /// The id that begins with `text`: 1 to [`CHOSEN_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn new(text: &str, shard: ShardIndex) -> Option<Self> {
+        if text.is_empty() || text.len() > CHOSEN_BYTES_MAX || shard.0 >= SHARD_COUNT_MAX {
+            return None;
+        }
+        if let Some(sid) = Sid::chosen(text, shard) {
+            return Some(Self::Sid(sid));
+        }
+        let digits = [ALPHABET[usize::from(shard.0 >> 6)], ALPHABET[usize::from(shard.0 & 63)]];
+        Some(Self::Text(alloc::format!("{text}{}{}", char::from(digits[0]), char::from(digits[1])).into_boxed_str()))
+    }
+}
+
+impl Sid {
+    /// The shard that the last two characters of any id name.
+    #[must_use]
+    pub fn shard_of_text(text: &str) -> Option<ShardIndex> {
+        let [high, low] = text.as_bytes().last_chunk::<2>()?;
+        Some(ShardIndex(digit_of(*high)? << 6 | digit_of(*low)?))
+    }
+}
+
 /// Makes the sids of one shard and whatever else needs chance.
 #[derive(Debug)]
 pub struct Seed {
@@ -157,6 +193,21 @@ mod tests {
         for text in ["", "short", "custom id 12345678", "custom-id_423456789", "\u{e4}ustom-id_423456"] {
             assert_eq!(Sid::chosen(text, ShardIndex(0)), None, "{text}");
         }
+    }
+
+    #[test]
+    fn any_text_may_be_chosen_and_names_its_shard() {
+        for (text, shard) in [("user:7", 0), ("\u{e4} 😀 ?&", 65), ("x", 4095)] {
+            let Some(ChosenId::Text(id)) = ChosenId::new(text, ShardIndex(shard)) else { panic!("{text}") };
+            assert_eq!(
+                (id.strip_prefix(text).map(str::len), Sid::shard_of_text(&id)),
+                (Some(2), Some(ShardIndex(shard)))
+            );
+        }
+        assert!(matches!(ChosenId::new("custom-id_42345678", ShardIndex(1)), Some(ChosenId::Sid(_))));
+        assert_eq!(ChosenId::new("", ShardIndex(0)), None);
+        assert_eq!(ChosenId::new(&"x".repeat(CHOSEN_BYTES_MAX + 1), ShardIndex(0)), None);
+        assert_eq!((Sid::shard_of_text("a"), Sid::shard_of_text("a!?")), (None, None));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The OPEN packet: what a new session is told.
 
 use crate::base::frame::Frame;
-use crate::base::seed::Sid;
 use crate::broadcast::encode;
 use crate::door::Transport;
 use crate::options::Options;
@@ -10,12 +9,12 @@ use ringio_codec::engineio::Open;
 
 /// The frame of `0{"sid":..,"upgrades":[..],"pingInterval":..,"pingTimeout":..,"maxPayload":..}`.
 #[must_use]
-pub fn open_frame(sid: Sid, transport: Transport, options: &Options) -> Frame {
+pub fn open_frame(sid: &str, transport: Transport, options: &Options) -> Frame {
     let can_upgrade = transport == Transport::Polling && options.allow_upgrades && options.allow_websocket;
     let upgrades: &[&str] = if can_upgrade { &["websocket"] } else { &[] };
     let mut text = Vec::with_capacity(128);
     Open {
-        sid: sid.as_str(),
+        sid,
         upgrades,
         ping_interval_ms: options.ping_interval_ms,
         ping_timeout_ms: options.ping_timeout_ms,

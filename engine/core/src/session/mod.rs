@@ -9,6 +9,7 @@
 
 pub mod dialect;
 pub mod handshake;
+pub mod hearing;
 pub mod heartbeat;
 pub mod outbox;
 pub mod packet;
@@ -21,6 +22,7 @@ use crate::namespace::assembly::Unfinished;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use dialect::Dialect;
+use hearing::Hearing;
 use heartbeat::Heartbeat;
 use outbox::Outbox;
 use smallvec::SmallVec;
@@ -53,6 +55,8 @@ pub struct Session {
     pub timer: Option<TimerKey>,
     /// The session is in the shard's list of those to flush.
     pub is_dirty: bool,
+    /// What the application wants to hear of it.
+    pub hearing: Hearing,
 }
 
 /// Whether a session takes packets.

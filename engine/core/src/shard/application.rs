@@ -69,7 +69,7 @@ impl Shard {
         Some(self.sessions.get(self.session_of(socket)?)?.transport())
     }
 
-    /// The session's sid, `conn.id` in Node.
+    /// The session's sid.
     #[must_use]
     pub fn session_id(&self, socket: SocketKey) -> Option<Sid> {
         Some(self.sessions.get(self.session_of(socket)?)?.sid)

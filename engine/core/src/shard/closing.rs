@@ -13,7 +13,7 @@ use super::deadlines::Deadline;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::broadcast::encode;
 use crate::connection::State;
-use crate::door::{DisconnectReason, Event, Output};
+use crate::door::{Cause, DisconnectReason, Event, Output};
 use crate::limits::{CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, POLLING_CLOSE_DEADLINE_MS};
 use crate::session::{Link, Session, State as SessionState};
 use alloc::vec::Vec;
@@ -32,11 +32,12 @@ pub(super) enum Farewell {
 
 impl Shard {
     /// Ends a session at once; what was queued is lost with its client.
-    pub(super) fn end_session(&mut self, key: SessionKey, reason: DisconnectReason, farewell: Farewell) {
+    pub(super) fn end_session(&mut self, key: SessionKey, cause: impl Into<Cause>, farewell: Farewell) {
+        let cause = cause.into();
         let Some(session) = self.sessions.get(key) else { return };
         let link = session.link;
         let was_closing = session.state != SessionState::Open;
-        self.sockets_leave(key, reason);
+        self.sockets_leave(key, cause);
         match (link, farewell) {
             (Link::WebSocket(connection), Farewell::Silent) => self.finish_connection(connection),
             (Link::WebSocket(connection), _) => self.finish_websocket(connection, &[]),
@@ -52,7 +53,10 @@ impl Shard {
             }
         }
         if self.options.engine_only && !was_closing {
-            self.events.push_back(Event::EngineClosed { session: key, reason });
+            self.events.push_back(Event::EngineClosed { session: key, reason: cause.reason });
+        }
+        if !was_closing {
+            self.tell_closed(key, cause);
         }
         let is_unheard = farewell == Farewell::Noop && matches!(link, Link::Polling { waiting: None, .. });
         if is_unheard {
@@ -86,9 +90,9 @@ impl Shard {
     }
 
     /// Ends the session if `connection` is still the one that posts for it.
-    pub(super) fn end_session_of(&mut self, key: SessionKey, connection: ConnectionKey, reason: DisconnectReason) {
+    pub(super) fn end_session_of(&mut self, key: SessionKey, connection: ConnectionKey, cause: impl Into<Cause>) {
         self.post_is_done(key, connection);
-        self.end_session(key, reason, Farewell::Close);
+        self.end_session(key, cause, Farewell::Close);
     }
 
     /// Ends a session politely: its sockets leave, what is queued is sent, then the transport is closed.
@@ -97,15 +101,18 @@ impl Shard {
         if session.state != SessionState::Open {
             return;
         }
-        self.close_session_because(key, session.forced_close_reason());
+        let reason = session.forced_close_reason();
+        self.close_session_because(key, reason);
     }
 
     /// The same with a reason of the caller's.
-    pub(super) fn close_session_because(&mut self, key: SessionKey, reason: DisconnectReason) {
-        self.sockets_leave(key, reason);
+    pub(super) fn close_session_because(&mut self, key: SessionKey, cause: impl Into<Cause>) {
+        let cause = cause.into();
+        self.sockets_leave(key, cause);
         if self.options.engine_only {
-            self.events.push_back(Event::EngineClosed { session: key, reason });
+            self.events.push_back(Event::EngineClosed { session: key, reason: cause.reason });
         }
+        self.tell_closed(key, cause);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let timer = session.timer.take();
         let link = session.link;
@@ -167,6 +174,7 @@ impl Shard {
         debug_assert!(session.sockets.is_empty(), "sockets leave before their session goes");
         let Session { sid, upgrade, heartbeat, timer, .. } = session;
         self.session_ids.remove(&sid);
+        self.session_names.remove(key);
         if self.session_ids.is_empty() {
             self.session_ids.shrink_to_fit();
         }
@@ -191,30 +199,33 @@ impl Shard {
 
     /// The connection is of no more use: ends what depends on it.
     pub(super) fn connection_broke(&mut self, key: ConnectionKey) {
-        self.connection_ended(key, DisconnectReason::TransportError);
+        let cause = Cause::new(DisconnectReason::TransportError, "more bytes than the connection may hold");
+        self.connection_ended(key, cause);
     }
 
     /// The peer has ended its side or is gone: what that means in each state.
-    pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_reason: DisconnectReason) {
+    pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_cause: impl Into<Cause>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.state {
             State::Head { .. } | State::Deciding(_) | State::Closing => self.drop_connection(key),
             State::Body(body) => {
                 let session = body.session;
                 self.drop_connection(key);
-                self.end_session_of(session, key, DisconnectReason::TransportError);
+                let cause = Cause::new(DisconnectReason::TransportError, "data request connection closed prematurely");
+                self.end_session_of(session, key, cause);
             }
             State::Waiting { session, .. } => {
                 let session = *session;
                 self.drop_connection(key);
-                self.end_session(session, DisconnectReason::TransportError, Farewell::Silent);
+                let cause = Cause::new(DisconnectReason::TransportError, "poll connection closed prematurely");
+                self.end_session(session, cause, Farewell::Silent);
             }
             State::WebSocket { session, .. } => {
                 let session = *session;
                 let is_transport =
                     self.sessions.get(session).is_some_and(|session| session.link == Link::WebSocket(key));
                 self.drop_connection(key);
-                self.websocket_ended(key, session, is_transport, websocket_reason);
+                self.websocket_ended(key, session, is_transport, websocket_cause);
             }
             // The shard it moves to will hear of the end itself.
             State::Moving { .. } => {}

@@ -12,12 +12,14 @@
 
 use super::Shard;
 use crate::base::id::{ConnectionKey, SessionKey};
+use crate::base::seed::ChosenId;
 use crate::connection::State;
 use crate::connection::backlog::Backlog;
 use crate::connection::decision::Deciding;
 use crate::connection::request::{Ask, AskedSid, Route, route};
 use crate::door::{Event, Stage, Verdict};
 use crate::limits::{DECISION_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX};
+use crate::session::State as SessionState;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -98,7 +100,7 @@ impl Shard {
                 if stage == Stage::Request {
                     return self.route_request(key, request);
                 }
-                if sid.is_some_and(|sid| self.session_ids.contains_key(&sid) || sid.shard() != self.index) {
+                if sid.as_ref().is_some_and(|sid| self.is_taken(sid)) {
                     return self.refuse_because(key, request, EngineError::BadRequest, None, "ID_GENERATION_ERROR");
                 }
                 self.chosen_sid = sid;
@@ -117,6 +119,21 @@ impl Shard {
                 self.answer(key, request, status, &[], &body);
             }
         }
+    }
+
+    /// Whether a session is called so already; one that its client has closed gives its id up.
+    fn is_taken(&mut self, id: &ChosenId) -> bool {
+        let owner = match id {
+            ChosenId::Sid(sid) if sid.shard() != self.index => return true,
+            ChosenId::Sid(sid) => self.session_ids.get(sid).copied(),
+            ChosenId::Text(name) => self.session_names.find(name),
+        };
+        let Some(owner) = owner else { return false };
+        if self.sessions.get(owner).is_some_and(|session| session.state == SessionState::Closed) {
+            self.forget_session(owner);
+            return false;
+        }
+        true
     }
 
     /// Tells the application of a refused request, if it wants to know.
@@ -168,8 +185,8 @@ impl Shard {
     /// The cookie that names the session which a polling request has just opened.
     pub(super) fn write_cookie(&mut self, session: SessionKey) {
         let options = &self.options;
-        let (Some(cookie), Some(session)) = (&options.cookie, self.sessions.get(session)) else { return };
-        let Ok(value) = cookie.serialize(session.sid.as_str()) else { return };
+        let Some(cookie) = &options.cookie else { return };
+        let Ok(value) = cookie.serialize(&self.session_name(session)) else { return };
         response::write_headers(&mut self.fields, &[("Set-Cookie", &value)]);
     }
 }

@@ -19,7 +19,7 @@ use crate::base::time::Time;
 use crate::broadcast::encode;
 use crate::connection::State;
 use crate::connection::body::Progress;
-use crate::door::{Data, DisconnectReason, Event};
+use crate::door::{Cause, Data, DisconnectReason, Event, SessionEvent};
 use crate::limits::PIPELINED_BYTES_MAX;
 use crate::namespace::assembly::{Assembly, Unfinished};
 use crate::namespace::event::{Bounds, Carrier};
@@ -102,7 +102,9 @@ impl Shard {
         for event in self.events.range_mut(first..) {
             match event {
                 Event::Message { message, .. } | Event::AckReceived { message, .. } => message.data.own(&bytes),
-                Event::EngineMessage { data, .. } => data.own(&bytes),
+                Event::EngineMessage { data, .. } | Event::Session { event: SessionEvent::Packet { data, .. }, .. } => {
+                    data.own(&bytes);
+                }
                 _ => {}
             }
         }
@@ -208,6 +210,7 @@ impl Shard {
             }
             Err(_) => return self.end_session(key, DisconnectReason::ParseError, Farewell::Close),
         };
+        self.tell_packet(key, kind, &carrier, received);
         let found = if is_protocol_3 { packet::read_protocol_3(kind) } else { packet::read(kind) };
         if found == Found::Pong {
             return self.handle_pong(key);
@@ -216,7 +219,10 @@ impl Shard {
         match found {
             Found::Message => self.handle_text(key, carrier.without_first(), received),
             Found::Close => self.end_session(key, DisconnectReason::TransportClose, Farewell::Close),
-            Found::WrongDirection => self.end_session(key, DisconnectReason::TransportError, Farewell::Close),
+            Found::WrongDirection => {
+                let cause = Cause::new(DisconnectReason::TransportError, "invalid heartbeat direction");
+                self.end_session(key, cause, Farewell::Close);
+            }
             Found::Ping => {
                 self.rearm_heartbeat(key, self.options.ping_interval_ms + self.options.ping_timeout_ms);
                 self.queue_control(key, encode::text_frame(b"3"));
@@ -322,6 +328,7 @@ impl Shard {
             return;
         }
         self.note_alive(key);
+        self.tell_binary(key, &message);
         if self.options.engine_only {
             self.counters.events_received += 1;
             let data = Data::Owned { bytes: message.into_owned(), start: 0 };
@@ -377,7 +384,7 @@ impl Shard {
         }
         // Node closes its engine then, and the sockets hear of that, however they talk.
         if is_open {
-            self.close_session_because(key, DisconnectReason::ForcedClose);
+            self.close_session_because(key, Cause::new(DisconnectReason::ForcedClose, error));
         }
     }
 

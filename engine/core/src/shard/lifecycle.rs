@@ -8,16 +8,21 @@
 
 use super::Shard;
 use super::deadlines::Deadline;
+use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, FileId, Key, SessionKey, SocketKey};
+use crate::base::seed::ChosenId;
 use crate::base::time::Time;
+use crate::broadcast::encode;
 use crate::connection::Connection;
-use crate::door::{AckFailure, DisconnectReason, Event, HandshakeRequest};
+use crate::door::{AckFailure, Cause, DisconnectReason, Event, HandshakeRequest};
 use crate::limits::{NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX};
 use crate::namespace::ack::Acks;
 use crate::namespace::socket::{Presence, Socket};
+use crate::options::InitialPacket;
 use crate::room::Memberships;
 use crate::session::dialect::Dialect;
 use crate::session::handshake::open_frame;
+use crate::session::hearing::Hearing;
 use crate::session::heartbeat::{Heartbeat, Phase};
 use crate::session::outbox::Outbox;
 use crate::session::{Link, Session, State as SessionState};
@@ -34,7 +39,7 @@ pub(super) enum Departure {
     /// None.
     None,
     /// It hears `disconnecting`.
-    Disconnecting(SocketKey, DisconnectReason),
+    Disconnecting(SocketKey, Cause),
     /// It hears `disconnect`.
     Disconnected(SocketKey),
 }
@@ -62,7 +67,11 @@ impl Shard {
         handshake: Arc<HandshakeRequest>,
         dialect: Option<Box<Dialect>>,
     ) -> SessionKey {
-        let sid = self.chosen_sid.take().unwrap_or_else(|| self.fresh_session_sid());
+        let (sid, name) = match self.chosen_sid.take() {
+            None => (self.fresh_session_sid(), None),
+            Some(ChosenId::Sid(sid)) => (sid, None),
+            Some(ChosenId::Text(name)) => (self.fresh_session_sid(), Some(name)),
+        };
         let is_protocol_3 = dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
         let (phase, silence_ms) = if is_protocol_3 {
             (Phase::Listening, self.options.ping_interval_ms + self.options.ping_timeout_ms)
@@ -86,19 +95,28 @@ impl Shard {
             unfinished: None,
             timer: (!engine_only && !is_protocol_3).then(|| wheel.arm(connect_at, Deadline::Session(key))),
             is_dirty: false,
+            hearing: Hearing::NONE,
         });
         self.session_ids.insert(sid, key);
         self.counters.sessions_opened += 1;
         if let Some(session) = self.sessions.get_mut(key)
             && !self.options.plain_websocket
         {
-            let open = open_frame(sid, session.transport(), &self.options);
+            let open = open_frame(name.as_deref().unwrap_or(sid.as_str()), session.transport(), &self.options);
             let pushed = session.outbox.push(open, usize::MAX, &mut self.joiner.spares);
             debug_assert!(pushed.is_ok(), "an empty outbox takes any frame");
         }
-        if engine_only {
+        if let Some(name) = name {
+            self.session_names.insert(key, name);
+        }
+        if let Some(InitialPacket { data, is_binary }) = &self.options.initial_packet {
+            let frame = Frame::new(encode::engine_message(data, *is_binary, self.options.plain_websocket));
+            self.queue_control(key, frame);
+        }
+        if engine_only || self.options.hooks.sessions {
             self.events.push_back(Event::EngineOpened { session: key });
-        } else if is_protocol_3 {
+        }
+        if is_protocol_3 && !engine_only {
             // Such a client is in `/` without asking.
             self.request_connect(key, "/", None);
         }
@@ -152,15 +170,16 @@ impl Shard {
     }
 
     /// All sockets of a session leave.
-    pub(super) fn sockets_leave(&mut self, key: SessionKey, reason: DisconnectReason) {
+    pub(super) fn sockets_leave(&mut self, key: SessionKey, cause: Cause) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         for socket in core::mem::take(&mut session.sockets) {
-            self.begin_leaving(socket, reason);
+            self.begin_leaving(socket, cause);
         }
     }
 
     /// A socket leaves: from now on it takes no events; the application is told in its turn.
-    pub(super) fn begin_leaving(&mut self, key: SocketKey, reason: DisconnectReason) {
+    pub(super) fn begin_leaving(&mut self, key: SocketKey, cause: impl Into<Cause>) {
+        let cause = cause.into();
         let Some(socket) = self.sockets.get_mut(key) else { return };
         if let Some(session) = self.sessions.get_mut(socket.session) {
             session.sockets.retain(|other| *other != key);
@@ -177,8 +196,8 @@ impl Shard {
                 self.events.push_back(Event::Released { socket: key });
             }
             Presence::Joined(namespace) => {
-                socket.presence = Presence::Leaving(namespace, reason);
-                self.events.push_back(Event::Disconnecting { socket: key, reason });
+                socket.presence = Presence::Leaving(namespace, cause.reason);
+                self.events.push_back(Event::Disconnecting { socket: key, cause });
             }
             Presence::Leaving(..) => {}
         }
@@ -188,10 +207,10 @@ impl Shard {
     pub fn poll_event(&mut self) -> Option<Event> {
         match core::mem::replace(&mut self.departure, Departure::None) {
             Departure::None => {}
-            Departure::Disconnecting(socket, reason) => {
+            Departure::Disconnecting(socket, cause) => {
                 self.leave_everything(socket);
                 self.departure = Departure::Disconnected(socket);
-                return Some(Event::Disconnected { socket, reason });
+                return Some(Event::Disconnected { socket, cause });
             }
             Departure::Disconnected(socket) => {
                 self.release(socket);
@@ -210,8 +229,8 @@ impl Shard {
                     Event::Message { socket, .. } if !self.takes_messages(socket) => {}
                     Event::ConnectRequested { socket } | Event::ProtocolError { socket, .. }
                         if !self.sockets.contains(socket) => {}
-                    Event::Disconnecting { socket, reason } => {
-                        self.departure = Departure::Disconnecting(socket, reason);
+                    Event::Disconnecting { socket, cause } => {
+                        self.departure = Departure::Disconnecting(socket, cause);
                         return Some(event);
                     }
                     _ => return Some(event),

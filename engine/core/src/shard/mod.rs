@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod decisions;
 pub mod inbound;
 pub mod lifecycle;
+pub mod names;
 pub mod operations;
 pub mod outbound;
 pub mod outgoing;
@@ -18,13 +19,14 @@ pub mod peers;
 pub mod questions;
 pub mod recovery;
 pub mod requests;
+pub mod sessions;
 pub mod watching;
 pub mod websocket;
 
 use crate::base::frame::Frame;
 use crate::base::frame_pool::FramePool;
 use crate::base::id::{ConnectionKey, Key, NamespaceId, SessionKey, ShardIndex, SocketKey};
-use crate::base::seed::{Seed, Sid};
+use crate::base::seed::{ChosenId, Seed, Sid};
 use crate::base::slab::Slab;
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
@@ -69,7 +71,7 @@ pub struct Shard {
     /// Header lines for the answer to the request at hand.
     fields: Vec<u8>,
     /// What the application calls the session that the request at hand opens.
-    chosen_sid: Option<Sid>,
+    chosen_sid: Option<ChosenId>,
 
     connections: Slab<ConnectionKey, Connection>,
     sessions: Slab<SessionKey, Session>,
@@ -77,6 +79,7 @@ pub struct Shard {
     /// By the server's number; a namespace appears when its first socket enters.
     namespaces: Namespaces,
     session_ids: HashMap<Sid, SessionKey, FixedState>,
+    session_names: names::SessionNames,
     socket_ids: HashMap<Sid, SocketKey, FixedState>,
     wheel: Wheel<Deadline>,
 
@@ -153,6 +156,7 @@ impl Shard {
             sockets: Slab::default(),
             namespaces: Namespaces::new(hash.clone(), AckIds::new(setup.shard.0, setup.shard_count)),
             session_ids: HashMap::with_hasher(hash.clone()),
+            session_names: names::SessionNames::new(hash.clone()),
             socket_ids: HashMap::with_hasher(hash.clone()),
             wheel: Wheel::new(Time::ZERO),
             events: VecDeque::new(),
@@ -231,6 +235,7 @@ impl Shard {
             && self.sessions.is_empty()
             && self.sockets.is_empty()
             && self.session_ids.is_empty()
+            && self.session_names.is_empty()
             && self.socket_ids.is_empty()
             && self.wheel.is_empty()
             && self.is_unasked()

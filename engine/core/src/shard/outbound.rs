@@ -13,8 +13,9 @@ use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::connection::State;
-use crate::door::{DisconnectReason, EmitError, Output};
+use crate::door::{Cause, DisconnectReason, EmitError, Output};
 use crate::session::dialect::{Payload, encode_payload};
+use crate::session::hearing::Hearing;
 use crate::session::{Link, Session, State as SessionState};
 use alloc::vec::Vec;
 
@@ -50,6 +51,7 @@ impl Shard {
             self.counters.volatile_dropped += 1;
             return Err(Unqueued::NotWritable);
         }
+        let created = session.hearing.has(Hearing::CREATED).then(|| frame.clone());
         let frame = match &session.dialect {
             None => frame,
             Some(dialect) => self.translations.translate(dialect, frame),
@@ -62,6 +64,9 @@ impl Shard {
         if !session.is_dirty {
             session.is_dirty = true;
             self.dirty_sessions.push(key);
+        }
+        if let Some(frame) = created {
+            self.tell_created(key, frame);
         }
         Ok(())
     }
@@ -117,7 +122,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.transmit.is_sending = false;
         if is_broken {
-            return self.connection_ended(key, DisconnectReason::TransportError);
+            let cause = Cause::new(DisconnectReason::TransportError, "the connection broke");
+            return self.connection_ended(key, cause);
         }
         let has_more = !connection.transmit.is_empty() || connection.transmit.finish;
         match connection.state {
@@ -126,6 +132,7 @@ impl Shard {
             {
                 self.mark_connection(key);
             }
+            State::WebSocket { session, .. } if !has_more => self.tell_drained(session),
             State::Moving { .. } if !has_more => self.begin_move(key),
             _ if has_more => self.mark_connection(key),
             _ => {}
@@ -177,18 +184,19 @@ impl Shard {
                 let payload = Self::take_payload(session);
                 self.counters.sends += 1;
                 self.answer_poll(key, &payload);
+                self.tell_flushed(key);
             }
             Link::Polling { .. } => {}
         }
     }
 
     /// Sends what waits for a WebSocket: control frames first, then the session's.
-    fn flush_websocket(&mut self, key: ConnectionKey, session: SessionKey) {
+    fn flush_websocket(&mut self, key: ConnectionKey, session_key: SessionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.transmit.is_sending {
             return;
         }
-        let Some(session) = self.sessions.get_mut(session) else { return };
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
         let next = match &mut connection.state {
             _ if session.is_held() => None,
             State::WebSocket { deflate: Some(deflate), .. } => {
@@ -199,6 +207,7 @@ impl Shard {
             }
             _ => session.outbox.take_send(&mut self.joiner, &mut self.frame_pool),
         };
+        let is_told = next.is_some() && session.hearing.has(Hearing::FLUSHES);
         let frame = if connection.transmit.is_empty() {
             next
         } else {
@@ -211,6 +220,9 @@ impl Shard {
         self.awaits_sent |= !session.outbox.is_empty();
         self.counters.sends += 1;
         self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
+        if is_told {
+            self.tell_flushed(session_key);
+        }
     }
 
     fn flush_connection(&mut self, key: ConnectionKey) {

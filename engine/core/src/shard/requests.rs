@@ -12,7 +12,7 @@ use crate::connection::backlog::Backlog;
 use crate::connection::body::Body;
 use crate::connection::polled_body::{BodyCompressor, ENCODINGS};
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
-use crate::door::{DisconnectReason, HandshakeRequest, Output, Stage, Transport};
+use crate::door::{Cause, DisconnectReason, HandshakeRequest, Output, Stage, Transport};
 use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
 use crate::session::dialect::{Dialect, Payload, encode_payload};
 use crate::session::{Link, State as SessionState};
@@ -91,9 +91,10 @@ impl Shard {
         if self.shard_count == 1 || !request.target.starts_with(self.options.path.as_str()) {
             return None;
         }
-        let Ok(Route::Engine(Ask { sid: AskedSid::Some(sid), .. })) = route(request, &self.options, &self.assets)
-        else {
-            return None;
+        let sid = match route(request, &self.options, &self.assets) {
+            Ok(Route::Engine(Ask { sid: AskedSid::Some(sid), .. })) => sid,
+            Ok(Route::Engine(Ask { sid: AskedSid::Malformed, .. })) => return self.foreign_shard_of_name(request),
+            _ => return None,
         };
         let shard = sid.shard();
         (shard != self.index && shard.0 < self.shard_count && !self.session_ids.contains_key(&sid)).then_some(shard)
@@ -138,7 +139,10 @@ impl Shard {
             Ok(Route::Engine(ask)) => match ask.sid {
                 AskedSid::None if self.options.hooks.handshakes => self.hold_back(key, request, Stage::Handshake),
                 AskedSid::None => self.open_session(key, request, ask),
-                AskedSid::Malformed => self.refuse(key, request, EngineError::UnknownSid),
+                AskedSid::Malformed => match self.session_by_name(request) {
+                    None => self.refuse(key, request, EngineError::UnknownSid),
+                    Some(session) => self.handle_session_request(key, session, request, ask),
+                },
                 AskedSid::Some(sid) => match self.session_ids.get(&sid).copied() {
                     None => self.refuse(key, request, EngineError::UnknownSid),
                     Some(session) => self.handle_session_request(key, session, request, ask),
@@ -174,7 +178,8 @@ impl Shard {
         if waiting.is_some() {
             // Overlap: this request is refused and the session ends; the first GET hears the close packet.
             self.answer_and_finish(key, 400, &[], b"");
-            return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
+            let cause = Cause::new(DisconnectReason::TransportError, "overlap from client");
+            return self.end_session(session_key, cause, Farewell::Close);
         }
         *waiting = Some(key);
         let state = session.state;
@@ -200,9 +205,12 @@ impl Shard {
         let is_binary = request.headers.get("content-type") == Some(b"application/octet-stream".as_slice());
         let is_protocol_3 = session.dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
         let is_jsonp = session.dialect.as_ref().is_some_and(|dialect| dialect.jsonp.is_some());
-        if posting.is_some() || (is_binary && !is_protocol_3) {
+        let posting_is_busy = posting.is_some();
+        if posting_is_busy || (is_binary && !is_protocol_3) {
+            let text = if posting_is_busy { "data request overlap from client" } else { "invalid content" };
             self.answer_and_finish(key, 400, &[], b"");
-            return self.end_session(session_key, DisconnectReason::TransportError, Farewell::Close);
+            let cause = Cause::new(DisconnectReason::TransportError, text);
+            return self.end_session(session_key, cause, Farewell::Close);
         }
         *posting = Some(key);
         let keep_alive = request.keep_alive;
@@ -280,7 +288,8 @@ impl Shard {
         if let Some(Body { session, .. }) = self.take_body(key) {
             self.post_is_done(session, key);
             self.answer_and_finish(key, 400, &[], b"");
-            self.end_session(session, DisconnectReason::TransportError, Farewell::Close);
+            let cause = Cause::new(DisconnectReason::TransportError, "a body that is not in chunks");
+            self.end_session(session, cause, Farewell::Close);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::base::id::{ConnectionKey, SessionKey};
 use crate::broadcast::encode;
 use crate::connection::deflate::Deflate;
 use crate::connection::{Ending, State};
-use crate::door::DisconnectReason;
+use crate::door::{Cause, DisconnectReason, SessionEvent};
 use crate::namespace::event::Carrier;
 use crate::session::dialect::Dialect;
 use crate::session::upgrade::{Probe, Upgrade, read_probe};
@@ -214,10 +214,14 @@ impl Shard {
                 self.transmit(key, encode::text_frame(b"3probe"));
                 let Some(session) = self.sessions.get_mut(session_key) else { return };
                 let Some(upgrade) = &mut session.upgrade else { return };
-                if upgrade.noop.is_none() {
+                let is_first = upgrade.noop.is_none();
+                if is_first {
                     upgrade.noop = Some(
                         self.wheel.arm(self.now.after(UPGRADE_NOOP_INTERVAL_MS), Deadline::UpgradeNoop(session_key)),
                     );
+                }
+                if is_first {
+                    self.tell_upgrade(session_key, SessionEvent::Upgrading);
                 }
                 self.answer_with_noop(session_key);
             }
@@ -241,6 +245,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.link = Link::WebSocket(key);
         self.mark_session(session_key);
+        self.tell_upgrade(session_key, SessionEvent::Upgraded);
     }
 
     /// A probe went wrong: only its WebSocket ends.
@@ -270,10 +275,10 @@ impl Shard {
         key: ConnectionKey,
         session: SessionKey,
         is_transport: bool,
-        reason: DisconnectReason,
+        cause: impl Into<Cause>,
     ) {
         if is_transport {
-            self.end_session(session, reason, Farewell::Silent);
+            self.end_session(session, cause, Farewell::Silent);
         } else {
             self.upgrade_ended(key, session);
         }
@@ -295,16 +300,23 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let State::WebSocket { session, ending, .. } = &mut connection.state else { return };
         let (session, Some(ending)) = (*session, ending.take()) else { return };
-        let (payload, reason) = match ending {
-            Ending::Closed(payload) => (payload, DisconnectReason::TransportClose),
-            Ending::Failed(code) => (Box::from(code.to_be_bytes()), DisconnectReason::TransportError),
+        let (payload, cause) = match ending {
+            Ending::Closed(payload) => (payload, DisconnectReason::TransportClose.into()),
+            Ending::Failed(code) => {
+                let text = match code {
+                    1007 => "invalid UTF-8 sequence",
+                    1009 => "Max payload size exceeded",
+                    _ => "invalid WebSocket frame",
+                };
+                (Box::from(code.to_be_bytes()), Cause::new(DisconnectReason::TransportError, text))
+            }
         };
         let is_transport = self.is_transport(key, session);
         if is_transport {
             self.transmit_outbox(session, key);
         }
         self.finish_websocket(key, &payload);
-        self.websocket_ended(key, session, is_transport, reason);
+        self.websocket_ended(key, session, is_transport, cause);
     }
 
     /// Moves what is queued for a session to its WebSocket, for the last time.

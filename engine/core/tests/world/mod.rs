@@ -13,7 +13,7 @@
 use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::time::Time;
 use ringio_core::cluster::roll::Tally;
-use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts, Output, PeerMessage};
+use ringio_core::door::{Cause, DisconnectReason, EmitFlags, Event, EventParts, Output, PeerMessage};
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::room::census::RoomChange;
 use ringio_core::shard::Shard;
@@ -327,12 +327,12 @@ impl World {
                 }
                 self.heard.push(Heard::Message(socket, name, arguments));
             }
-            Event::Disconnecting { socket, reason } => {
+            Event::Disconnecting { socket, cause: Cause { reason, .. } } => {
                 let rooms = self.rooms(shard, socket);
                 assert!(self.shards[shard].is_connected(socket), "still connected while disconnecting");
                 self.heard.push(Heard::Disconnecting(socket, reason, rooms));
             }
-            Event::Disconnected { socket, reason } => {
+            Event::Disconnected { socket, cause: Cause { reason, .. } } => {
                 let rooms = self.rooms(shard, socket);
                 assert!(!self.shards[shard].is_connected(socket));
                 assert!(!self.shards[shard].join(socket, "too late"), "joining is over");

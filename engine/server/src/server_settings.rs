@@ -1,0 +1,131 @@
+//! What a server was built with, and the engine below it: Node's `io.path()`, `io.connectTimeout()`, `io.engine`.
+//!
+//! Options are fixed when the server is built, so these only read.
+
+use crate::application::ShardApplication;
+use crate::{Server, Transport};
+use ringio_core::options::Options;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+impl Server {
+    fn options(&self) -> &Options {
+        &self.shared().settings.options
+    }
+
+    /// The path below which Socket.IO is reached: `/socket.io/`.
+    ///
+    /// ```
+    /// let io = ringio::Server::builder().path("/chat").build()?;
+    /// assert_eq!(io.path(), "/chat/");
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.options().path
+    }
+
+    /// How long a client may stay without joining a namespace.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.options().connect_timeout_ms)
+    }
+
+    /// Silence after which a ping is sent.
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        Duration::from_millis(self.options().ping_interval_ms)
+    }
+
+    /// How long a pong may take.
+    #[must_use]
+    pub fn ping_timeout(&self) -> Duration {
+        Duration::from_millis(self.options().ping_timeout_ms)
+    }
+
+    /// How long an upgrade to WebSocket may take.
+    #[must_use]
+    pub fn upgrade_timeout(&self) -> Duration {
+        Duration::from_millis(self.options().upgrade_timeout_ms)
+    }
+
+    /// Largest message or polling body taken from a client. Bytes.
+    #[must_use]
+    pub fn max_http_buffer_size(&self) -> u64 {
+        self.options().max_http_buffer_size
+    }
+
+    /// The transports that clients may use.
+    ///
+    /// ```
+    /// use ringio::{Server, Transport};
+    ///
+    /// assert_eq!(Server::new().transports(), [Transport::Polling, Transport::WebSocket]);
+    /// ```
+    #[must_use]
+    pub fn transports(&self) -> Vec<Transport> {
+        let options = self.options();
+        let all = [(options.allow_polling, Transport::Polling), (options.allow_websocket, Transport::WebSocket)];
+        all.into_iter().filter_map(|(is_allowed, transport)| is_allowed.then_some(transport)).collect()
+    }
+
+    /// Whether the client's bundles are served: whether [`Builder::serve_client`](crate::Builder::serve_client) was given a directory.
+    #[must_use]
+    pub fn serve_client(&self) -> bool {
+        self.shared().settings.assets.iter().any(|asset| asset.path.starts_with(&self.options().path))
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        usize::from(self.shared().settings.shard_count)
+    }
+
+    /// The engine below: Node's `io.engine`. Its hooks (`allow_request`, `generate_id`, `on_initial_headers`, `on_headers`,
+    /// `on_connection_error`, `on_engine_connection`, `request_middleware`) are given to the [`Builder`](crate::Builder).
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        Engine { server: self.clone() }
+    }
+}
+
+/// The Engine.IO server below a Socket.IO server. Made by [`Server::engine`].
+#[derive(Clone, Debug)]
+pub struct Engine {
+    server: Server,
+}
+
+impl Engine {
+    /// Sessions on all shards at this moment, those that have joined no namespace among them: Node's `clientsCount`. Shards that
+    /// have stopped have none.
+    ///
+    /// ```no_run
+    /// # async fn report(io: ringio::Server) {
+    /// println!("{} clients", io.engine().clients_count().await);
+    /// # }
+    /// ```
+    pub async fn clients_count(&self) -> usize {
+        let shared = self.server.shared();
+        let mut answers = Vec::new();
+        for shard in 0..shared.settings.shard_count {
+            let (sender, receiver) = oneshot::channel();
+            let asked = shared.inject(shard, move |ShardApplication(app)| {
+                let _ = sender.send(app.with_core(|core| core.session_count()));
+            });
+            if asked.is_ok() {
+                answers.push(receiver);
+            }
+        }
+        let mut count = 0;
+        for answer in answers {
+            count += answer.await.unwrap_or_default();
+        }
+        count
+    }
+
+    /// The path below which Engine.IO is reached, as [`Server::path`].
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.server.path()
+    }
+}
