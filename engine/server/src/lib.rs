@@ -64,6 +64,8 @@
 //! With [`Builder::adapter`] servers act as one: broadcasts, acknowledgements, rooms, `fetch_sockets` and remote sockets reach the
 //! clients of all of them, and [`Namespace::server_side_emit`] the servers themselves. [`cluster`] says what an adapter is.
 //!
+//! Whoever comes from Node finds each of its methods, and what misuse leads to, in [`node_api`].
+//!
 //! # Where is ...?
 //! events to handlers: `application`; handlers' types: `handler`, [`extract`]; JSON: `encode`, `decode`; options:
 //! `options`; what each operation does on the wire: the crate `ringio-core`.
@@ -120,6 +122,9 @@ mod socket_listeners;
 mod socket_table;
 mod tokio_context;
 mod waiter;
+
+#[doc = include_str!("../docs/node-api.md")]
+pub mod node_api {}
 
 pub use ack::{Ack, AckReply, FromReply, RemoteAckReply, Reply};
 pub use address::IntoAddresses;
