@@ -43,7 +43,7 @@ fn by_parser(parser: &dyn Parser, namespace: &str, packet: &Outgoing<'_>) -> Res
 /// An event that can be recovered: its offset is one more argument, the last.
 ///
 /// # Errors
-/// As [`encode`].
+/// As [`encode()`].
 pub fn encode_recoverable(
     buffer: Vec<u8>,
     parser: &Chosen,
