@@ -57,7 +57,7 @@ class Writer {
             [this.#temper, () => this.#leaveNamespace(c, guess)],
             [this.#temper, () => this.#spoil(c, guess)],
           ];
-    rows.push([this.#temper, () => add({ op: "request", ...random.pick(oddRequests) })]);
+    rows.push([this.#temper, () => add({ op: "request", ...this.#request(guess) })]);
     if (guess.transport === "polling") {
       rows.push(
         [6, () => add({ op: "poll" })],
@@ -276,6 +276,12 @@ class Writer {
       this.steps.push({ op: "probeSend", c, text: random.weighted([[5, "2probe"], [1, "5"], [1, "2"], [1, "3"], [1, "4x"], [1, "6"], [1, ""], [1, "2prob"], [1, "x"]]) });
     }
     if (random.chance(0.7)) this.steps.push({ op: "probeDrop", c });
+  }
+
+  /** What names another revision than 4 is an ordinary GET for a client of revision 3. */
+  #request(guess) {
+    const isPoll = ({ query = "" }) => query.includes("sid=$sid") && !query.startsWith("EIO=4&");
+    return this.#random.pick(guess.eio === 3 ? oddRequests.filter((request) => !isPoll(request)) : oddRequests);
   }
 
   /** In revision 3 binary frames begin with a packet type. */
