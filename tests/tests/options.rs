@@ -7,6 +7,7 @@ mod wire;
 
 use client::{Place, Running};
 use parking_lot::Mutex;
+use ringio::engine::{EngineServer, Message};
 use ringio::{Builder, Cookie, SameSite, Server, Socket, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ const UNKNOWN_TRANSPORT: &str = r#"{"code":0,"message":"Transport unknown"}"#;
 matrix! {
     transports_decide_what_is_offered_and_what_is_taken
     open_says_what_was_set
+    the_initial_packet_follows_open_at_once
     the_path_and_its_slash
     an_upgrade_elsewhere_is_answered_and_ended
     the_cookie_is_written_as_set_and_only_if_set
@@ -78,6 +80,20 @@ fn open_says_what_was_set(place: Place) {
     let open = get(address, POLLING).open();
     let expected = (&25_000.into(), &20_000.into(), &1_000_000.into());
     assert_eq!((&open["pingInterval"], &open["pingTimeout"], &open["maxPayload"]), expected);
+}
+
+fn the_initial_packet_follows_open_at_once(place: Place) {
+    let builder = EngineServer::builder().driver(place.driver).shards(place.shards).pin_threads(false);
+    let engine = builder.path("/socket.io").initial_packet(Message::Text("faster!")).build_engine().unwrap();
+    let address = engine.start("127.0.0.1:0").unwrap()[0];
+    let body = get(address, POLLING).body;
+    let (open, first) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
+    assert!(open.starts_with('0') && first == "4faster!", "{body}");
+    let mut websocket = WebSocket::open(address, WEBSOCKET).1.unwrap();
+    assert!(websocket.next().unwrap().starts_with('0'));
+    assert_eq!(websocket.next().as_deref(), Some("4faster!"));
+    engine.close();
+    engine.join();
 }
 
 fn the_path_and_its_slash(place: Place) {
