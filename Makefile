@@ -34,7 +34,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust loom test-node test-python test-browser test-load test-instructions test-autobahn ## everything that CI runs
+test: lint test-rust simulate-planted loom test-node test-python test-browser test-load test-instructions test-autobahn ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -49,6 +49,13 @@ test-rust: openssl socketioxide $(NODE_MODULES) ## unit, property and integratio
 simulate: ## stories of whole servers on a simulated kernel, for ever; SEEDS=n, MINUTES=n, FROM=seed, SEED=s for one
 	cargo run --release -p ringio-simulation -- $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace)) \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FROM),--from $(FROM))
+
+simulate-planted: ## bugs planted on purpose: the simulator must find each within so many seeds
+	RUSTFLAGS="--cfg ringio_planted" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo test --release -p ringio-simulation --test planted --target-dir $(TARGET)/planted -- --nocapture
+
+fuzz: ## every decoder and a whole shard, fed with mutated bytes; MINUTES=n (1), TARGET_NAME=name for one
+	cargo run --release -p ringio-fuzz -- $(or $(MINUTES),1) $(TARGET_NAME)
 
 loom: ## every interleaving of the rings and doorbells between the shards
 	RUSTFLAGS="--cfg ringio_loom" cargo test --release -p ringio-runtime --lib --target-dir $(TARGET)/loom loom \
@@ -118,7 +125,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust simulate loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server socketioxide chat openssl chromium valgrind
+.PHONY: help run test lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 

@@ -138,7 +138,9 @@ fn unsafe_code_lives_on_its_islands() {
         "engine/runtime/src/mesh/",
         "bench/src/bin/floor.rs",
     ];
-    for folder in ["codec/src", "engine", "bench", "loadtest/src", "tests/src", "tests/tests", "tests/simulation"] {
+    for folder in
+        ["codec/src", "engine", "bench", "loadtest/src", "tests/src", "tests/tests", "tests/simulation", "tests/fuzz"]
+    {
         for (name, text) in sources(folder) {
             if islands.iter().any(|island| name.starts_with(island)) || name.ends_with("tests/tidy.rs") {
                 continue;
@@ -173,7 +175,16 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 #[test]
 fn every_file_says_what_it_is_for_and_has_one_subject() {
-    for folder in ["codec/src", "engine", "bench/src", "loadtest/src", "tests/src", "tests/tests", "tests/simulation"] {
+    for folder in [
+        "codec/src",
+        "engine",
+        "bench/src",
+        "loadtest/src",
+        "tests/src",
+        "tests/tests",
+        "tests/simulation",
+        "tests/fuzz",
+    ] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{name} opens with what it is for");
             let lines = text.lines().count();

@@ -170,7 +170,7 @@ impl Plot {
                 is_trusted: !is_cramped,
                 recovers,
             },
-            mesh_capacity: *chance.pick(&[2, 8, 64, 1_024]),
+            mesh_capacity: *chance.pick(&[1, 2, 4, 1_024]),
             length: chance.between(300_000, 4_000_000),
             has_middleware: chance.one_in(2),
         }

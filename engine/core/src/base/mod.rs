@@ -6,6 +6,8 @@ pub mod bit_set;
 pub mod frame;
 pub mod frame_pool;
 pub mod id;
+#[cfg(ringio_planted)]
+pub mod planted;
 pub mod seed;
 pub mod slab;
 pub mod time;

@@ -69,6 +69,10 @@ impl Acks {
     /// The question with this id is answered or given up.
     pub fn take(&mut self, id: u64) -> Option<Owed> {
         let at = self.0.binary_search_by_key(&id, |owed| owed.id).ok()?;
+        #[cfg(ringio_planted)]
+        if crate::base::planted::is(crate::base::planted::Bug::AckTwice) {
+            return self.0.get(at).copied();
+        }
         let owed = self.0.remove(at);
         if self.0.is_empty() {
             self.0 = Vec::new();

@@ -124,6 +124,11 @@ impl Rooms {
     /// If the indexes disagree, which means that the memberships are not those of `slot`.
     pub fn leave_all(&mut self, slot: u32, memberships: &mut Memberships, mut on_left: impl FnMut(&str, bool)) {
         for id in core::mem::take(&mut memberships.0) {
+            #[cfg(ringio_planted)]
+            if crate::base::planted::is(crate::base::planted::Bug::RoomNotLeft) && self.members[id.0 as usize].len() > 2
+            {
+                continue;
+            }
             let members = &mut self.members[id.0 as usize];
             assert!(members.remove(slot), "who has the membership is a member");
             if members.is_empty() {

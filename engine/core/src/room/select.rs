@@ -131,6 +131,10 @@ pub fn select(
         slots.extend_from_slice(&included.own);
         if source_count + included.own.len() > 1 {
             slots.sort_unstable();
+            #[cfg(ringio_planted)]
+            if crate::base::planted::is(crate::base::planted::Bug::DoubleDelivery) {
+                return;
+            }
             slots.dedup();
         }
         if !except.ids.is_empty() {

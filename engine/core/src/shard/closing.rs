@@ -181,6 +181,10 @@ impl Shard {
         self.counters.sessions_closed += 1;
         self.wheel.disarm(heartbeat.timer);
         self.disarm(timer);
+        #[cfg(ringio_planted)]
+        if crate::base::planted::is(crate::base::planted::Bug::AbandonedProbe) {
+            return;
+        }
         if let Some(upgrade) = upgrade {
             self.wheel.disarm(upgrade.timeout);
             self.disarm(upgrade.noop);

@@ -17,6 +17,8 @@ use super::listener::State as Accept;
 use super::ring::Ring;
 use crate::kernel::{End, SendOutcome, Sink};
 use ringio_core::base::id::FileId;
+#[cfg(ringio_planted)]
+use ringio_core::base::planted::{self, Bug};
 
 /// What an operation was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +233,10 @@ impl<R: Ring> Uring<R> {
             _ => match -result {
                 libc::ENOBUFS => {
                     self.counters.receive_pool_empty += 1;
+                    #[cfg(ringio_planted)]
+                    if planted::is(Bug::NoBuffersUnnoticed) {
+                        return;
+                    }
                     self.receive(tag.slot());
                 }
                 libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.receive(tag.slot()),
@@ -272,7 +278,10 @@ impl<R: Ring> Uring<R> {
                 errno => return self.finish_send(tag, SendOutcome::Broken(errno), sink),
             },
         };
-        match self.in_flight.advance_send(tag.slot(), taken) {
+        let progress = self.in_flight.advance_send(tag.slot(), taken);
+        #[cfg(ringio_planted)]
+        let progress = if planted::is(Bug::ShortWriteLoss) { progress.map(|_| true) } else { progress };
+        match progress {
             Some(false) if !is_closing => {
                 self.send_rest(tag.slot());
                 if is_first_wait {

@@ -35,6 +35,8 @@ use probe::Refused;
 use ring::{Ring, Wait};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{FileId, ShardIndex};
+#[cfg(ringio_planted)]
+use ringio_core::base::planted::{self, Bug};
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -189,6 +191,10 @@ impl<R: Ring> Uring<R> {
                     std::thread::yield_now();
                 }
                 Err(errno) => panic!("io_uring_enter: {}", io::Error::from_raw_os_error(errno)),
+            }
+            #[cfg(ringio_planted)]
+            if planted::is(Bug::OverflowUnnoticed) && !self.ring.has_submissions() {
+                break;
             }
             if !self.ring.has_overflown() && !self.ring.has_submissions() {
                 break;
@@ -457,7 +463,13 @@ impl<R: Ring> Kernel for Uring<R> {
         }
         match send {
             Send::Idle => {}
-            Send::Waiting => self.cancel_send(file.0),
+            Send::Waiting => {
+                self.cancel_send(file.0);
+                #[cfg(ringio_planted)]
+                if planted::is(Bug::EarlyRelease) {
+                    self.in_flight.release_send(file.0);
+                }
+            }
             // Known after the next enter, or already: the slot must not wait for a stranger's completion to be looked at again.
             Send::Trying | Send::Answered | Send::Taken => self.is_hurried = true,
         }

@@ -1,0 +1,28 @@
+//! `fuzz MINUTES [TARGET]`: the seeded mutator over all targets, or one, for so long.
+
+use ringio_fuzz::{TARGETS, driver};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let minutes: f64 = arguments.next().and_then(|minutes| minutes.parse().ok()).unwrap_or(1.0);
+    let only = arguments.next();
+    let (start, limit) = (Instant::now(), Duration::from_secs_f64(minutes * 60.0));
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let (mut seed, mut count) = (0, 0);
+    while start.elapsed() < limit {
+        for target in TARGETS.iter().filter(|target| only.as_ref().is_none_or(|only| only == target.name)) {
+            let inputs = driver::corpus(target, &corpus);
+            if let Err((input, wrong)) = driver::run(target, &inputs, seed, 2_000) {
+                println!("{}: {wrong}\n{input:?}", target.name);
+                return ExitCode::FAILURE;
+            }
+            count += 2_000;
+        }
+        seed += 1;
+    }
+    println!("{count} inputs, {seed} rounds: nothing found");
+    ExitCode::SUCCESS
+}
