@@ -61,8 +61,8 @@ loom: ## every interleaving of the rings and doorbells between the shards
 	RUSTFLAGS="--cfg ringio_loom" cargo test --release -p ringio-runtime --lib --target-dir $(TARGET)/loom loom \
 		| tee /dev/stderr | grep -c '^test result: ok. [1-9]' >/dev/null
 
-test-node: $(NODE_MODULES) server ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
-	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) $(NODE_TEST) $(NODE_FILES)
+test-node: $(NODE_MODULES) server examples ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
+	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) RINGIO_EXAMPLES=$(TARGET)/debug/examples $(NODE_TEST) $(NODE_FILES)
 
 test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same servers
 	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) $(PYTEST) -q python
@@ -125,7 +125,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server socketioxide chat openssl chromium valgrind
+.PHONY: help run test lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 
@@ -135,6 +135,10 @@ server:
 # For a test of the load generator; unoptimised, because that builds in half a minute and the test is not about speed.
 socketioxide:
 	cargo build --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
+
+# As `cargo test` builds them: quick, and there already after test-rust.
+examples:
+	cargo build -p ringio --examples
 
 chat:
 	cargo build --release -p ringio --example chat

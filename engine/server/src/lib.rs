@@ -93,6 +93,7 @@ pub mod engine;
 mod error;
 mod event;
 pub mod extract;
+pub mod guides;
 mod handler;
 mod handshake;
 mod hooks;
