@@ -18,6 +18,9 @@ pub const POOL_BYTES_MAX: usize = 4 << 20;
 /// The largest buffer that is kept. Larger ones are rare, and would push out many others.
 pub const POOL_BUFFER_BYTES_MAX: usize = 256 << 10;
 
+/// The smallest buffer that is kept: smaller ones (what a handshake leaves) would have to grow for almost every event.
+pub const POOL_BUFFER_BYTES_MIN: usize = 128;
+
 /// Frames that a pool remembers.
 pub const POOL_FRAMES_MAX: usize = 1_024;
 
@@ -60,7 +63,7 @@ impl FramePool {
             None => Frame::new(encoded),
         };
         let has_room = self.made.len() < POOL_FRAMES_MAX
-            && capacity <= POOL_BUFFER_BYTES_MAX
+            && (POOL_BUFFER_BYTES_MIN..=POOL_BUFFER_BYTES_MAX).contains(&capacity)
             && self.bytes + capacity <= POOL_BYTES_MAX;
         frame.set_pooled(has_room);
         if has_room {
@@ -82,7 +85,9 @@ mod tests {
     use alloc::vec;
 
     fn encoded(bytes: &[u8]) -> Encoded {
-        Encoded { bytes: bytes.to_vec(), ..Encoded::default() }
+        let mut buffer = Vec::with_capacity(POOL_BUFFER_BYTES_MIN);
+        buffer.extend_from_slice(bytes);
+        Encoded { bytes: buffer, ..Encoded::default() }
     }
 
     #[test]
@@ -123,13 +128,14 @@ mod tests {
     fn the_bounds_hold() {
         let mut pool = FramePool::default();
         drop(pool.frame(Encoded { bytes: Vec::with_capacity(POOL_BUFFER_BYTES_MAX + 1), ..Encoded::default() }));
-        assert_eq!(pool.made.len(), 0, "too large");
+        drop(pool.frame(Encoded { bytes: Vec::with_capacity(POOL_BUFFER_BYTES_MIN - 1), ..Encoded::default() }));
+        assert_eq!(pool.made.len(), 0, "too large, too small");
         let frames: Vec<Frame> = (0..40).map(|_| pool.raw(vec![0; POOL_BUFFER_BYTES_MAX])).collect();
         assert_eq!((pool.made.len(), pool.bytes), (POOL_BYTES_MAX / POOL_BUFFER_BYTES_MAX, POOL_BYTES_MAX));
         drop(frames);
         while pool.buffer().capacity() > 0 {}
         assert_eq!(pool.bytes, 0);
-        let frames: Vec<Frame> = (0..2 * POOL_FRAMES_MAX).map(|_| pool.raw(vec![0])).collect();
+        let frames: Vec<Frame> = (0..2 * POOL_FRAMES_MAX).map(|_| pool.raw(vec![0; POOL_BUFFER_BYTES_MIN])).collect();
         assert_eq!(pool.made.len(), POOL_FRAMES_MAX);
         drop(frames);
     }

@@ -8,6 +8,7 @@
 //! Cost: one copy of the JSON, whatever the number of receivers, into the buffer that is handed in.
 
 use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
+use crate::base::frame_pool::POOL_BUFFER_BYTES_MIN;
 use crate::door::EventParts;
 use alloc::vec::Vec;
 use ringio_codec::socketio::PacketKind;
@@ -52,7 +53,8 @@ fn packet(
     let attachments_len: usize =
         parts.attachments.iter().map(|bytes| websocket::header_len(bytes.len() as u64) + bytes.len()).sum();
     let mut encoded = Encoded { bytes: buffer, ..Encoded::default() };
-    encoded.bytes.reserve_exact(websocket::header_len(text_len as u64) + text_len + attachments_len);
+    let len = websocket::header_len(text_len as u64) + text_len + attachments_len;
+    encoded.bytes.reserve_exact(len.max(POOL_BUFFER_BYTES_MIN));
     websocket::encode_header(&mut encoded.bytes, Opcode::Text, text_len as u64);
     let start = encoded.bytes.len();
     encoded.bytes.push(b'4');

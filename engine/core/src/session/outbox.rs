@@ -11,7 +11,7 @@
 //! Bound: `outbox_bytes_max`, except that one frame may always wait.
 
 use crate::base::frame::Frame;
-use crate::base::frame_pool::FramePool;
+use crate::base::frame_pool::{FramePool, POOL_BUFFER_BYTES_MIN};
 use crate::limits::{JOIN_BYTES_MAX, JOINED_REMEMBERED, SPARE_QUEUE_FRAMES_MAX, SPARE_QUEUES_MAX};
 use alloc::vec::Vec;
 use smallvec::SmallVec;
@@ -28,6 +28,7 @@ impl Outbox {
     ///
     /// # Errors
     /// Gives it back if it would pass `bytes_max` and is not the only one.
+    #[inline]
     pub fn push(&mut self, frame: Frame, bytes_max: usize, spares: &mut Spares) -> Result<(), Frame> {
         let bytes = self.bytes + frame.len();
         if bytes > bytes_max && !self.frames.is_empty() {
@@ -66,7 +67,13 @@ impl Outbox {
     }
 
     /// Takes what the next send should carry: the frames at the front that are joined with profit, at least one.
+    #[inline]
     pub fn take_send(&mut self, joiner: &mut Joiner, pool: &mut FramePool) -> Option<Frame> {
+        // The one frame of most queues moves out as it is.
+        if self.frames.len() == 1 && !self.frames.spilled() {
+            self.bytes = 0;
+            return self.frames.pop();
+        }
         let (count, bytes) = self.next_send()?;
         let frame = match count {
             1 => self.frames.first()?.clone(),
@@ -171,7 +178,7 @@ impl Joiner {
         }
         self.made += 1;
         let mut bytes = pool.buffer();
-        bytes.reserve_exact(parts.iter().map(Frame::len).sum());
+        bytes.reserve_exact(parts.iter().map(Frame::len).sum::<usize>().max(POOL_BUFFER_BYTES_MIN));
         for part in parts {
             bytes.extend_from_slice(part.bytes());
         }
