@@ -178,10 +178,11 @@ impl Measurement<'_> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let cpu = read("/proc/cpuinfo");
         let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        // The floor's path is this build's; only its arguments say something.
+        // Where this checkout lies says nothing; of the floor's path only its arguments do.
+        let here = format!("{}/", std::env::current_dir()?.display());
         let command = |target: &Target| match target.floor {
             Some(_) => target.command.rsplit('/').next().unwrap_or_default().replace('\'', ""),
-            None => target.command.clone(),
+            None => target.command.replace(&here, ""),
         };
         let machine = serde_json::json!({
             "kernel": read("/proc/sys/kernel/osrelease"),
