@@ -92,6 +92,36 @@ fn recovered(world: &World) -> Option<(bool, Option<String>)> {
 }
 
 #[test]
+fn a_client_that_leaves_while_it_comes_back_is_absent_as_before() {
+    let mut world = World::new(2, options());
+    let mut client = Client::connect(&mut world, 0, "");
+    broadcast(&mut world, 0, None, "\"seen\"");
+    client.read(&mut world);
+    world.end(client.wire);
+    broadcast(&mut world, 0, None, "\"missed\"");
+    // It asks the other shard, whose question is slow, and is gone when the answer comes.
+    world.slow.insert((1, 0));
+    let (sid, offset) = (client.sid.clone(), client.offset.clone());
+    let auth = format!("{{\"pid\":\"{}\",\"offset\":\"{offset}\"}}", client.pid);
+    let wire = world.websocket(1);
+    world.send(wire, &text(&format!("40{auth}")));
+    world.end(wire);
+    world.release();
+    client.come_back(&mut world, 0);
+    assert_eq!((recovered(&world).map(|(is, _)| is), &client.sid), (Some(true), &sid));
+    assert_eq!(client.events, ["\"seen\"", "\"missed\""]);
+    // And when it stays away, nothing is left of it.
+    world.end(client.wire);
+    let wire = world.websocket(1);
+    world.slow.insert((1, 0));
+    world.send(wire, &text(&format!("40{{\"pid\":\"{}\",\"offset\":\"{}\"}}", client.pid, client.offset)));
+    world.end(wire);
+    world.release();
+    world.advance(300_000);
+    assert!(world.shards.iter().all(|shard| shard.is_vacant()));
+}
+
+#[test]
 fn a_client_that_was_cut_off_gets_its_id_rooms_data_and_what_it_missed() {
     for (home, elsewhere) in [(0, 0), (1, 2), (2, 0)] {
         let mut world = World::new(3, options());

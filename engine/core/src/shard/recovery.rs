@@ -154,10 +154,23 @@ impl Shard {
 
     /// The home shard has answered.
     pub(super) fn restore(&mut self, key: SocketKey, found: Option<Box<Return>>) {
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        let namespace = socket.namespace().filter(|_| matches!(socket.presence, Presence::Entering(_)));
-        let (Some(found), Some(namespace)) = (found, namespace) else {
-            return self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: false, data: None });
+        let entering = self.sockets.get_mut(key).and_then(|socket| match socket.presence {
+            Presence::Entering(namespace) => Some((namespace, socket)),
+            _ => None,
+        });
+        let (found, namespace, socket) = match (found, entering) {
+            (Some(found), Some((namespace, socket))) => (found, namespace, socket),
+            (found, _) => {
+                // The client left while it came back: it is absent as before, and kept here. Its home, which sends everybody
+                // who asks to this shard, is told when it is forgotten.
+                if let Some(found) = found {
+                    self.insert_absent(found.absent);
+                }
+                if self.sockets.contains(key) {
+                    self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: false, data: None });
+                }
+                return;
+            }
         };
         let Return { absent, missed, horizon } = *found;
         socket.sid = absent.sid;
