@@ -440,3 +440,24 @@ fn an_event_in_front_of_a_close_frame_or_a_broken_one_is_still_answered() {
         assert!(matches!(world.heard.last(), Some(Heard::Disconnected(..))));
     }
 }
+
+#[test]
+fn what_waits_when_the_server_stops_is_discarded() {
+    let mut world = World::new(1, Options::default());
+    let (wire, socket) = world.joined(0);
+    let sid = world.polling(0);
+    world.post(0, &polling_url(&sid), "40");
+    world.get(0, &polling_url(&sid));
+    let polling = world.last_connected();
+    world.emit(0, socket, "[\"unheard\"]").unwrap();
+    world.emit(0, polling, "[\"unheard\"]").unwrap();
+    world.shards[0].close_all();
+    world.run();
+    assert_eq!(world.take_messages(wire), ["close 1005"], "as Node's `close`, which waits for nobody");
+    assert!(world.is_over(wire));
+    assert_eq!(reasons(&world), ["server shutting down"; 2]);
+    world.shards[0].abandon_connections();
+    world.run();
+    world.advance(60_000);
+    assert!(world.shards[0].is_vacant());
+}
