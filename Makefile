@@ -12,7 +12,6 @@ SHELL := /bin/bash
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 CONFORMANCE := tests/conformance
 ORACLE := tests/oracle
-MINUTES ?= 60
 NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
 PEERS := bench/peers
 PEER_MODULES := $(PEERS)/node_modules/.package-lock.json
@@ -34,7 +33,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust simulate-planted loom test-node test-python test-browser test-load test-instructions test-autobahn ## everything that CI runs
+test: lint test-rust simulate-planted loom test-node test-python test-browser test-load test-instructions test-autobahn test-oracle ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -70,14 +69,11 @@ test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same
 test-browser: $(NODE_MODULES) chat chromium ## the chat page in Chromium, two windows; screenshots in tests/conformance/artifacts
 	cd $(CONFORMANCE) && RINGIO_CHAT=$(CHAT) $(NODE_TEST) browser/*.test.mjs
 
-.PHONY: oracle test-oracle
-test: test-oracle
-
 test-oracle: $(NODE_MODULES) server ## scripts made from seeds, on Node and on ours: is there a difference? and mistakes that must be found
 	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) $(NODE_TEST) oracle.test.mjs
 
-oracle: $(NODE_MODULES) server ## the same for MINUTES=60, from new seeds
-	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) nice node main.mjs --minutes $(MINUTES) --keep-going
+oracle: $(NODE_MODULES) server ## the same from new seeds, MINUTES=n (60)
+	cd $(ORACLE) && RINGIO_SERVER=$(SERVER) nice node main.mjs --minutes $(or $(MINUTES),60) --keep-going
 
 test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered or changed
 	cargo build --release -p ringio-bench --bin drive
@@ -125,7 +121,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
+.PHONY: help run test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 

@@ -49,7 +49,7 @@ GROUPS = {
 
 
 INTRODUCTION = """\
-The cases of the Autobahn test suite, which [kosoku](https://pypi.org/project/kosoku/) plays, against plain WebSocket echoes
+The cases of the Autobahn test suite, which the Python package `kosoku` plays, against plain WebSocket echoes
 of ours: `Builder::build_websocket` leaves Engine.IO out, everything below it is what Socket.IO runs on. A case passes with
 the strict verdict, or where the suite only informs; `NON-STRICT` fails.
 
