@@ -91,7 +91,8 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
         args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
     let target = args.connect.target(url)?;
     let clients_max = args.max_clients.unwrap_or_else(|| {
-        link_limits::clients_max(&args.connect.sources, &target, args.connect.processes.unwrap_or(1))
+        let processes = args.connect.processes.unwrap_or(1);
+        link_limits::clients_max(&args.connect.sources, args.connect.ports, &target, processes)
     });
     let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
     let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;

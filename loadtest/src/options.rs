@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::engine::link_limits;
-use crate::plan::{Parser, Plan, Reconnection, Transport};
+use crate::plan::{Parser, Plan, PortRange, Reconnection, Transport};
 use crate::report::threshold::Threshold;
 use crate::run::RunOptions;
 use crate::scenario::builtin::{Scenario, Settings};
@@ -101,6 +101,9 @@ pub struct ConnectArgs {
     /// Addresses to connect from, separated by commas. Each has about 28,000 ports.
     #[arg(long = "source", value_delimiter = ',')]
     pub sources: Vec<IpAddr>,
+    /// Local ports to connect from, of each source. Default: those that the system hands out, 32768-60999 on most.
+    #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
+    pub ports: Option<PortRange>,
     /// New connections per second.
     #[arg(long)]
     pub connect_rate: Option<f64>,
@@ -290,6 +293,7 @@ impl ConnectArgs {
         plan.headers.extend(self.headers.iter().cloned());
         plan.deflate |= self.deflate;
         plan.sources.extend(self.sources.iter().copied());
+        plan.ports = self.ports.or(plan.ports);
         plan.connect_timeout_ms = (self.connect_timeout * 1e3) as u64;
         if self.reconnect && plan.reconnection.is_none() {
             plan.reconnection = Some(Reconnection::default());
@@ -305,12 +309,17 @@ impl ConnectArgs {
     }
 }
 
+/// Clients for each address on loopback: fewer than the ports at which the kernel begins to search (see `engine::ports`),
+/// because there addresses cost nothing.
+const LOOPBACK_PORTS: u32 = 14_000;
+
 /// On loopback every address in 127.0.0.0/8 is ours: more of them carry more connections.
 fn spread_sources(plan: &mut Plan) {
-    const PORTS: u32 = 20_000;
+    let ports = plan.ports.map_or(LOOPBACK_PORTS, |ports| ports.count().min(LOOPBACK_PORTS));
     let IpAddr::V4(address) = plan.target.address.ip() else { return };
-    if address.is_loopback() && plan.sources.is_empty() && plan.clients > PORTS {
-        let count = plan.clients.div_ceil(PORTS).min(200);
+    let links = u64::from(plan.clients) * link_limits::links_per_client(plan);
+    if address.is_loopback() && plan.sources.is_empty() && links > u64::from(ports) {
+        let count = links.div_ceil(ports.into()).min(200);
         plan.sources = (0..count).map(|index| IpAddr::from([127, 0, 1, 1 + index as u8])).collect();
     }
 }
@@ -348,6 +357,15 @@ fn parse_parser(text: &str) -> Result<Parser, String> {
         "default" => Ok(Parser::Default),
         "msgpack" => Ok(Parser::Msgpack),
         _ => Err("there are default and msgpack".to_owned()),
+    }
+}
+
+fn parse_ports(text: &str) -> Result<PortRange, String> {
+    let range =
+        text.split_once('-').and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)));
+    match range {
+        Some((low, high)) if 0 < low && low <= high => Ok(PortRange { low, high }),
+        _ => Err("a range of ports is as in 20000-60000, from 1 to 65535".to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How clients reach the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,28 @@ impl Default for Reconnection {
     }
 }
 
+/// Local ports, both ends included; the first is at least 1 and at most the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRange {
+    /// The first.
+    pub low: u16,
+    /// The last.
+    pub high: u16,
+}
+
+impl PortRange {
+    /// How many ports there are.
+    pub fn count(self) -> u32 {
+        u32::from(self.high) - u32::from(self.low) + 1
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.low, self.high)
+    }
+}
+
 /// Everything that workers need to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -134,6 +157,8 @@ pub struct Plan {
     pub headers: Vec<(String, String)>,
     /// Addresses to connect from, in turn. None: the system chooses.
     pub sources: Vec<std::net::IpAddr>,
+    /// Local ports to connect from, of each source. None: the system's, see `engine::ports`.
+    pub ports: Option<PortRange>,
     /// Whether a lost connection is made again, and how.
     pub reconnection: Option<Reconnection>,
     /// How long a client stays before it leaves and another takes its place. None: to the end. Milliseconds.
@@ -173,6 +198,7 @@ impl Plan {
             auth: None,
             headers: Vec::new(),
             sources: Vec::new(),
+            ports: None,
             reconnection: None,
             lifetime_ms: None,
             slow_share: 0.0,

@@ -3,8 +3,9 @@
 
 mod servers;
 
+use ringio_loadtest::failure::Class;
 use ringio_loadtest::report::outcome::Outcome;
-use servers::{free_port, program, scratch, start_node};
+use servers::{free_port, program, scratch, start_faulty, start_node};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -103,12 +104,41 @@ fn what_cannot_work_is_told_in_a_sentence() {
         (vec![], "address is missing"),
         (vec!["compare", "/nonexistent", "/nonexistent"], "cannot be read"),
         (vec!["run", "echo", &url, "--fail-if", "p98>1"], "no metric"),
+        (vec!["run", "echo", &url, "--ports", "9-8"], "as in 20000-60000"),
     ] {
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains(words), "{arguments:?}: {text}");
     }
+}
+
+/// More clients than one address has ports: those that fit are measured, and the others explained.
+#[test]
+fn clients_that_have_ports_are_measured_and_the_others_explained() {
+    let server = start_faulty("none");
+    let json = scratch("ports.json");
+    let run = |arguments: &[&str]| {
+        let common = ["run", "echo", &server.url, "-c", "50", "-r", "200", "-d", "0.5", "--warmup", "0"];
+        run(&[&common[..], &["--ports", "43000-43029", "--json", &json], arguments].concat())
+    };
+    // An address that nothing else here connects from, so that the ports are free.
+    let output = run(&["--source", "127.0.0.77"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let exhausted = &outcome.failures.0[&Class::Exhausted];
+    // The port of the client that looked first whether the server is there may not be free yet.
+    assert!((20..=21).contains(&exhausted.count), "{exhausted:?}");
+    for words in ["127.0.0.77", "43000-43029", "--source", "--ports"] {
+        assert!(exhausted.first.contains(words), "{words}: {exhausted:?}");
+    }
+    assert_eq!((outcome.total.sent, outcome.total.received, outcome.is_complete), (100, 100, false));
+    let could = outcome.notes.iter().any(|note| note.contains("of 50 clients could connect"));
+    assert!(could && text.contains("all local ports of 127.0.0.77"), "{text}");
+    // On loopback there are more addresses.
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// Something listens, and it is not what it should be.

@@ -3,9 +3,12 @@
 //! Reading is edge-triggered: a read that does not fill the buffer has emptied the socket (epoll(7)), unless the peer
 //! has ended its side, which the event says.
 
+use super::Share;
+use super::ports::{Lease, Ports, system_range};
 use crate::failure::{Class, Failure};
 use crate::plan::Plan;
 use mio::net::TcpStream;
+use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,19 +18,26 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+
+/// Ports of others that are passed over for one connection.
+const FOREIGN_PORTS_MAX: usize = 1_000;
+/// A range with fewer ports than this can be widened.
+const PORTS_ENOUGH: u32 = 60_000;
 
 /// How connections are made.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     address: SocketAddr,
     sources: Vec<IpAddr>,
+    /// None: the kernel chooses.
+    ports: Option<Ports>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 impl Dialer {
-    pub(crate) fn new(plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) fn new(plan: &Plan, share: Share) -> Result<Self, Failure> {
         let tls = match plan.target.tls {
             false => None,
             true => {
@@ -36,24 +46,18 @@ impl Dialer {
                 Some((Arc::new(tls_config(plan)?), name))
             }
         };
-        Ok(Self { address: plan.target.address, sources: plan.sources.clone(), tls })
+        let (sources, ports) = (plan.sources.clone(), Ports::new(plan, share));
+        Ok(Self { address: plan.target.address, sources, ports, tls })
     }
 
-    /// Begins a connection. `index` chooses the source address.
+    /// Begins a connection. `index` chooses the source address: all of one worker's clients, counted from 0, take turns.
     pub(crate) fn dial(&self, index: u32, is_slow: bool) -> Result<Link, Failure> {
-        let stream = self.connect(index, is_slow).map_err(|error| {
-            let failure = Failure::of_io(&error, false);
-            if let Some(source) = self.source(index)
-                && std::net::UdpSocket::bind((source, 0)).is_err()
-            {
-                let text = format!("{source} is no address of this machine (--source): {error}");
-                return Failure::new(Class::Unreachable, text);
-            }
-            match failure.class {
-                Class::Exhausted => Failure::new(Class::Exhausted, format!("{error}. {}", exhausted_advice(&error))),
-                _ => failure,
-            }
-        })?;
+        let source = index as usize % self.sources.len().max(1);
+        let (stream, lease) = match &self.ports {
+            None => self.connect(source, 0, is_slow).map(|stream| (stream, None)),
+            Some(ports) => self.connect_from(ports, source, is_slow),
+        }
+        .map_err(|error| self.explain(&error, source))?;
         let tls = match &self.tls {
             None => None,
             Some((config, name)) => Some(Box::new(
@@ -61,16 +65,31 @@ impl Dialer {
                     .map_err(|error| Failure::new(Class::Tls, error.to_string()))?,
             )),
         };
-        Ok(Link { stream, tls, written: 0 })
+        Ok(Link { stream, _lease: lease, tls, written: 0 })
     }
 
-    fn source(&self, index: u32) -> Option<IpAddr> {
-        self.sources.get(index as usize % self.sources.len().max(1)).copied()
+    /// Connects from the first free port that nobody else has; ports of others are tried again later.
+    fn connect_from(&self, ports: &Ports, source: usize, is_slow: bool) -> io::Result<(TcpStream, Option<Lease>)> {
+        let mut taken = Vec::new();
+        while let Some(lease) = ports.take(source) {
+            match self.connect(source, lease.port, is_slow) {
+                Err(error) if is_out_of_ports(&error) && taken.len() < FOREIGN_PORTS_MAX => taken.push(lease),
+                result => return result.map(|stream| (stream, Some(lease))),
+            }
+        }
+        Err(io::Error::from_raw_os_error(Errno::EADDRNOTAVAIL as i32))
     }
 
-    fn connect(&self, index: u32, is_slow: bool) -> io::Result<TcpStream> {
+    /// `port` 0: the kernel chooses.
+    fn connect(&self, source: usize, port: u16, is_slow: bool) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        if let Some(source) = self.source(index) {
+        let source = self.sources.get(source).copied();
+        if port != 0 {
+            let any = if self.address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            // Else the port of a connection from another address, or of one that has ended, counts as taken.
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::new(source.unwrap_or(any), port).into())?;
+        } else if let Some(source) = source {
             // Without this, bind takes a port for this address alone, and ports run out at 28,000 in sum.
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -81,27 +100,57 @@ impl Dialer {
         }
         match socket.connect(&self.address.into()) {
             // EINPROGRESS has no kind of its own.
-            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
             _ => {}
         }
         socket.set_tcp_nodelay(true)?;
         Ok(TcpStream::from_std(socket.into()))
     }
+
+    /// The failure of a connection that could not even begin, with what to do.
+    fn explain(&self, error: &io::Error, source: usize) -> Failure {
+        let source = self.sources.get(source);
+        if let Some(source) = source
+            && std::net::UdpSocket::bind((*source, 0)).is_err_and(|error| !is_out_of_files(&error))
+        {
+            let text = format!("{source} is no address of this machine (--source): {error}");
+            return Failure::new(Class::Unreachable, text);
+        }
+        let text = if is_out_of_files(error) {
+            format!(
+                "{error}. Raise the limit of open files (ulimit -n), or share the clients among several --processes."
+            )
+        } else if is_out_of_ports(error) {
+            let range = self.ports.as_ref().map_or_else(system_range, |ports| ports.range);
+            let from = source.map_or_else(|| "this machine's address".to_owned(), ToString::to_string);
+            let wider =
+                if range.count() < PORTS_ENOUGH { ", or a wider range of ports (--ports 1024-65535)" } else { "" };
+            format!(
+                "all local ports of {from} towards {} are in use ({range}). Give more source addresses{wider}, \
+                 as in --source 127.0.0.2,127.0.0.3: each carries as many connections.",
+                self.address
+            )
+        } else {
+            return Failure::of_io(error, false);
+        };
+        Failure::new(Class::Exhausted, text)
+    }
 }
 
-fn exhausted_advice(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(23 | 24) => {
-            "Raise the limit of open files (ulimit -n) or share the clients among several runs of this program."
-        }
-        _ => "Give more source addresses (--source 127.0.0.2,127.0.0.3): each carries about 28,000 connections.",
-    }
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}
+
+fn is_out_of_ports(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) stream: TcpStream,
+    /// Behind the stream, so that its port is free when it is given back.
+    _lease: Option<Lease>,
     tls: Option<Box<ClientConnection>>,
     /// How much of the outbox was sent.
     written: usize,
@@ -277,6 +326,8 @@ mod tests {
     use super::*;
     use crate::target::{PATH_DEFAULT, Target};
 
+    const ALONE: Share = Share { worker: 0, workers: 1, unit: 1 };
+
     #[test]
     fn connections_come_from_the_sources_in_turn() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -284,14 +335,14 @@ mod tests {
         let mut plan = Plan::new("", Target::resolve(&url, PATH_DEFAULT).unwrap(), 4);
         listener.accept().unwrap();
         plan.sources = vec!["127.0.0.5".parse().unwrap(), "127.0.0.6".parse().unwrap()];
-        let dialer = Dialer::new(&plan).unwrap();
+        let dialer = Dialer::new(&plan, ALONE).unwrap();
         for index in 0..4 {
             let _link = dialer.dial(index, false).unwrap();
             let (_, peer) = listener.accept().unwrap();
             assert_eq!(peer.ip(), plan.sources[index as usize % 2]);
         }
         plan.sources = vec!["192.0.2.1".parse().unwrap()];
-        let failure = Dialer::new(&plan).unwrap().dial(0, false).unwrap_err();
+        let failure = Dialer::new(&plan, ALONE).unwrap().dial(0, false).unwrap_err();
         assert!(failure.text.contains("192.0.2.1 is no address of this machine"), "{failure}");
     }
 }

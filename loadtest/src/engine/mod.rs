@@ -11,6 +11,7 @@
 mod client;
 mod link;
 pub mod link_limits;
+pub mod ports;
 mod receiving;
 pub mod remote;
 mod sending;

@@ -115,7 +115,7 @@ impl<'a> Worker<'a> {
             .map_err(|error| broken(error.to_string()))?;
         Ok(Self {
             config: Config::new(plan),
-            dialer: Dialer::new(plan)?,
+            dialer: Dialer::new(plan, share)?,
             repertoire: Repertoire::new(plan).map_err(broken)?,
             setup: setup.collect::<Result<_, String>>().map_err(broken)?,
             auth: plan.auth.as_deref().map(Template::parse).transpose().map_err(broken)?,

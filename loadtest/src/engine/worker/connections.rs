@@ -43,7 +43,6 @@ impl Worker<'_> {
 
     /// Makes the connections that the session needs, and drops those that it does not.
     pub(super) fn tend_links(&mut self, index: u32) {
-        let global = self.share.global(index);
         let client = &mut self.clients[index as usize];
         let Some(session) = &client.session else { return };
         for role in Role::ALL {
@@ -58,7 +57,7 @@ impl Worker<'_> {
                 continue;
             }
             let token = Token(index as usize * 4 + role as usize);
-            let link = self.dialer.dial(global, client.is_slow).and_then(|mut link| {
+            let link = self.dialer.dial(index, client.is_slow).and_then(|mut link| {
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let registered = self.poll.registry().register(&mut link.stream, token, interest);
                 registered.map(|()| link).map_err(|error| Failure::of_io(&error, false))
