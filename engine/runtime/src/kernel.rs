@@ -112,6 +112,8 @@ pub struct Counters {
     pub send_waits: u64,
     /// Times the receive pool was empty.
     pub receive_pool_empty: u64,
+    /// Times a connection changed between small and large receive buffers.
+    pub receive_pool_changes: u64,
     /// Connections accepted.
     pub accepts: u64,
     /// Times accepting paused because descriptors were exhausted.

@@ -159,6 +159,8 @@ impl Plot {
                 completions: 0,
                 receive_buffers: *chance.pick(&[2, 4, 16, 64]),
                 receive_buffer_bytes: *chance.pick(&[64, 256, 1_024, 4_096]),
+                large_receive_buffers: *chance.pick(&[1, 2, 32]),
+                large_receive_buffer_bytes: *chance.pick(&[512, 4_096, 65_536]),
                 files_max,
             },
             options,

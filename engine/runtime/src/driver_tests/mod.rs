@@ -28,6 +28,8 @@ struct Sizes {
     files_max: u32,
     receive_buffers: u16,
     receive_buffer_bytes: u32,
+    large_receive_buffers: u16,
+    large_receive_buffer_bytes: u32,
     submissions: u32,
     completions: u32,
 }
@@ -39,6 +41,8 @@ impl Default for Sizes {
             files_max: uring.files_max,
             receive_buffers: uring.receive_buffers,
             receive_buffer_bytes: uring.receive_buffer_bytes,
+            large_receive_buffers: uring.large_receive_buffers,
+            large_receive_buffer_bytes: uring.large_receive_buffer_bytes,
             submissions: uring.submissions,
             completions: uring.completions,
         }
@@ -74,6 +78,8 @@ impl Driver for Uring {
             files_max: sizes.files_max,
             receive_buffers: sizes.receive_buffers,
             receive_buffer_bytes: sizes.receive_buffer_bytes,
+            large_receive_buffers: sizes.large_receive_buffers,
+            large_receive_buffer_bytes: sizes.large_receive_buffer_bytes,
             submissions: sizes.submissions,
             completions: sizes.completions,
         };

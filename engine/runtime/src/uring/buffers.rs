@@ -1,4 +1,8 @@
-//! The pool that received bytes land in: one for all connections of a shard, so that an idle one owns nothing.
+//! The pools that received bytes land in: two for all connections of a shard, so that an idle one owns nothing.
+//!
+//! Most messages are small and many connections bring one at a time: for them there are many small buffers. A message of 64 KiB would
+//! take sixteen of those, each with a completion and a call of TCP's own; so a connection that has filled several small ones in a row
+//! receives into a few large ones, until it brings small messages again ([`Habit`]). Each pool is a buffer group of io_uring:
 //!
 //! ```text
 //!   ring of entries (shared with the kernel)      memory
@@ -18,8 +22,54 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The pool's number within its ring.
-pub(super) const GROUP: u16 = 0;
+/// Which pool a receive takes its buffers from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Many small buffers.
+    Small,
+    /// A few large ones.
+    Large,
+}
+
+impl Pool {
+    /// The buffer group's number within its ring.
+    pub(super) const fn group(self) -> u16 {
+        self as u16
+    }
+}
+
+/// What a connection has brought lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Habit {
+    /// Receives in a row that speak for the other pool.
+    streak: u8,
+    /// The pool of the next receive that is armed.
+    pub(super) wants: Pool,
+}
+
+/// Small buffers filled in a row that make a connection use large ones.
+const FULL_STREAK: u8 = 2;
+/// Receives in a row of less than half a small buffer that bring it back. More, because changing costs a cancel.
+const SMALL_STREAK: u8 = 16;
+
+impl Habit {
+    pub(super) const NEW: Self = Self { streak: 0, wants: Pool::Small };
+
+    /// Takes note of `size` bytes in a buffer of `pool`. Whether the receive should now be armed anew, with the other pool.
+    pub(super) fn note(&mut self, pool: Pool, size: usize, small_size: usize) -> bool {
+        let (speaks_for_other, enough, other) = match pool {
+            Pool::Small => (size >= small_size, FULL_STREAK, Pool::Large),
+            Pool::Large => (size < small_size / 2, SMALL_STREAK, Pool::Small),
+        };
+        self.streak = if speaks_for_other { self.streak + 1 } else { 0 };
+        if self.streak < enough {
+            return false;
+        }
+        self.streak = 0;
+        self.wants = other;
+        true
+    }
+}
 
 /// `struct io_uring_buf`. The `tail` of the whole ring lies in the last field of its first entry.
 #[derive(Debug)]
@@ -54,15 +104,56 @@ struct Memory {
 impl Drop for Memory {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `Buffers::new`, freed only here. The kernel has let go: `Uring` unregisters the pool and closes
+        // SAFETY: allocated with this layout in `Group::new`, freed only here. The kernel has let go: `Uring` unregisters the pool and closes
         // the ring first.
         unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
-/// The pool.
+/// Both pools.
 #[derive(Debug)]
 pub struct Buffers {
+    small: Group,
+    large: Group,
+}
+
+impl Buffers {
+    pub(super) fn new(small: Group, large: Group) -> Self {
+        Self { small, large }
+    }
+
+    /// Tells the kernel of both.
+    pub(super) fn register(&self, ring: &IoUring) -> io::Result<()> {
+        self.small.register(ring, Pool::Small)?;
+        self.large.register(ring, Pool::Large)
+    }
+
+    /// Bytes reserved.
+    pub(super) fn size(&self) -> u64 {
+        self.small.size() + self.large.size()
+    }
+
+    /// One pool.
+    #[must_use]
+    pub fn pool(&self, pool: Pool) -> &Group {
+        match pool {
+            Pool::Small => &self.small,
+            Pool::Large => &self.large,
+        }
+    }
+
+    /// One pool, to lend from or to fill.
+    pub fn pool_mut(&mut self, pool: Pool) -> &mut Group {
+        match pool {
+            Pool::Small => &mut self.small,
+            Pool::Large => &mut self.large,
+        }
+    }
+}
+
+/// One pool: buffers of one size.
+#[derive(Debug)]
+pub struct Group {
     memory: Rc<Memory>,
     pages: Vec<Page>,
     is_lent: Vec<bool>,
@@ -88,7 +179,7 @@ impl Lent {
     }
 }
 
-impl Buffers {
+impl Group {
     /// Makes a pool of `count` (a power of two, at most 32768) buffers of `size` bytes. Its memory is touched as it is used.
     #[allow(unsafe_code)]
     pub(super) fn new(count: u16, size: u32) -> io::Result<Self> {
@@ -106,7 +197,7 @@ impl Buffers {
         let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
         start.as_ptr().expose_provenance();
         let pages = (0..usize::from(count).div_ceil(ENTRIES_PER_PAGE)).map(|_| Page::empty()).collect();
-        let mut buffers = Self {
+        let mut group = Self {
             memory: Rc::new(Memory { start, layout }),
             pages,
             is_lent: vec![false; usize::from(count)],
@@ -114,22 +205,21 @@ impl Buffers {
             tail: 0,
         };
         for id in 0..count {
-            buffers.add(id);
+            group.add(id);
         }
-        Ok(buffers)
+        Ok(group)
     }
 
     /// Tells the kernel of the pool.
     #[allow(unsafe_code)]
-    pub(super) fn register(&self, ring: &IoUring) -> io::Result<()> {
+    fn register(&self, ring: &IoUring, pool: Pool) -> io::Result<()> {
         let address = self.pages.as_ptr().expose_provenance() as u64;
         // SAFETY: the pages are aligned, hold `count` entries, do not move (the vector never grows), and outlive the ring or the registration:
         // `Uring` drops them last.
-        unsafe { ring.submitter().register_buf_ring_with_flags(address, self.is_lent.len() as u16, GROUP, 0) }
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, self.is_lent.len() as u16, pool.group(), 0) }
     }
 
-    /// Bytes reserved.
-    pub(super) fn size(&self) -> u64 {
+    fn size(&self) -> u64 {
         self.memory.layout.size() as u64
     }
 
@@ -210,8 +300,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn long_messages_change_the_pool_and_short_ones_change_it_back() {
+        let mut habit = Habit::NEW;
+        let mut notes = |pool, sizes: &[usize]| {
+            let answers = sizes.iter().map(|size| habit.note(pool, *size, 4096)).collect::<Vec<_>>();
+            (answers, habit.wants)
+        };
+        assert_eq!(notes(Pool::Small, &[4096, 100, 4096]), (vec![false; 3], Pool::Small), "a full one now and then");
+        assert_eq!(notes(Pool::Small, &[4096]), (vec![true], Pool::Large), "two in a row");
+        assert_eq!(notes(Pool::Small, &[4096, 4096]), (vec![false, true], Pool::Large), "again, if it was not heard");
+        assert_eq!(notes(Pool::Large, &[65_536, 2048, 14]).1, Pool::Large, "a small buffer's worth stays, ends do too");
+        assert_eq!(notes(Pool::Large, &[10; 14]), (vec![false; 14], Pool::Large));
+        assert_eq!(notes(Pool::Large, &[10]), (vec![true], Pool::Small), "sixteen short ones in a row");
+    }
+
+    #[test]
     fn a_buffer_is_lent_once_and_only_if_it_exists() {
-        let mut buffers = Buffers::new(4, 64).unwrap();
+        let mut buffers = Group::new(4, 64).unwrap();
         let mut lent = buffers.lend(3, 64).unwrap();
         lent.bytes().fill(7);
         assert!(buffers.lend(3, 1).is_none(), "already lent");
@@ -223,7 +328,7 @@ mod tests {
 
     #[test]
     fn given_back_buffers_go_round_the_ring() {
-        let mut buffers = Buffers::new(4, 64).unwrap();
+        let mut buffers = Group::new(4, 64).unwrap();
         assert_eq!(buffers.tail, 4);
         for round in 0..70_000_u32 {
             let lent = buffers.lend((round % 4) as u16, 1).unwrap();
@@ -236,9 +341,9 @@ mod tests {
 
     #[test]
     fn what_is_lent_outlives_the_pool() {
-        let mut buffers = Buffers::new(2, 64).unwrap();
+        let mut buffers = Group::new(2, 64).unwrap();
         let mut lent = buffers.lend(0, 10).unwrap();
-        let mut other = Buffers::new(2, 64).unwrap();
+        let mut other = Group::new(2, 64).unwrap();
         drop(buffers);
         lent.bytes()[9] = 1;
         other.give_back(lent);

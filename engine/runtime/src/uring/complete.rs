@@ -30,6 +30,8 @@ pub(super) enum Operation {
     Send,
     Shutdown,
     CancelReceive,
+    /// A cancel of the receive, to have it armed anew with the other pool.
+    ChangePool,
     CancelSend,
     CancelAccept,
     CancelAll,
@@ -43,13 +45,14 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Accept,
         Self::Name,
         Self::Receive,
         Self::Send,
         Self::Shutdown,
         Self::CancelReceive,
+        Self::ChangePool,
         Self::CancelSend,
         Self::CancelAccept,
         Self::CancelAll,
@@ -170,6 +173,7 @@ impl<R: Ring> Uring<R> {
                 }
             }
             Some(Operation::CancelReceive) => self.on_cancel_receive(tag),
+            Some(Operation::ChangePool) => self.on_change_pool(tag),
             Some(Operation::CancelSend) => self.on_cancel_send(tag),
             Some(Operation::CancelAccept) => self.on_cancel_accept(tag),
             Some(Operation::Doorbell) if !completion.has_more => self.watch_doorbell(),
@@ -195,7 +199,7 @@ impl<R: Ring> Uring<R> {
             self.unexpected += 1;
             return;
         }
-        let token = slot.token;
+        let (token, pool) = (slot.token, slot.pool);
         let is_wanted = matches!(slot.state, State::Open | State::Leaving(_));
         if !completion.has_more {
             slot.receive = Receive::Idle;
@@ -203,12 +207,16 @@ impl<R: Ring> Uring<R> {
         }
         if let Some(id) = completion.buffer {
             let size = usize::try_from(completion.result).unwrap_or(0);
-            match self.buffers.lend(id, size) {
+            if slot.habit.note(pool, size, self.small_size) && slot.receive == Receive::Armed {
+                slot.receive = Receive::Changing { is_last: false };
+                self.change_pool(tag.slot());
+            }
+            match self.buffers.pool_mut(pool).lend(id, size) {
                 Some(mut lent) => {
                     if is_wanted && size > 0 {
                         sink.received(self, token, lent.bytes());
                     }
-                    self.buffers.give_back(lent);
+                    self.buffers.pool_mut(pool).give_back(lent);
                 }
                 None => self.unexpected += 1,
             }
@@ -251,6 +259,17 @@ impl<R: Ring> Uring<R> {
             && slot.receive == Receive::Cancelling
         {
             self.cancel_receive(tag.slot());
+        }
+    }
+
+    /// The receive could not be ended to change its pool: what it brings next asks for that again, unless it is over.
+    fn on_change_pool(&mut self, tag: Tag) {
+        let Some(slot) = self.files.tagged(tag) else { return };
+        if let Receive::Changing { is_last } = slot.receive {
+            slot.receive = Receive::Armed;
+            if is_last && slot.receive.finish() {
+                self.cancel_receive(tag.slot());
+            }
         }
     }
 

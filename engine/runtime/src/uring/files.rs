@@ -14,6 +14,7 @@
 //! automatic allocation, 5.19), here it is only followed. One table per ring; a driver with several rings will have several of these, with
 //! the ring's number in the upper bits of the `FileId`.
 
+use super::buffers::{Habit, Pool};
 use super::complete::{Operation, Tag};
 use crate::kernel::Token;
 use ringio_core::base::id::ShardIndex;
@@ -46,6 +47,8 @@ pub(super) enum Receive {
     Idle,
     /// Outstanding.
     Armed,
+    /// Outstanding, asked to end so that it is armed anew with the other pool; or, meanwhile, as the `last` of its slot.
+    Changing { is_last: bool },
     /// Outstanding, asked to end.
     Cancelling,
 }
@@ -84,6 +87,9 @@ pub(super) struct Slot {
     generation: u32,
     pub(super) state: State,
     pub(super) receive: Receive,
+    /// The pool of the outstanding receive.
+    pub(super) pool: Pool,
+    pub(super) habit: Habit,
     pub(super) send: Send,
     pub(super) shutdown: Shutdown,
 }
@@ -94,6 +100,8 @@ impl Slot {
         generation: 0,
         state: State::Free,
         receive: Receive::Idle,
+        pool: Pool::Small,
+        habit: Habit::NEW,
         send: Send::Idle,
         shutdown: Shutdown::No,
     };
@@ -108,6 +116,21 @@ impl Slot {
             return self.receive == Receive::Idle && self.send == Send::Idle;
         }
         self.receive == Receive::Idle && self.send == Send::Idle && self.shutdown != Shutdown::Saying
+    }
+}
+
+impl Receive {
+    /// To be the last of its slot. Whether it has to be cancelled for that; else it has ended, or a cancel is outstanding.
+    pub(super) fn finish(&mut self) -> bool {
+        match self {
+            Self::Armed => {
+                *self = Self::Cancelling;
+                return true;
+            }
+            Self::Changing { is_last } => *is_last = true,
+            Self::Idle | Self::Cancelling => {}
+        }
+        false
     }
 }
 

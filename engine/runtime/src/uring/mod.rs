@@ -3,7 +3,7 @@
 //! ```text
 //!   Kernel::send, close, ...  ->  submit   the queue of operations        one enter per turn: submits, then waits
 //!   Sink::received, sent, ... <-  complete the queue of completions
-//!   in_flight: what the kernel may still touch . buffers: the receive pool . files: the slots' states . listener . probe
+//!   in_flight: what the kernel may still touch . buffers: the receive pools . files: the slots' states . listener . probe
 //! ```
 //! Needs Linux 6.1 (each flag's version is in `submit`); peers' addresses need 6.7 and are unknown before. [`probe`](probe::probe) says
 //! whether this system allows it.
@@ -22,7 +22,7 @@ mod submit;
 
 use crate::epoll::system;
 use crate::kernel::{Counters, Kernel, Sink, Token};
-pub use buffers::Buffers;
+pub use buffers::{Buffers, Group, Pool};
 pub use complete::{Completion, Tag};
 pub use in_flight::{NamePlace, SendBytes};
 pub use submit::SystemRing;
@@ -56,6 +56,10 @@ pub struct UringOptions {
     pub receive_buffers: u16,
     /// Bytes of each. 64 to 16 MiB, default 4096.
     pub receive_buffer_bytes: u32,
+    /// Receive buffers for connections that bring long messages. A power of two up to 32768, default 32.
+    pub large_receive_buffers: u16,
+    /// Bytes of each of those. 64 to 16 MiB, default 65,536: what TCP hands over at once on a fast network.
+    pub large_receive_buffer_bytes: u32,
     /// Connections of the shard, at most. Default: the process' limit of open files, at most 65,536 (the kernel admits no larger table than
     /// that limit, but the table itself costs no descriptors).
     pub files_max: u32,
@@ -69,6 +73,8 @@ impl Default for UringOptions {
             completions: 8192,
             receive_buffers: 1024,
             receive_buffer_bytes: 4096,
+            large_receive_buffers: 32,
+            large_receive_buffer_bytes: 65_536,
             files_max: limit.clamp(16, 65_536),
         }
     }
@@ -106,6 +112,8 @@ pub struct Uring<R: Ring = SystemRing> {
     counters: Counters,
     /// Connections at which accepting pauses.
     accept_limit: u32,
+    /// Bytes of a small receive buffer.
+    small_size: usize,
     /// Completions that made no sense.
     unexpected: u64,
     // The order of the rest is the order of `drop`: the ring closes before the memory goes that it may write to. The other order shows as heap
@@ -135,7 +143,9 @@ impl<R: Ring> Uring<R> {
     /// # Errors
     /// What [`Ring::prepare`] says, or the sizes of the pool are out of range.
     pub fn over(mut ring: R, options: &UringOptions, bell: &impl AsFd) -> io::Result<Self> {
-        let buffers = Buffers::new(options.receive_buffers, options.receive_buffer_bytes)?;
+        let small = Group::new(options.receive_buffers, options.receive_buffer_bytes)?;
+        let large = Group::new(options.large_receive_buffers, options.large_receive_buffer_bytes)?;
+        let buffers = Buffers::new(small, large);
         ring.prepare(options.files_max, &buffers)?;
         let counters = Counters { receive_pool_bytes: buffers.size(), ..Counters::default() };
         let mut uring = Self {
@@ -153,6 +163,7 @@ impl<R: Ring> Uring<R> {
             bell: bell.as_fd().try_clone_to_owned()?,
             counters,
             accept_limit: listener::accept_limit(options.files_max),
+            small_size: options.receive_buffer_bytes as usize,
             unexpected: 0,
             ring: ManuallyDrop::new(ring),
             in_flight: ManuallyDrop::new(InFlight::default()),
@@ -222,8 +233,18 @@ impl<R: Ring> Uring<R> {
         let Some(entry) = self.files.tenant(slot) else { return };
         debug_assert_eq!(entry.receive, Receive::Idle);
         entry.receive = Receive::Armed;
+        entry.pool = entry.habit.wants;
+        let pool = entry.pool;
         self.in_flight.receive_count += 1;
-        self.ring.receive(slot, tag);
+        self.ring.receive(slot, pool, tag);
+    }
+
+    /// Ends the receive; its last completion arms it with the other pool.
+    fn change_pool(&mut self, slot: u32) {
+        self.make_room();
+        self.counters.receive_pool_changes += 1;
+        let target = self.files.tag(slot, Operation::Receive);
+        self.ring.cancel(target, self.files.tag(slot, Operation::ChangePool));
     }
 
     fn cancel_receive(&mut self, slot: u32) {
@@ -456,9 +477,8 @@ impl<R: Ring> Kernel for Uring<R> {
                 slot.state = State::Closing;
             }
         }
-        let (is_receiving, send) = (slot.receive == Receive::Armed, slot.send);
+        let (is_receiving, send) = (slot.receive.finish(), slot.send);
         if is_receiving {
-            slot.receive = Receive::Cancelling;
             self.cancel_receive(file.0);
         }
         match send {
@@ -480,9 +500,8 @@ impl<R: Ring> Kernel for Uring<R> {
         let slot = self.open_file(file);
         assert!(matches!(slot.state, State::Silent | State::Open), "{file:?} is {:?}", slot.state);
         slot.state = State::Leaving(target);
-        let (is_receiving, send) = (slot.receive == Receive::Armed, slot.send);
+        let (is_receiving, send) = (slot.receive.finish(), slot.send);
         if is_receiving {
-            slot.receive = Receive::Cancelling;
             self.cancel_receive(file.0);
         }
         if send != Send::Idle {

@@ -14,7 +14,7 @@
 //! take all bytes; `cancel`, `close` and `tell` complete only when they fail; everything else completes once, multishot
 //! operations with `has_more` until their last.
 
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Pool};
 use super::complete::{Completion, Tag};
 use super::in_flight::{NamePlace, SendBytes};
 use std::collections::VecDeque;
@@ -37,12 +37,12 @@ pub enum Wait {
 
 /// A queue of operations, a queue of completions, and the call between them.
 pub trait Ring {
-    /// Makes a table of `files_max` empty slots and takes note of the receive pool; before anything else.
+    /// Makes a table of `files_max` empty slots and takes note of the receive pools; before anything else.
     ///
     /// # Errors
     /// What the system says.
     fn prepare(&mut self, files_max: u32, buffers: &Buffers) -> io::Result<()>;
-    /// Empties the table and forgets the pool; the last call.
+    /// Empties the table and forgets the pools; the last call.
     fn release(&mut self);
     /// The ring's name for other rings of the process.
     fn address(&self) -> RawFd;
@@ -54,7 +54,7 @@ pub trait Ring {
     fn has_overflown(&mut self) -> bool;
     /// Whether there are completions to make at the next enter.
     fn has_deferred_work(&mut self) -> bool;
-    /// Submits everything, then waits as asked. `buffers` is the pool that was [prepared](Self::prepare) with.
+    /// Submits everything, then waits as asked. `buffers` are the pools that it was [prepared](Self::prepare) with.
     ///
     /// # Errors
     /// The errno: ETIME and EINTR are a wait that ended without a completion, EAGAIN and EBUSY mean to take completions and try again.
@@ -66,8 +66,8 @@ pub trait Ring {
 
     /// Accepts until told otherwise, each connection into a free slot of the table.
     fn accept(&mut self, listener: BorrowedFd<'_>, tag: Tag);
-    /// Receives until told otherwise, each time into a buffer of the pool.
-    fn receive(&mut self, slot: u32, tag: Tag);
+    /// Receives until told otherwise, each time into a buffer of this pool.
+    fn receive(&mut self, slot: u32, pool: Pool, tag: Tag);
     /// Sends what there is room for and is over within the enter; completes only if bytes are left or the connection is broken.
     fn send_now(&mut self, slot: u32, bytes: &SendBytes<'_>, tag: Tag);
     /// Sends all, waiting for room; always completes.

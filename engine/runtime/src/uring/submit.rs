@@ -13,7 +13,7 @@
 //!
 //! Which memory the entries name and how long it lives is kept by `in_flight` (frames, names) and `buffers` (receive pool).
 
-use super::buffers::{Buffers, GROUP};
+use super::buffers::{Buffers, Pool};
 use super::complete::{Completion, Operation, Tag};
 use super::in_flight::{NamePlace, SendBytes};
 use super::ring::{ACCEPT_REST_MS, Ring, Wait};
@@ -106,7 +106,9 @@ impl Ring for SystemRing {
         // Closes all connections now, not when the kernel gets round to it. Refusals change nothing: the ring goes anyway.
         let submitter = self.ring.submitter();
         let _ = submitter.unregister_files();
-        let _ = submitter.unregister_buf_ring(GROUP);
+        for pool in [Pool::Small, Pool::Large] {
+            let _ = submitter.unregister_buf_ring(pool.group());
+        }
     }
 
     fn address(&self) -> RawFd {
@@ -186,8 +188,8 @@ impl Ring for SystemRing {
         self.push(&entry.user_data(tag.to_bits())); // Names no memory.
     }
 
-    fn receive(&mut self, slot: u32, tag: Tag) {
-        let entry = opcode::RecvMulti::new(types::Fixed(slot), GROUP).build();
+    fn receive(&mut self, slot: u32, pool: Pool, tag: Tag) {
+        let entry = opcode::RecvMulti::new(types::Fixed(slot), pool.group()).build();
         self.push(&entry.user_data(tag.to_bits())); // The pool is registered, and outlives the ring by `Uring`'s drop order.
     }
 

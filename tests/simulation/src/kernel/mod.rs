@@ -22,7 +22,7 @@ use crate::chance::Chance;
 use crate::clock::{Micros, SimulatedClock};
 use crate::network::{Network, Wire};
 use ringio_core::base::frame::FrameWatch;
-use ringio_runtime::uring::Completion;
+use ringio_runtime::uring::{Completion, Pool};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -70,6 +70,7 @@ pub struct Sizes {
 struct Receiving {
     tag: u64,
     slot: u32,
+    pool: Pool,
     wire: Wire,
 }
 
@@ -112,7 +113,8 @@ struct RingState {
     bell: Option<(u64, File)>,
     is_rung: bool,
     rest: Option<(Micros, u64)>,
-    buffers_taken: u16,
+    /// Buffers taken of the small pool and of the large one.
+    buffers_taken: [u16; 2],
     is_alive: bool,
 }
 

@@ -4,7 +4,7 @@ use super::{Late, Receiving, Sending, SimulatedKernel};
 use crate::clock::Micros;
 use crate::trace::note;
 use ringio_core::base::frame::{Frame, FrameWatch};
-use ringio_runtime::uring::Completion;
+use ringio_runtime::uring::{Completion, Pool};
 use std::fs::File;
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) enum Submission {
     Accept { tag: u64 },
-    Receive { slot: u32, tag: u64 },
+    Receive { slot: u32, pool: Pool, tag: u64 },
     SendNow { slot: u32, watch: FrameWatch, range: Range<usize>, tag: u64 },
     SendWaiting { slot: u32, watch: FrameWatch, range: Range<usize>, tag: u64 },
     Name { slot: u32, tag: u64 },
@@ -57,7 +57,7 @@ impl SimulatedKernel {
                 assert!(self.rings[ring].accept.is_none(), "kernel: one accept per listener");
                 self.rings[ring].accept = Some(tag);
             }
-            Submission::Receive { slot, tag } => match self.wire_in(ring, slot) {
+            Submission::Receive { slot, pool, tag } => match self.wire_in(ring, slot) {
                 None => self.complete(ring, tag, -libc::EBADF),
                 Some(wire) => {
                     assert!(
@@ -65,7 +65,7 @@ impl SimulatedKernel {
                         "kernel: two receives on slot {slot}"
                     );
                     self.network.hold(wire);
-                    self.rings[ring].receives.push(Receiving { tag, slot, wire });
+                    self.rings[ring].receives.push(Receiving { tag, slot, pool, wire });
                 }
             },
             Submission::SendNow { slot, watch, range, tag } => self.send_now(ring, slot, &watch, range, tag),
@@ -170,7 +170,7 @@ impl SimulatedKernel {
             return self.defer(ring, late);
         }
         if let Some(at) = state.receives.iter().position(|receiving| receiving.tag == target) {
-            let Receiving { tag, slot, wire } = state.receives.remove(at);
+            let Receiving { tag, slot, wire, .. } = state.receives.remove(at);
             let late = Late::End { tag, slot, result: -libc::ECANCELED, wire: Some(wire), watch: None };
             return self.defer(ring, late);
         }

@@ -8,7 +8,7 @@ use super::operations::Submission;
 use crate::clock::Micros;
 use corosensei::Yielder;
 use ringio_runtime::uring::ring::{ACCEPT_REST_MS, Ring, Wait};
-use ringio_runtime::uring::{Buffers, Completion, NamePlace, SendBytes, Tag};
+use ringio_runtime::uring::{Buffers, Completion, NamePlace, Pool, SendBytes, Tag};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -124,8 +124,8 @@ impl Ring for SimulatedRing<'_> {
         self.push(Submission::Accept { tag: tag.to_bits() });
     }
 
-    fn receive(&mut self, slot: u32, tag: Tag) {
-        self.push(Submission::Receive { slot, tag: tag.to_bits() });
+    fn receive(&mut self, slot: u32, pool: Pool, tag: Tag) {
+        self.push(Submission::Receive { slot, pool, tag: tag.to_bits() });
     }
 
     fn send_now(&mut self, slot: u32, bytes: &SendBytes<'_>, tag: Tag) {

@@ -60,7 +60,7 @@ impl SimulatedKernel {
         let now = self.now();
         for _ in 0..PIECES_MAX {
             let Some(at) = self.rings[ring].receives.iter().position(|receiving| receiving.tag == tag) else { return };
-            let wire = self.rings[ring].receives[at].wire;
+            let (wire, pool) = (self.rings[ring].receives[at].wire, self.rings[ring].receives[at].pool);
             // Not too often: a shard with many connections would do nothing else.
             if self.chance.one_in(self.faults.multishot_ends.saturating_mul(20)) {
                 let errno = *self.chance.pick(&[libc::EINTR, libc::EAGAIN]);
@@ -69,9 +69,9 @@ impl SimulatedKernel {
             if !self.network.server_has_news(now, wire) {
                 return;
             }
-            let offered = buffers.offered(self.rings[ring].buffers_taken);
+            let offered = buffers.pool(pool).offered(self.rings[ring].buffers_taken[pool as usize]);
             let offered = offered.filter(|_| !self.chance.one_in(self.faults.no_buffers));
-            let mut bytes_max = buffers.buffer_bytes();
+            let mut bytes_max = buffers.pool(pool).buffer_bytes();
             if self.chance.one_in(self.faults.short_receive) {
                 bytes_max = 1 + self.chance.below(bytes_max);
             }
@@ -85,8 +85,9 @@ impl SimulatedKernel {
             };
             match (read, offered) {
                 (Read::Bytes(bytes), Some(id)) => {
-                    self.rings[ring].buffers_taken = self.rings[ring].buffers_taken.wrapping_add(1);
-                    buffers.fill(id, &bytes);
+                    let taken = &mut self.rings[ring].buffers_taken[pool as usize];
+                    *taken = taken.wrapping_add(1);
+                    buffers.pool_mut(pool).fill(id, &bytes);
                     note!("ring {ring}: connection {wire} brings {}", bytes.len());
                     // A multishot that finds the queue full says goodbye behind it.
                     let has_more = !self.is_full(ring) && !self.chance.one_in(self.faults.multishot_ends);
