@@ -12,8 +12,8 @@ use ringio::cluster::{
     ServerSideError,
 };
 use ringio::{
-    AckError, Args, BroadcastAckError, Bytes, Data, EmitError, EventName, FetchError, Namespace, RawArgs, RemoteSocket,
-    Server, ServerSideAck, Socket, State,
+    AckError, Args, BroadcastAckError, Bytes, Data, EmitError, Event, EventName, FetchError, Namespace, RawArgs,
+    RemoteSocket, Server, ServerSideAck, Socket, State,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -29,6 +29,7 @@ matrix! {
     rooms_are_joined_and_left_across_servers
     clients_of_other_servers_acknowledge
     servers_ask_each_other
+    typed_events_go_from_server_to_server
     a_silent_server_is_reported_with_what_came
     alone_there_is_nobody_to_wait_for
     who_closes_is_waited_for_no_longer
@@ -246,6 +247,33 @@ fn clients_of_other_servers_acknowledge(place: Place) {
     until(|| wait(cluster.io(0).fetch_sockets()).unwrap().len() == 1);
     let asked = wait(other.timeout(PATIENCE).emit_with_ack::<Value>("gone", &5));
     assert_eq!(asked, Err(AckError::Disconnected), "no server knows it");
+}
+
+const LOAD: Event<(String, u32), f64> = Event::new("load");
+
+fn typed_events_go_from_server_to_server(place: Place) {
+    let ios = servers(place, &LocalCluster::new(), 2);
+    let (tell, told) = channel();
+    let reply = tell.clone();
+    LOAD.on_server_side(&ios[1], move |namespace, (of, minutes), ack| {
+        let _ = reply.send((namespace.name().to_owned(), of, ack.is_wanted()));
+        ack.send(&(f64::from(minutes) / 2.0));
+    });
+    // What does not fit the types reaches no listener, and is answered by none.
+    ios[1].on_server_side("last", move |_: Namespace| {
+        let _ = tell.send(("last".to_owned(), String::new(), false));
+    });
+    let cluster = Cluster::of(&ios);
+    assert!(LOAD.server_side_emit(cluster.io(0), &("cpu".to_owned(), 5)).is_ok());
+    assert_eq!(heard(&told), ("/".to_owned(), "cpu".to_owned(), false));
+    let answers = wait(LOAD.server_side_emit_with_ack(cluster.io(0), &("disk".to_owned(), 3)));
+    assert_eq!((answers.unwrap(), heard(&told)), (vec![1.5], ("/".to_owned(), "disk".to_owned(), true)));
+    cluster.io(0).server_side_emit("load", &7);
+    cluster.io(0).server_side_emit("last", &());
+    assert_eq!(heard(&told).0, "last");
+    let reserved: Event<u8> = Event::new("connection");
+    let refused = reserved.server_side_emit(cluster.io(0), &1).into_result();
+    assert_eq!(refused, Err(EmitError::ReservedName("connection".to_owned())));
 }
 
 fn servers_ask_each_other(place: Place) {

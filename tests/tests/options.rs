@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use wire::{Polling, WebSocket, get, request};
+use wire::{Polling, WebSocket, get, request, until_the_end};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -25,6 +25,8 @@ matrix! {
     the_initial_packet_follows_open_at_once
     the_path_and_its_slash
     an_upgrade_elsewhere_is_answered_and_ended
+    an_upgrade_elsewhere_stays_if_it_is_not_to_be_destroyed
+    an_upgrade_elsewhere_ends_unanswered_after_a_timeout
     the_cookie_is_written_as_set_and_only_if_set
     without_recovery_connect_says_sid_alone
     middlewares_run_on_recovery_if_they_are_not_to_be_skipped
@@ -113,9 +115,35 @@ fn an_upgrade_elsewhere_is_answered_and_ended(place: Place) {
     let (_server, address) = start(place.builder());
     let (answer, _) = WebSocket::open(address, "/somewhere/?EIO=4&transport=websocket");
     assert_eq!(answer.status, 404);
+    let heard = upgrade_elsewhere(address);
+    assert!(heard.starts_with("HTTP/1.1 404") && heard.matches("HTTP/1.1").count() == 1, "{heard}");
     // Without what belongs to a WebSocket handshake it is a bad request.
     let answer = request(address, "GET", WEBSOCKET, "Upgrade: websocket\r\n", "");
     assert_eq!(answer.status, 400);
+}
+
+/// All that is heard of an upgrade at a path of nobody, and of a request behind it on the same connection.
+fn upgrade_elsewhere(address: SocketAddr) -> String {
+    until_the_end(
+        address,
+        "GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\
+         GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+}
+
+fn an_upgrade_elsewhere_stays_if_it_is_not_to_be_destroyed(place: Place) {
+    let (_server, address) = start(place.builder().destroy_upgrade(false).page("/page", "text/plain", "still here"));
+    let heard = upgrade_elsewhere(address);
+    assert!(heard.starts_with("HTTP/1.1 404") && heard.ends_with("still here"), "{heard}");
+}
+
+fn an_upgrade_elsewhere_ends_unanswered_after_a_timeout(place: Place) {
+    let (_server, address) = start(place.builder().destroy_upgrade_timeout(Duration::from_millis(50)));
+    assert_eq!(upgrade_elsewhere(address), "");
+    // It is about WebSockets elsewhere alone.
+    assert_eq!(get(address, "/elsewhere").status, 404);
+    assert!(WebSocket::open(address, WEBSOCKET).1.is_some());
 }
 
 fn the_cookie_is_written_as_set_and_only_if_set(place: Place) {

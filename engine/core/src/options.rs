@@ -34,6 +34,11 @@ pub struct Options {
     pub allow_websocket: bool,
     /// Whether a polling session may become a WebSocket. Default true.
     pub allow_upgrades: bool,
+    /// Whether the connection of a WebSocket handshake for another path ends. Default true.
+    pub destroy_upgrade: bool,
+    /// How long it stays before that, unanswered. Milliseconds, default 0: it is answered with 404 and ends at once. Node's is 1_000,
+    /// for others who may listen on its HTTP server.
+    pub destroy_upgrade_timeout_ms: u64,
     /// Whether clients of Engine.IO 3 (Socket.IO 1 and 2) are let in. Default false: they hear code 5.
     pub allow_eio3: bool,
     /// Most attachments of one event. Default 10, as socket.io-parser since its CVE-2026-33151.
@@ -76,6 +81,8 @@ impl Default for Options {
             allow_polling: true,
             allow_websocket: true,
             allow_upgrades: true,
+            destroy_upgrade: true,
+            destroy_upgrade_timeout_ms: 0,
             allow_eio3: false,
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,

@@ -98,7 +98,7 @@ impl BroadcastOperator {
     {
         let (sender, receiver) = oneshot::channel();
         let (namespace, target, flags, timeout) = self.parts();
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = millis_of(timeout);
         let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
             let name = namespace.clone();
             namespace.run(move |app| {
@@ -144,7 +144,7 @@ impl BroadcastOperator {
         let (sender, reply) = RemoteAckReply::new();
         let (namespace, target, flags, _) = self.parts();
         let timeout_ms = timeout.map_or(ONE_ACK_MS_MAX, millis_of);
-        let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
+        let sent = namespace.encode_for_shard(event, args).and_then(|event| {
             let name = namespace.clone();
             namespace.run(move |app| {
                 let waiter = app.waiters.add(Waiter::Broadcast(Box::new(move |answers, is_complete| {

@@ -7,7 +7,7 @@
 use crate::application::{App, current};
 use crate::broadcast_ack::TIMEOUT_DEFAULT;
 use crate::emitted::Emitted;
-use crate::encode::{self, EmitArgs, OwnedEvent};
+use crate::encode::{self, EmitArgs};
 use crate::error::{EmitError, FetchError};
 use crate::rooms::IntoRooms;
 use crate::waiter::{FetchedSockets, Waiter};
@@ -180,10 +180,10 @@ pub(crate) fn broadcast<A: EmitArgs + ?Sized>(
             app.send(|core| core.broadcast(id, namespace.name(), target, parts, flags))
         })
         .and_then(|sent| sent.map(|_| ()).map_err(EmitError::from)),
-        None => encode::event(event, args, OwnedEvent::new).and_then(|event| {
+        None => namespace.encode_for_shard(event, args).and_then(|event| {
             let (name, target) = (namespace.clone(), target.clone());
             namespace.run(move |app| {
-                // Whoever emitted it is on another thread and has gone on.
+                // Whoever emitted it is on another thread and has gone on; that it can be encoded is known.
                 let _ = app.send(|core| core.broadcast(id, name.name(), &target, event.parts(), flags));
             })
         }),

@@ -7,10 +7,11 @@
 //! A layer over `on` and `emit`: the bytes on the wire are the same, and untyped use of the same name stays possible.
 
 use crate::ack::{AckReply, FromReply, RemoteAckReply};
+use crate::cluster::ServerSideReplies;
 use crate::encode::EmitArgs;
 use crate::{
-    Ack, BroadcastAcks, BroadcastOperator, Data, Emitted, ListenerId, Namespace, RemoteSocket, RemoteSocketOperator,
-    Socket, SocketOperator,
+    Ack, BroadcastAcks, BroadcastOperator, Data, Emitted, ListenerId, Namespace, ParentBroadcastOperator,
+    ParentNamespace, RemoteSocket, RemoteSocketOperator, ServerSideAck, Socket, SocketOperator,
 };
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -109,6 +110,57 @@ impl<A, R> Event<A, R> {
     }
 }
 
+/// From server to server, with an [adapter](crate::Builder::adapter).
+impl<A, R> Event<A, R> {
+    /// Sends the event to the other servers of the cluster: [`Namespace::server_side_emit`].
+    ///
+    /// ```no_run
+    /// use ringio::{Event, Server};
+    ///
+    /// const LOAD: Event<u32, f64> = Event::new("load");
+    ///
+    /// # async fn ask(io: Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// LOAD.on_server_side(&io, |_namespace, minutes, ack| {
+    ///     ack.send(&(f64::from(minutes) * 0.1));
+    /// });
+    /// LOAD.server_side_emit(&io, &5);
+    /// let loads: Vec<f64> = LOAD.server_side_emit_with_ack(&io, &5).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server_side_emit(&self, namespace: &Namespace, args: &A) -> Emitted
+    where
+        A: EmitArgs,
+    {
+        namespace.server_side_emit(self.name, args)
+    }
+
+    /// Sends the event to the other servers and gathers their answers: [`Namespace::server_side_emit_with_ack`].
+    pub fn server_side_emit_with_ack(&self, namespace: &Namespace, args: &A) -> ServerSideReplies<R>
+    where
+        A: EmitArgs,
+        R: FromReply + Send + 'static,
+    {
+        namespace.server_side_emit_with_ack(self.name, args)
+    }
+
+    /// Calls `listener` when another server sends the event: [`Namespace::on_server_side`]. Of an answer that is a tuple the other server
+    /// gets the first element.
+    pub fn on_server_side(
+        &self,
+        namespace: &Namespace,
+        listener: impl Fn(Namespace, A, TypedAck<R, ServerSideAck>) + Send + Sync + 'static,
+    ) -> ListenerId
+    where
+        A: DeserializeOwned + 'static,
+        R: 'static,
+    {
+        namespace.on_server_side(self.name, move |namespace: Namespace, Data(args): Data<A>, ack: ServerSideAck| {
+            listener(namespace, args, TypedAck::new(ack));
+        })
+    }
+}
+
 impl<A, R> Clone for Event<A, R> {
     fn clone(&self) -> Self {
         *self
@@ -123,33 +175,70 @@ impl<A, R> fmt::Debug for Event<A, R> {
     }
 }
 
-/// An [`Ack`] that takes one type only.
+/// An [`Ack`] (or a [`ServerSideAck`]) that takes one type only.
+///
+/// ```no_run
+/// # use ringio::{Event, Socket};
+/// const SUM: Event<(i64, i64), i64> = Event::new("sum");
+/// # fn listen(socket: &Socket) {
+/// SUM.on(socket, |_socket, (a, b), ack| {
+///     if ack.is_wanted() {
+///         ack.send(&(a + b));
+///     }
+/// });
+/// # }
+/// ```
 #[derive(Debug)]
-#[must_use = "a client that asked for an acknowledgement waits for it"]
-pub struct TypedAck<R> {
-    ack: Ack,
+#[must_use = "whoever asked for an acknowledgement waits for it"]
+pub struct TypedAck<R, K = Ack> {
+    ack: K,
     answer: PhantomData<fn(R)>,
 }
 
-impl<R> TypedAck<R> {
-    const fn new(ack: Ack) -> Self {
+impl<R, K: AnyAck> TypedAck<R, K> {
+    const fn new(ack: K) -> Self {
         Self { ack, answer: PhantomData }
     }
 
-    /// As [`Ack::send`].
+    /// As [`Ack::send`], or [`ServerSideAck::send`].
     pub fn send(self, answer: &R) -> Emitted
     where
         R: EmitArgs,
     {
-        self.ack.send(answer)
+        self.ack.answer(answer)
     }
 
-    /// Whether the client asked for an acknowledgement.
+    /// Whether an acknowledgement was asked for.
     #[must_use]
-    pub const fn is_wanted(&self) -> bool {
-        self.ack.is_wanted()
+    pub fn is_wanted(&self) -> bool {
+        self.ack.is_asked_for()
     }
 }
+
+/// What a [`TypedAck`] is made of: the answer to a client, or to another server.
+#[doc(hidden)]
+pub trait AnyAck {
+    /// Its own `send`.
+    fn answer<A: EmitArgs>(self, answer: &A) -> Emitted;
+    /// Its own `is_wanted`.
+    fn is_asked_for(&self) -> bool;
+}
+
+macro_rules! any_ack {
+    ($($ack:ty)*) => {$(
+        impl AnyAck for $ack {
+            fn answer<A: EmitArgs>(self, answer: &A) -> Emitted {
+                self.send(answer)
+            }
+
+            fn is_asked_for(&self) -> bool {
+                self.is_wanted()
+            }
+        }
+    )*};
+}
+
+any_ack!(Ack ServerSideAck);
 
 /// What an [`Event`] can be emitted to.
 pub trait EmitTarget {
@@ -177,7 +266,10 @@ macro_rules! emit_target {
     )*};
 }
 
-emit_target!(Socket SocketOperator RemoteSocket RemoteSocketOperator Namespace crate::Server BroadcastOperator);
+emit_target! {
+    Socket SocketOperator RemoteSocket RemoteSocketOperator
+    Namespace crate::Server BroadcastOperator ParentNamespace ParentBroadcastOperator
+}
 
 macro_rules! ask_target {
     ($($target:ty => $reply:ident)*) => {$(

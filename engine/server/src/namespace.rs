@@ -7,7 +7,7 @@ use crate::Server;
 use crate::application::{App, PeerJob, ShardApplication, current};
 use crate::broadcast_operator::{BroadcastOperator, FetchSockets, broadcast};
 use crate::emitted::Emitted;
-use crate::encode::EmitArgs;
+use crate::encode::{self, EmitArgs, OwnedEvent};
 use crate::error::EmitError;
 use crate::middleware::Middleware;
 use crate::rooms::IntoRooms;
@@ -15,7 +15,9 @@ use crate::shared::Shared;
 use parking_lot::Mutex;
 use ringio_core::base::id::{NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::seed::Sid;
+use ringio_core::broadcast::packets;
 use ringio_core::door::EmitFlags;
+use ringio_core::parser::Outgoing;
 use ringio_core::room::select::Target;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -173,6 +175,24 @@ impl Namespace {
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.0.name)
+    }
+
+    /// An event for a shard that this thread is not. What the server's parser cannot encode is found here, because nobody waits any
+    /// more when the shard finds it: with a parser such an event is encoded twice, without one nothing can be wrong by then.
+    pub(crate) fn encode_for_shard(
+        &self,
+        event: &str,
+        args: &(impl EmitArgs + ?Sized),
+    ) -> Result<OwnedEvent, EmitError> {
+        let parser = &self.shared().settings.options.parser;
+        encode::event(event, args, |parts| {
+            if parser.is_some() {
+                let packet = Outgoing::Event { parts, id: None, is_broadcast: true };
+                packets::encode(Vec::new(), parser, self.name(), &packet)?;
+            }
+            Ok(OwnedEvent::new(parts))
+        })
+        .and_then(|encoded: Result<_, ringio_core::door::EmitError>| encoded.map_err(EmitError::from))
     }
 
     /// Runs `job` at once if this thread is a shard of this server, else on the shard that acts for other threads.

@@ -161,6 +161,34 @@ impl Builder {
         self
     }
 
+    /// Whether the connection of a WebSocket handshake outside of the [`path`](Self::path) ends. Default true, as in Node. With false such
+    /// a request is answered like any other (404, if there is no [`page`](Self::page)), and its connection may bring more of them.
+    ///
+    /// ```
+    /// # use ringio::Server;
+    /// let io = Server::builder().destroy_upgrade(false).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn destroy_upgrade(mut self, is_destroyed: bool) -> Self {
+        self.options.destroy_upgrade = is_destroyed;
+        self
+    }
+
+    /// How long a connection that [`destroy_upgrade`](Self::destroy_upgrade) ends stays before that, without an answer. Default 0: it is
+    /// answered with 404 and ends at once, because nobody else can take the upgrade. Node waits 1 s for others on its HTTP server, and
+    /// answers nothing. At most a day.
+    ///
+    /// ```
+    /// # use ringio::Server;
+    /// # use std::time::Duration;
+    /// let as_node = Server::builder().destroy_upgrade_timeout(Duration::from_secs(1)).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn destroy_upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.options.destroy_upgrade_timeout_ms = millis_of(timeout);
+        self
+    }
+
     /// Whether clients of Socket.IO 1 and 2, which speak Engine.IO 3, are let in. Default false: they are refused with
     /// `{"code":5,"message":"Unsupported protocol version"}`.
     ///
@@ -412,6 +440,9 @@ fn check(options: &Options) -> Result<()> {
             return Err(refused(option, format!("{millis} ms is not between 1 ms and {MILLIS_MAX} ms (a day)")));
         }
     }
+    if options.destroy_upgrade_timeout_ms > MILLIS_MAX {
+        return Err(refused("destroy_upgrade_timeout", format!("more than {MILLIS_MAX} ms (a day)")));
+    }
     let size = options.max_http_buffer_size;
     if !(1..=1 << 31).contains(&size) {
         return Err(refused("max_http_buffer_size", format!("{size} bytes is not between 1 and {}", 1_u64 << 31)));
@@ -465,6 +496,7 @@ mod tests {
         assert_eq!(problem_of(builder().ping_timeout(Duration::from_millis(MILLIS_MAX + 1))), "ping_timeout");
         assert_eq!(problem_of(builder().upgrade_timeout(Duration::ZERO)), "upgrade_timeout");
         assert_eq!(problem_of(builder().connect_timeout(Duration::MAX)), "connect_timeout");
+        assert_eq!(problem_of(builder().destroy_upgrade_timeout(Duration::MAX)), "destroy_upgrade_timeout");
         assert_eq!(problem_of(builder().max_http_buffer_size(0)), "max_http_buffer_size");
         assert_eq!(problem_of(builder().transports(&[])), "transports");
         assert_eq!(problem_of(builder().outbox_bytes_max(10)), "outbox_bytes_max");

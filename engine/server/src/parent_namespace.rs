@@ -116,6 +116,11 @@ impl ParentNamespace {
         self.emit("message", args)
     }
 
+    /// The same as [`ParentNamespace::send`].
+    pub fn write<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.send(args)
+    }
+
     /// The sockets in any of these rooms, in all children.
     pub fn to(&self, rooms: impl IntoRooms) -> ParentBroadcastOperator {
         self.operator().to(rooms)

@@ -229,7 +229,7 @@ impl RemoteSocketOperator {
             Place::Here(app, key) => encode::event(event, args, |parts| app.send(|core| core.emit(key, parts, flags)))
                 .and_then(|sent| sent.map_err(EmitError::from)),
             Place::Gone => Err(EmitError::Disconnected),
-            Place::Elsewhere => encode::event(event, args, OwnedEvent::new).and_then(|event| {
+            Place::Elsewhere => self.socket.namespace.encode_for_shard(event, args).and_then(|event| {
                 self.socket.namespace.run_at(id, move |app, key| {
                     // Nobody can be told of the result any more; the core counts and closes as it does for others.
                     let _ = app.send(|core| core.emit(key, event.parts(), flags));
@@ -250,8 +250,7 @@ impl RemoteSocketOperator {
         let (sender, reply) = RemoteAckReply::new();
         let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
             self.socket.namespace.run_at(self.socket.snapshot.id, move |app, key| {
-                // If it cannot be sent the sender is dropped, and the reply ends with `Disconnected`.
-                let _ = ask(app, key, event.parts(), flags, timeout, Box::new(|answer| sender.send(answer)));
+                ask(app, key, event.parts(), flags, timeout, Box::new(|answer| sender.send(answer)));
             })
         });
         match sent {

@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::data::{Extensions, SocketData};
 use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs};
-use crate::error::{EmitError, millis_of};
+use crate::error::{AckError, EmitError, millis_of};
 use crate::handler::Handler;
 use crate::rooms::IntoRooms;
 use crate::waiter::{AckWaiter, Waiter};
@@ -207,9 +207,9 @@ impl Socket {
     ) -> AckReply<R> {
         let (sender, reply) = AckReply::new(Rc::clone(&self.app));
         let sent = encode::event(event, args, |parts| {
-            ask(&self.app, self.key, parts, flags, timeout, Box::new(|answer| sender.send(answer)))
+            ask(&self.app, self.key, parts, flags, timeout, Box::new(|answer| sender.send(answer)));
         });
-        match sent.and_then(|sent| sent) {
+        match sent {
             Ok(()) => reply,
             Err(error) => AckReply::failed(Rc::clone(&self.app), error),
         }
@@ -306,7 +306,7 @@ impl Socket {
     }
 }
 
-/// Sends an event whose acknowledgement `resolve` hears.
+/// Sends an event whose acknowledgement `resolve` hears, or at once why it was not sent.
 pub(crate) fn ask(
     app: &Rc<App>,
     key: SocketKey,
@@ -314,13 +314,14 @@ pub(crate) fn ask(
     flags: EmitFlags,
     timeout: Option<Duration>,
     resolve: AckWaiter,
-) -> Result<(), EmitError> {
+) {
     let waiter = app.waiters.add(Waiter::Ack(resolve));
     let sent = app.send(|core| core.emit_with_ack(key, parts, flags, timeout.map(millis_of), waiter));
-    sent.map_err(|error| {
-        drop(app.waiters.take(waiter));
-        EmitError::from(error)
-    })
+    if let Err(error) = sent
+        && let Some(Waiter::Ack(resolve)) = app.waiters.take(waiter)
+    {
+        resolve(Err(AckError::Emit(error.into())));
+    }
 }
 
 impl std::fmt::Debug for Socket {
@@ -407,5 +408,10 @@ impl SocketOperator {
     /// Sends the event `message`.
     pub fn send<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
         self.emit("message", args)
+    }
+
+    /// The same as [`SocketOperator::send`].
+    pub fn write<A: EmitArgs + ?Sized>(&self, args: &A) -> Emitted {
+        self.send(args)
     }
 }

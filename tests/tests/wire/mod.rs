@@ -35,6 +35,15 @@ fn connected(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Sends these bytes and returns all that is heard until the other side ends the connection.
+pub(crate) fn until_the_end(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = connected(address);
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    String::from_utf8(heard).unwrap()
+}
+
 /// One request, one answer. `headers` end in CR LF each.
 pub(crate) fn request(address: SocketAddr, method: &str, target: &str, headers: &str, body: &str) -> Answer {
     let mut stream = connected(address);

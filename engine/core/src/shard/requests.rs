@@ -134,6 +134,9 @@ impl Shard {
     pub(super) fn route_request(&mut self, key: ConnectionKey, request: &Request<'_>) {
         match route(request, &self.options, &self.assets) {
             Err(error) => self.refuse(key, request, error),
+            Ok(Route::NotFound) if self.options.destroy_upgrade && request.is_websocket_upgrade() => {
+                self.destroy_upgrade(key);
+            }
             Ok(Route::NotFound) => self.answer(key, request, 404, &[], b""),
             Ok(Route::Asset { index, is_head, is_known }) => self.answer_asset(key, request, index, is_head, is_known),
             Ok(Route::Engine(ask)) => match ask.sid {
@@ -149,6 +152,18 @@ impl Shard {
                 },
             },
         }
+    }
+
+    /// Ends the connection of an upgrade that is not ours: at once with an answer, or later without one, as Node does.
+    fn destroy_upgrade(&mut self, key: ConnectionKey) {
+        let timeout_ms = self.options.destroy_upgrade_timeout_ms;
+        if timeout_ms == 0 {
+            return self.answer_and_finish(key, 404, &[], b"");
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        // What still arrives is dropped, and its deadline ends it.
+        connection.state = State::Closing;
+        self.arm_connection(key, timeout_ms);
     }
 
     fn handle_session_request(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>, ask: Ask) {
