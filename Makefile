@@ -93,6 +93,9 @@ test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the o
 	cd $(CONFORMANCE) && $(NODE_TEST) $(NODE_FILES) browser/*.test.mjs
 	cd $(CONFORMANCE) && $(PYTEST) -q python
 
+unsafe-inventory: ## write engine/runtime/UNSAFE.md anew: every use of unsafe and why it is sound
+	RINGIO_WRITE_INVENTORY=1 cargo test -p ringio-tests --test unsafe_inventory
+
 bench: ## build the measuring programs and say how to use them
 	cargo build --release -p ringio-bench -p ringio-tests
 	@echo "see bench/README.md"
@@ -121,7 +124,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
+.PHONY: help run unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 

@@ -142,7 +142,9 @@ fn unsafe_code_lives_on_its_islands() {
         ["codec/src", "engine", "bench", "loadtest/src", "tests/src", "tests/tests", "tests/simulation", "tests/fuzz"]
     {
         for (name, text) in sources(folder) {
-            if islands.iter().any(|island| name.starts_with(island)) || name.ends_with("tests/tidy.rs") {
+            if islands.iter().any(|island| name.starts_with(island))
+                || ["tests/tests/tidy.rs", "tests/tests/unsafe_inventory.rs"].contains(&name.as_str())
+            {
                 continue;
             }
             for (line, content) in code(&text) {
@@ -155,21 +157,6 @@ fn unsafe_code_lives_on_its_islands() {
     for manifest in ["codec/src/lib.rs", "engine/core/src/lib.rs", "engine/server/src/lib.rs"] {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         assert!(text.contains("#![forbid(unsafe_code)]"), "{manifest} forbids unsafe code");
-    }
-}
-
-#[test]
-fn every_unsafe_block_says_why_it_is_sound() {
-    for (name, text) in sources("engine/runtime/src") {
-        let lines: Vec<&str> = text.lines().collect();
-        for (at, line) in lines.iter().enumerate() {
-            let is_block =
-                !line.trim_start().starts_with("//") && (line.contains("unsafe {") || line.contains("unsafe impl"));
-            if is_block {
-                let is_explained = lines[at.saturating_sub(12)..at].iter().any(|line| line.contains("SAFETY:"));
-                assert!(is_explained, "{name}:{}: no SAFETY comment", at + 1);
-            }
-        }
     }
 }
 
