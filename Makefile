@@ -10,6 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 CONFORMANCE := tests/conformance
 ORACLE := tests/oracle
 NODE_MODULES := $(CONFORMANCE)/node_modules/.package-lock.json
@@ -33,7 +34,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust simulate-planted loom test-node test-python test-browser test-load test-instructions test-autobahn test-oracle ## everything that CI runs
+test: lint test-rust simulate-planted loom test-asan test-node test-python test-browser test-load test-instructions test-autobahn test-oracle ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -59,6 +60,9 @@ fuzz: ## every decoder and a whole shard, fed with mutated bytes; MINUTES=n (1),
 loom: ## every interleaving of the rings and doorbells between the shards
 	RUSTFLAGS="--cfg ringio_loom" cargo test --release -p ringio-runtime --lib --target-dir $(TARGET)/loom loom \
 		| tee /dev/stderr | grep -c '^test result: ok. [1-9]' >/dev/null
+
+test-asan: ## the drivers and the rings between the shards under AddressSanitizer, leaks included
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" cargo test -p ringio-runtime --lib --target $(HOST) --target-dir $(TARGET)/asan
 
 test-node: $(NODE_MODULES) server examples ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
 	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) RINGIO_EXAMPLES=$(TARGET)/debug/examples $(NODE_TEST) $(NODE_FILES)
@@ -124,7 +128,7 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
+.PHONY: help run test-asan unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 
