@@ -124,11 +124,16 @@ peers: $(PEER_MODULES) ## measure Ringio beside socket.io (ws, uWebSockets, Bun)
 		--target 'socketioxide=$(TARGET)/peers/release/peer-socketioxide --port {port}' \
 		--target 'raw-uws=node $(PEERS)/server.mjs raw-uws --port {port}'
 
+loadtest-figures: $(PEER_MODULES) ## what the load generator costs beside Ringio, Node and socketioxide, 4 minutes: NAME=x ROUNDS=n SECONDS=n
+	cargo build --release -p ringio-loadtest -p ringio-tests
+	cargo build --release --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
+	node bench/loadtest-figures.mjs --name $(or $(NAME),loadtest) --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),3)
+
 clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test-asan unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers clean server examples socketioxide chat openssl chromium valgrind
+.PHONY: help run test-asan unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers loadtest-figures clean server examples socketioxide chat openssl chromium valgrind
 
 # What the targets above stand on.
 

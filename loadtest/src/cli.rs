@@ -26,9 +26,6 @@ const FAILED: u8 = 1;
 const NOT_DONE: u8 = 2;
 /// The report of a search for which no other result was asked.
 const REPORT_DEFAULT: &str = "loadtest.html";
-/// The tick of a search unless another is given. Microseconds: a hundredth of the latency that is looked for, and a third
-/// of the load generator's work on cores that it may share with the server.
-const LIMIT_TICK_US: u64 = 1_000;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -96,7 +93,6 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     });
     let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
     let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;
-    plan.tick_us = LIMIT_TICK_US;
     args.connect.apply(&mut plan, false)?;
     let limit = Limit {
         start: args.start,
@@ -148,7 +144,7 @@ fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), S
     let (plan, mut phases) = file.plan(args.connect.target(url)?, args.clients)?;
     if let Some(rate) = args.rate {
         for phase in &mut phases {
-            (phase.rate, phase.rate_end) = (rate, rate);
+            (phase.rate, phase.rate_end, phase.think) = (rate, rate, None);
         }
     }
     if let Some(seconds) = args.duration {

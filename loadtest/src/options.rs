@@ -119,8 +119,8 @@ pub struct ConnectArgs {
     /// Processes with one thread each, instead of threads. Default: as many as open files require, if one is not enough.
     #[arg(long, conflicts_with = "workers", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub processes: Option<u32>,
-    /// Messages are due together at every tick of so many microseconds: less work for this program, bursts for the
-    /// server. Default: 1000 in the search for the limit, otherwise 0, each on its own.
+    /// Messages of so many microseconds are due together: less work for this program, small bursts for the server.
+    /// Default: 1000, which changes nothing below 1000 messages per second. 0: each on its own.
     #[arg(long, value_name = "US")]
     pub tick: Option<u64>,
     /// Process of the server, for its CPU and memory. Default: the one that listens on its port, if it is on this machine.

@@ -126,6 +126,31 @@ impl fmt::Display for PortRange {
     }
 }
 
+/// The tick unless another is given: an evenly spaced message costs this program two sleeps, and as much CPU as it costs a server;
+/// ten of one millisecond cost it a third of that. Microseconds.
+pub const TICK_US: u64 = 1_000;
+
+/// How long a client pauses between two of its messages. Milliseconds, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Think {
+    /// Always as long.
+    Fixed(u64),
+    /// Anything from the first to the second, equally likely.
+    Uniform(u64, u64),
+    /// Exponentially distributed with this mean, as of people who write independently of when they last did.
+    Exponential(u64),
+}
+
+impl Think {
+    /// The mean pause. Milliseconds.
+    pub fn mean_ms(self) -> f64 {
+        match self {
+            Self::Fixed(ms) | Self::Exponential(ms) => ms as f64,
+            Self::Uniform(from, to) => (from as f64 + to as f64) / 2.0,
+        }
+    }
+}
+
 /// Everything that workers need to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -175,8 +200,8 @@ pub struct Plan {
     pub drain_ms: u64,
     /// Whether messages are spaced at random (a Poisson process) instead of evenly.
     pub poisson: bool,
-    /// Messages are due at multiples of this time only, those of one tick together: the load generator wakes up less
-    /// often. Microseconds; 0, the default: each whenever the rate says.
+    /// Messages of one tick are due together, at its beginning: the load generator wakes up less often. Microseconds,
+    /// default 1_000; 0: each whenever the rate says.
     pub tick_us: u64,
 }
 
@@ -207,13 +232,19 @@ impl Plan {
             actions: Vec::new(),
             drain_ms: 5_000,
             poisson: false,
-            tick_us: 0,
+            tick_us: TICK_US,
         }
     }
 
     /// Whether some action sends to a whole group.
     pub fn has_group_actions(&self) -> bool {
         self.actions.iter().any(|action| matches!(action.expect, Expect::Group | Expect::Others))
+    }
+
+    /// How many of the first `clients` send.
+    pub fn senders(&self, clients: u32) -> u32 {
+        let (groups, rest) = (clients / self.group_size, clients % self.group_size);
+        groups * self.senders_per_group + rest.min(self.senders_per_group)
     }
 
     /// Whether a client sends, by its place in its group.
@@ -233,6 +264,8 @@ pub struct Phase {
     pub rate: f64,
     /// The same when it ends: the rate moves evenly from one to the other.
     pub rate_end: f64,
+    /// Each client sends after pauses of its own; the rates above only say what that comes to. None: all share the rate.
+    pub think: Option<Think>,
     /// How many clients there are to be; more connect and surplus ones leave when it begins.
     pub clients: u32,
     /// Whether its figures count. Not those of warming up.
@@ -244,7 +277,8 @@ pub struct Phase {
 impl Phase {
     /// A measured phase of constant rate.
     pub fn new(name: &str, duration_ms: u64, rate: f64, clients: u32) -> Self {
-        Self { name: name.to_owned(), duration_ms, rate, rate_end: rate, clients, measured: true, storm_share: 0.0 }
+        let name = name.to_owned();
+        Self { name, duration_ms, rate, rate_end: rate, think: None, clients, measured: true, storm_share: 0.0 }
     }
 
     /// The same, without being measured.

@@ -3,12 +3,13 @@
 
 mod servers;
 
+use ringio_loadtest::failure::Class;
 use ringio_loadtest::plan::{Parser, Transport};
 use ringio_loadtest::report::outcome::Outcome;
 use ringio_loadtest::run::{RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
 use ringio_loadtest::target::{PATH_DEFAULT, Target};
-use servers::{ServerProcess, conformance, scratch, start_node, start_script};
+use servers::{ServerProcess, conformance, program, scratch, start_node, start_script};
 use std::process::{Command, Stdio};
 
 /// 20 clients, 100 messages in half a second.
@@ -255,4 +256,54 @@ fn rates_and_latencies_agree_with_an_independent_client() {
     assert!(p50 >= 39.0 && p85 < p95 && p95 >= 159.0, "{text}");
     assert_eq!(count, 200.0);
     assert!((per_second / outcome.total.rate_sent - 1.0).abs() < 0.1, "{per_second} {}", outcome.total.rate_sent);
+}
+
+/// A header and an `auth` payload that the server looks at: both arrive, by every transport; without them it says no, and the report
+/// says what it said.
+#[test]
+fn headers_and_auth_are_what_the_server_sees() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        const io = new Server(Number(process.argv[1]));
+        io.use((socket, next) => {
+            const { headers, auth } = socket.handshake;
+            if (headers["x-key"] !== "k 1") return next(new Error(`wrong key: ${headers["x-key"]}`));
+            if (auth.token !== `t-${auth.number}`) return next(new Error("wrong token"));
+            if (auth.number >= auth.limit) return next(new Error("too many"));
+            next();
+        });
+        io.on("connection", (socket) => socket.on("echo", (...args) => socket.emit("echo", ...args)));
+        console.log("ready");"#;
+    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+    let json = scratch("auth.json");
+    let run = |header: &str, auth: &str, transport: &str| {
+        let common =
+            ["run", "echo", &server.url, "-c", "10", "-r", "200", "-d", "0.5", "--warmup", "0", "--json", &json];
+        let output = Command::new(program())
+            .args(common)
+            .args(["--header", header, "--auth", auth, "--transport", transport])
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    for transport in ["websocket", "polling", "upgrade"] {
+        let (code, text) = run("X-Key: k 1", r#"{"token":"t-{{client}}","number":{{client}},"limit":10}"#, transport);
+        assert!(code == Some(0) && text.contains("100 delivered"), "{transport}: {text}");
+    }
+    // Nobody is let in: one sentence, with what the server said and what to do.
+    for (header, auth, words) in [
+        ("X-Key: k 2", r#"{"token":"t-0","number":0}"#, "wrong key: k 2"),
+        ("X-Key: k 1", r#"{"token":"t-1","number":0}"#, "wrong token"),
+        ("X-Key: k 1", "{}", "wrong token"),
+    ] {
+        let (code, text) = run(header, auth, "websocket");
+        assert!(code == Some(2) && text.contains("no client can connect"), "{text}");
+        assert!(text.contains("namespace refused") && text.contains(words) && text.contains("--auth"), "{text}");
+    }
+    // Some are: they are measured, and the others are told.
+    let (code, text) = run("X-Key: k 1", r#"{"token":"t-{{client}}","number":{{client}},"limit":7}"#, "websocket");
+    assert!(code == Some(2) && text.contains("too many") && text.contains("7 of 10 clients could connect"), "{text}");
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!((outcome.total.sent, outcome.total.received, outcome.failures.count(Class::Namespace)), (100, 100, 3));
 }

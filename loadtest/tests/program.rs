@@ -141,6 +141,25 @@ fn clients_that_have_ports_are_measured_and_the_others_explained() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// Ten clients that write every tenth of a second, each from its own beginning, send ten messages each in one second.
+#[test]
+fn clients_think_by_themselves() {
+    let server = start_faulty("none");
+    let (file, json) = (scratch("think.toml"), scratch("think.json"));
+    let text = "[clients]\ncount = 10\nconnect_rate = 1000\nthink = { fixed = \"100ms\" }\n[[action]]\nemit = \"echo\"\nargs = [\"{{stamp}}\"]\n\
+        expect = \"sender\"\n[[phase]]\nname = \"calm\"\nduration = \"1s\"\n[[phase]]\nname = \"rush\"\nduration = \"1s\"\n\
+        think = { fixed = \"20ms\" }\n";
+    std::fs::write(&file, text).unwrap();
+    let output = run(&["run", &file, &server.url, "--quiet", "--json", &json]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let counts = |name: &str| {
+        let phase = outcome.phases.iter().find(|phase| phase.name == name).unwrap();
+        (phase.sent, phase.received, phase.rate_offered)
+    };
+    assert_eq!((counts("calm"), counts("rush")), ((100, 100, 100.0), (500, 500, 500.0)));
+}
+
 /// Something listens, and it is not what it should be.
 #[test]
 fn what_speaks_another_protocol_is_told_in_a_sentence() {

@@ -11,20 +11,23 @@
 mod client;
 mod link;
 pub mod link_limits;
+pub mod mailbox;
 pub mod ports;
 mod receiving;
 pub mod remote;
 mod sending;
 pub mod stats;
+mod thinking;
 pub mod verify;
 mod wire;
 mod worker;
 
 use crate::failure::{Failure, Failures};
 use crate::plan::{Phase, Plan};
+use mailbox::Inbox;
 use serde::{Deserialize, Serialize};
 use stats::{Second, Stats};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use verify::Faults;
 
 /// Which part of the clients a worker drives: groups in turn, so that every worker has its share of each prefix.
@@ -114,8 +117,9 @@ pub struct Totals {
 }
 
 /// Runs a worker to its end on this thread. `epoch_ns` is when the run began.
-pub fn work(plan: &Plan, share: Share, epoch_ns: u64, commands: &Receiver<Command>, reports: &Sender<Report>) {
-    let result = worker::Worker::new(plan, share, epoch_ns).and_then(|mut worker| worker.run(commands, reports));
+pub fn work(plan: &Plan, share: Share, epoch_ns: u64, inbox: Inbox, reports: &Sender<Report>) {
+    let Inbox { commands, poll } = inbox;
+    let result = worker::Worker::new(plan, share, epoch_ns, poll).and_then(|mut worker| worker.run(&commands, reports));
     if let Err(failure) = result {
         // Whoever conducts the run may have given up already.
         let _ = reports.send(Report::Broken(failure));

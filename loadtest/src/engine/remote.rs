@@ -8,6 +8,7 @@
 //! The conductor does not see a difference. Times need no translation: all processes of a machine share the clock. When
 //! the conductor is gone, so is the pipe, and the worker ends.
 
+use super::mailbox::Mailbox;
 use super::{Command, Report, Share, work};
 use crate::failure::{Class, Failure};
 use crate::plan::Plan;
@@ -100,12 +101,12 @@ pub fn serve() -> Result<(), String> {
     let first = lines.next().and_then(Result::ok).unwrap_or_default();
     let start: Start = serde_json::from_str(&first)
         .map_err(|_| format!("`{SUBCOMMAND}` is for other processes of this program (--processes)"))?;
-    let (command_sender, commands) = channel();
+    let (mailbox, inbox) = Mailbox::new().map_err(|failure| failure.to_string())?;
     let (reports, report_receiver) = channel::<Report>();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let command = serde_json::from_str(&line).ok();
-            if command.is_none_or(|command| command_sender.send(command).is_err()) {
+            if command.is_none_or(|command| !mailbox.send(command)) {
                 return;
             }
         }
@@ -119,7 +120,7 @@ pub fn serve() -> Result<(), String> {
             }
         }
     });
-    work(&start.plan, start.share, start.epoch_ns, &commands, &reports);
+    work(&start.plan, start.share, start.epoch_ns, inbox, &reports);
     drop(reports);
     // A panic of that thread has been printed.
     let _ = writer.join();

@@ -3,6 +3,7 @@
 //! The schedule is open: it waits for no answer, and a message that is sent late keeps the time at which it was due. A
 //! worker that was held up sends all that is due at once and records by how much it was late.
 
+use super::thinking::Thinking;
 use crate::clock::SECOND_NS;
 use crate::plan::{Action, Phase, Plan};
 use crate::template::Template;
@@ -27,7 +28,7 @@ pub(super) struct Pace {
     /// The share of the rate that is this worker's. 0.0 to 1.0.
     share: f64,
     poisson: bool,
-    /// Messages are due at multiples of this, since the run began. 0: whenever the rate says.
+    /// Messages are due at multiples of this, since the phase began. 0: whenever the rate says.
     tick_ns: u64,
     due_ns: f64,
 }
@@ -68,9 +69,9 @@ impl Pace {
         (has_rate && self.due_ns < self.end_ns as f64).then_some(self.on_tick(self.due_ns as u64))
     }
 
-    /// The tick at which a message is due that the rate puts at `ns`: the next one.
+    /// The tick at which a message is due that the rate puts at `ns`: the last one, so that none leaves its phase.
     fn on_tick(&self, ns: u64) -> u64 {
-        if self.tick_ns == 0 { ns } else { ns.next_multiple_of(self.tick_ns) }
+        ns - (ns - self.start_ns).checked_rem(self.tick_ns).unwrap_or(0)
     }
 
     /// Takes the next message if it is due at `now_ns`: its time, and whether there is one (not while the rate is 0).
@@ -80,6 +81,44 @@ impl Pace {
         let is_message = (self.rate + (self.rate_end - self.rate) * progress) * self.share >= RATE_MIN;
         self.due_ns += self.interval_ns();
         Some((due_ns, is_message))
+    }
+}
+
+/// Who is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Nobody: the rate is 0 at this time.
+    Nobodys,
+    /// Whoever's turn it is.
+    Anybodys,
+    /// This client's.
+    Of(u32),
+}
+
+/// The messages of one phase, by a common rate or by each client's own pauses.
+#[derive(Clone, Debug)]
+pub(super) enum Schedule {
+    Pace(Pace),
+    Thinking(Thinking),
+}
+
+impl Schedule {
+    /// When the next message is due; `None` when the phase has no more.
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
+        match self {
+            Self::Pace(pace) => pace.next_due_ns(),
+            Self::Thinking(thinking) => thinking.next_due_ns(),
+        }
+    }
+
+    /// Takes the next message if it is due at `now_ns`: its time, and whose it is.
+    pub(super) fn take_due(&mut self, now_ns: u64) -> Option<(u64, Whose)> {
+        match self {
+            Self::Pace(pace) => pace
+                .take_due(now_ns)
+                .map(|(due_ns, is_message)| (due_ns, if is_message { Whose::Anybodys } else { Whose::Nobodys })),
+            Self::Thinking(thinking) => thinking.take_due(now_ns).map(|(due_ns, client)| (due_ns, Whose::Of(client))),
+        }
     }
 }
 
@@ -173,10 +212,12 @@ mod tests {
     #[test]
     fn messages_of_one_tick_are_due_together() {
         let phase = Phase::new("", 1_000, 2_500.0, 1);
-        let times = dues(&mut Pace::new(&phase, 0, 1.0, 0.0, Spacing { poisson: false, tick_us: 2_000 }), u64::MAX);
+        let spacing = Spacing { poisson: false, tick_us: 2_000 };
+        let times = dues(&mut Pace::new(&phase, 77, 1.0, 0.0, spacing), u64::MAX);
         assert_eq!(times.len(), 2_500);
-        assert!(times.iter().all(|due| due % 2_000_000 == 0));
-        assert_eq!(times.iter().filter(|due| **due == 10_000_000).count(), 5);
+        assert!(times.iter().all(|due| due % 2_000_000 == 77));
+        assert_eq!(times.iter().filter(|due| **due == 10_000_077).count(), 5);
+        assert_eq!(times.last(), Some(&998_000_077), "the phase ends at 1,000,000,077");
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod messages;
 
 use super::client::{Client, Status};
 use super::link::Dialer;
+use super::mailbox::WAKE_TOKEN;
 use super::receiving::Ledger;
-use super::sending::{Pace, Prepared, Repertoire, Spacing, quoted};
+use super::sending::{Pace, Prepared, Repertoire, Schedule, Spacing, quoted};
 use super::stats::{Counts, Stats};
+use super::thinking::Thinking;
 use super::verify::Faults;
 use super::{Command, Report, Share, Totals};
 use crate::clock::{SECOND_NS, now_ns};
@@ -33,8 +35,8 @@ use std::time::Duration;
 const SCRATCH_BYTES: usize = 256 * 1024;
 const EVENT_COUNT: usize = 1024;
 const TIMER_TOKEN: Token = Token(usize::MAX - 1);
-/// The longest sleep: commands are looked for at least this often.
-const SLEEP_MAX_NS: u64 = 10_000_000;
+/// The longest sleep while something is watched that no event announces: the end of growing, of draining, of stopping.
+const WATCH_NS: u64 = 10_000_000;
 /// Messages sent before the sockets are looked at again, however many are due. A worker that is behind sends each client
 /// several at once, in one `send`, which is how it catches up.
 const BATCH_MAX: usize = 2048;
@@ -77,7 +79,7 @@ pub(super) struct Worker<'a> {
     /// Clients to connect, in turn.
     queue: VecDeque<u32>,
     connect_due_ns: f64,
-    paces: VecDeque<Pace>,
+    schedules: VecDeque<Schedule>,
     senders: Vec<u32>,
     next_sender: usize,
     is_sending: bool,
@@ -101,13 +103,12 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(plan: &'a Plan, share: Share, epoch_ns: u64) -> Result<Self, Failure> {
+    pub(super) fn new(plan: &'a Plan, share: Share, epoch_ns: u64, poll: Poll) -> Result<Self, Failure> {
         let broken = |error: String| Failure::new(Class::Exhausted, error);
         let setup = plan.setup.iter().map(|setup| {
             let arguments = Template::parse(&setup.arguments)?;
             Ok(Prepared::of_setup(arguments, quoted(&setup.event)))
         });
-        let poll = Poll::new().map_err(|error| broken(error.to_string()))?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
             .map_err(|error| broken(error.to_string()))?;
         poll.registry()
@@ -126,7 +127,7 @@ impl<'a> Worker<'a> {
             target: 0,
             queue: VecDeque::new(),
             connect_due_ns: 0.0,
-            paces: VecDeque::new(),
+            schedules: VecDeque::new(),
             senders: Vec::new(),
             next_sender: 0,
             is_sending: false,
@@ -182,8 +183,8 @@ impl<'a> Worker<'a> {
             }
             self.wait(&mut events)?;
             for event in &events {
-                if event.token() != TIMER_TOKEN {
-                    let Token(token) = event.token();
+                let Token(token) = event.token();
+                if event.token() != TIMER_TOKEN && event.token() != WAKE_TOKEN {
                     let is_ended = event.is_read_closed() || event.is_error();
                     self.handle_event(token, event.is_readable() || is_ended, event.is_writable(), is_ended);
                 }
@@ -212,20 +213,22 @@ impl<'a> Worker<'a> {
         let now = self.now();
         let connect_due = (!self.queue.is_empty() || self.is_churning()).then_some(self.connect_due_ns as u64);
         let timer_due = self.timers.peek().map(|Reverse(timer)| timer.0);
-        let send_due = self.paces.front().and_then(Pace::next_due_ns);
+        let send_due = self.schedules.front().and_then(Schedule::next_due_ns);
         let due = [connect_due, timer_due, send_due].into_iter().flatten().min().unwrap_or(u64::MAX);
         let sleep_ns = due.saturating_sub(now);
+        let is_watching = self.is_growing || self.draining_since.is_some() || self.stopping_since.is_some();
+        let longest_ns = if is_watching { WATCH_NS } else { SECOND_NS - now % SECOND_NS };
         let timeout = match sleep_ns {
             0 => Duration::ZERO,
-            SLEEP_MAX_NS.. => Duration::from_nanos(SLEEP_MAX_NS),
+            _ if sleep_ns >= longest_ns => Duration::from_nanos(longest_ns),
             // What woke the worker before the timer rang leaves it set for the same time.
-            _ if due == self.armed_ns => Duration::from_nanos(SLEEP_MAX_NS),
+            _ if due == self.armed_ns => Duration::from_nanos(longest_ns),
             _ => {
                 self.armed_ns = due;
                 let expiration = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(sleep_ns)));
                 // Without the timer the sleep is only longer than it should be, which the lag will show.
                 let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
-                Duration::from_nanos(SLEEP_MAX_NS)
+                Duration::from_nanos(longest_ns)
             }
         };
         match self.poll.poll(events, Some(timeout)) {
@@ -247,7 +250,7 @@ impl<'a> Worker<'a> {
                 // What was due is sent, however late: a worker that was held up at the end must not leave it out.
                 let now = self.now();
                 while self.send_due(now) {}
-                self.paces.clear();
+                self.schedules.clear();
                 self.draining_since = Some(self.now());
                 for index in 0..self.clients.len() as u32 {
                     self.read_again(index);
@@ -257,7 +260,7 @@ impl<'a> Worker<'a> {
             Command::Stop => {
                 self.stopping_since = Some(self.now());
                 self.queue.clear();
-                self.paces.clear();
+                self.schedules.clear();
                 for index in 0..self.clients.len() as u32 {
                     self.leave(index);
                 }
@@ -292,13 +295,16 @@ impl<'a> Worker<'a> {
         if self.share.count_below(phase.clients) != self.target {
             self.grow(phase.clients);
         }
-        let (groups, rest) = (phase.clients / self.plan.group_size, phase.clients % self.plan.group_size);
-        let sender_count = groups * self.plan.senders_per_group + rest.min(self.plan.senders_per_group);
-        let share = self.senders.len() as f64 / f64::from(sender_count.max(1));
+        let share = self.senders.len() as f64 / f64::from(self.plan.senders(phase.clients).max(1));
         let offset = f64::from(self.share.worker) / f64::from(self.share.workers);
         if !self.plan.actions.is_empty() {
             let spacing = Spacing { poisson: self.plan.poisson, tick_us: self.plan.tick_us };
-            self.paces.push_back(Pace::new(phase, start_ns, share, offset, spacing));
+            self.schedules.push_back(match phase.think {
+                None => Schedule::Pace(Pace::new(phase, start_ns, share, offset, spacing)),
+                Some(think) => {
+                    Schedule::Thinking(Thinking::new(think, phase, start_ns, spacing.tick_us, &self.senders))
+                }
+            });
             self.is_sending |= phase.rate.max(phase.rate_end) > 0.0;
         }
         if phase.storm_share > 0.0 {

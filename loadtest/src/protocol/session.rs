@@ -534,7 +534,11 @@ impl Session {
             let reason = text.find('{').map_or(text, |start| &text[start..]);
             return Err(Failure::new(
                 Class::Namespace,
-                format!("the namespace {} refused the client: {reason}", config.namespace),
+                format!(
+                    "the namespace {} refused the client: {reason}. Does its middleware want --auth, or a --header? \
+                     Another namespace: --namespace.",
+                    config.namespace
+                ),
             ));
         }
         if config.transport == Transport::Upgrade {

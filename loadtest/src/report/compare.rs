@@ -4,7 +4,7 @@
 //! called a difference when the means lie further apart than twice the standard error of both together; otherwise the
 //! two runs do not tell them apart. One run each is a hint, not proof: repeat it.
 
-use super::outcome::{Outcome, SecondOutcome};
+use super::outcome::{HELD, Outcome, SecondOutcome};
 use super::text::{grouped, millis, rate};
 use std::fmt::Write;
 
@@ -33,7 +33,8 @@ impl Row {
 /// All figures that both have.
 pub fn rows(before: &Outcome, after: &Outcome) -> Vec<Row> {
     type Figure = (&'static str, fn(&Outcome) -> Option<f64>, Option<fn(&SecondOutcome) -> Option<f64>>);
-    let figures: [Figure; 9] = [
+    let figures: [Figure; 10] = [
+        ("clients held", held, None),
         ("delivered per second", |run| Some(run.total.rate_received), Some(|second| Some(second.received as f64))),
         ("latency p50", |run| positive(run.total.latency.p50), Some(|second| second.p50)),
         ("latency p99", |run| positive(run.total.latency.p99), Some(|second| second.p99)),
@@ -58,6 +59,12 @@ pub fn rows(before: &Outcome, after: &Outcome) -> Vec<Row> {
     figures.into_iter().filter_map(row).collect()
 }
 
+/// What a search found.
+fn held(run: &Outcome) -> Option<f64> {
+    let held = run.phases.iter().filter(|phase| phase.verdict.as_deref() == Some(HELD));
+    held.map(|phase| f64::from(phase.clients)).reduce(f64::max)
+}
+
 fn positive(value: f64) -> Option<f64> {
     (value > 0.0).then_some(value)
 }
@@ -71,7 +78,11 @@ struct Sample {
 
 impl Sample {
     fn of(outcome: &Outcome, figure: fn(&SecondOutcome) -> Option<f64>) -> Self {
-        let values: Vec<f64> = outcome.series.iter().filter(|second| second.measured).filter_map(figure).collect();
+        // The figures of a search are those of one of its steps.
+        let counts = |second: &&SecondOutcome| {
+            second.measured && (outcome.verdict.is_empty() || second.phase == outcome.total.name)
+        };
+        let values: Vec<f64> = outcome.series.iter().filter(counts).filter_map(figure).collect();
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count.max(1) as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -86,7 +97,12 @@ impl Sample {
 /// The comparison as a table.
 pub fn table(before: &Outcome, after: &Outcome) -> String {
     let mut out = String::new();
-    if before.scenario != after.scenario || before.total.clients != after.total.clients {
+    let did = |run: &Outcome| {
+        let asked = (run.total.clients, (run.total.rate_offered * 100.0).round() as u64);
+        // What a search finds is its result, not what it was asked to do.
+        (run.scenario.clone(), run.transport.clone(), run.tick_us, run.verdict.is_empty().then_some(asked))
+    };
+    if did(before) != did(after) {
         out.push_str("These runs did not do the same:\n");
     }
     // Writing to memory cannot fail.
@@ -132,6 +148,7 @@ pub fn table(before: &Outcome, after: &Outcome) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::report::outcome::PhaseOutcome;
     use crate::report::threshold::tests::outcome_with;
 
     fn with_series(p99: f64, wobble: f64) -> Outcome {
@@ -163,6 +180,35 @@ mod tests {
         let row = p99(&with_series(10.0, 8.0), &with_series(11.0, 8.0));
         assert_eq!(row.is_distinct, Some(false));
         assert!(table(&with_series(10.0, 8.0), &with_series(11.0, 8.0)).contains("within the spread"));
+    }
+
+    /// What searches found is compared, and their steps beside the best one do not blur its spread.
+    #[test]
+    fn searches_are_compared_by_what_they_found() {
+        let search = |clients: u32| {
+            let mut outcome = with_series(10.0, 1.0);
+            outcome.verdict = "found".to_owned();
+            let step = |clients, verdict: &str| PhaseOutcome {
+                clients,
+                name: format!("{clients} clients"),
+                verdict: Some(verdict.to_owned()),
+                ..outcome.total.clone()
+            };
+            outcome.phases = vec![step(10, HELD), step(clients, HELD), step(2 * clients, "not held: p99 was 3 s")];
+            outcome.total = outcome.phases[1].clone();
+            for second in &mut outcome.series {
+                let is_best = second.second < 8;
+                second.phase = if is_best { outcome.total.name.clone() } else { "other".to_owned() };
+                second.p99 = second.p99.map(|p99| if is_best { p99 } else { 1000.0 * p99 });
+            }
+            outcome
+        };
+        let (before, after) = (search(100), search(150));
+        assert_eq!(rows(&before, &after)[0].ratio(), 1.5);
+        assert!(p99(&before, &after).spread.0 < 0.2);
+        assert!(!table(&before, &after).contains("did not do the same"));
+        let slower = Outcome { tick_us: 5, ..before.clone() };
+        assert!(table(&before, &slower).contains("did not do the same"));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The version of this format.
 pub const FORMAT: u32 = 1;
 
+/// The verdict of a search's step that the server held.
+pub const HELD: &str = "held";
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -36,6 +39,9 @@ pub struct Outcome {
     /// How many of them are processes; 0 if they were threads of one.
     #[serde(default)]
     pub processes: u32,
+    /// Messages of so many microseconds were due together; 0: each on its own.
+    #[serde(default)]
+    pub tick_us: u64,
     /// The processes of the server that were watched.
     pub server_pids: Vec<u32>,
     /// Whether everything that was planned was done.

@@ -48,7 +48,7 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "generator    CPU {:.0} % at most, {} {}, sent late by {} at the 99th percentile",
+        "generator    CPU {:.0} % at most, {} {}{}",
         total.generator_cpu,
         outcome.workers,
         match (outcome.processes, outcome.workers) {
@@ -57,7 +57,15 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
             (1, _) => "process",
             _ => "processes",
         },
-        millis(total.lag.p99)
+        match (total.sent, outcome.tick_us) {
+            (0, _) => String::new(),
+            (_, 0) => format!(", sent late by {} at the 99th percentile", millis(total.lag.p99)),
+            (_, tick_us) => format!(
+                ", messages due together every {} ms, sent late by {} at the 99th percentile",
+                tick_us as f64 / 1e3,
+                millis(total.lag.p99)
+            ),
+        }
     )?;
     if outcome.phases.iter().filter(|phase| phase.measured).count() > 1 {
         write_phases(out, &outcome.phases)?;

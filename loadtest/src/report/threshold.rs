@@ -195,6 +195,7 @@ pub(crate) mod tests {
             cores: 2,
             workers: 1,
             processes: 0,
+            tick_us: 0,
             server_pids: vec![],
             is_complete: true,
             notes: vec![],

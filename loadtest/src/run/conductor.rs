@@ -2,6 +2,7 @@
 
 use super::{Observer, RunOptions};
 use crate::clock::{SECOND_NS, now_ns};
+use crate::engine::mailbox::Mailbox;
 use crate::engine::stats::{Counts, Stats, add_histogram, histogram};
 use crate::engine::{self, Command, Report, Sent, Share, Totals, remote};
 use crate::failure::{Class, Failure, Failures};
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const CLIENTS_PER_WORKER: u32 = 20_000;
 /// The longest wait for workers to finish.
 const FINISH_NS: u64 = 20 * SECOND_NS;
+
+/// How long an interruption may go unnoticed.
+const PATIENCE_NS: u64 = 100_000_000;
 
 /// How long before its beginning workers are told of a phase.
 const THREAD_LEAD_NS: u64 = 5_000_000;
@@ -72,7 +76,7 @@ pub struct Conductor<'a> {
     pub(super) observer: &'a mut dyn Observer,
     pub(super) epoch_ns: u64,
     pub(super) started_unix_ms: u64,
-    pub(super) commands: Vec<Sender<Command>>,
+    pub(super) commands: Vec<Mailbox>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) reports: Receiver<Report>,
     pub(super) server: Option<ServerProcess>,
@@ -108,19 +112,20 @@ impl<'a> Conductor<'a> {
         let mut commands = Vec::new();
         let (mut threads, mut worker_pids) = (Vec::new(), Vec::new());
         for worker in 0..workers {
-            let (command_sender, command_receiver) = mpsc::channel();
             let (plan, reports) = (plan.clone(), report_sender.clone());
             let share = Share { worker, workers, unit };
             let thread = std::thread::Builder::new().name(format!("load-{worker}"));
-            let thread = if options.processes > 0 {
+            let (mailbox, thread) = if options.processes > 0 {
                 let remote = remote::spawn(&program_of(&options)?, &plan, share, epoch_ns)?;
                 worker_pids.push(remote.pid());
-                thread.spawn(move || remote.relay(command_receiver, &reports))
+                let (mailbox, commands) = Mailbox::of_channel();
+                (mailbox, thread.spawn(move || remote.relay(commands, &reports)))
             } else {
-                thread.spawn(move || engine::work(&plan, share, epoch_ns, &command_receiver, &reports))
+                let (mailbox, inbox) = Mailbox::new().map_err(|failure| failure.to_string())?;
+                (mailbox, thread.spawn(move || engine::work(&plan, share, epoch_ns, inbox, &reports)))
             };
             threads.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
-            commands.push(command_sender);
+            commands.push(mailbox);
         }
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut conductor = Self {
@@ -197,7 +202,7 @@ impl<'a> Conductor<'a> {
             + self.plan.connect_timeout_ms * 1_000_000
             + 2 * SECOND_NS;
         let workers = self.commands.len();
-        self.pump(|conductor| conductor.grown.len() == workers || conductor.now() > limit_ns);
+        self.pump(limit_ns, |conductor| conductor.grown.len() == workers);
         self.grown.iter().sum()
     }
 
@@ -211,7 +216,7 @@ impl<'a> Conductor<'a> {
         self.tell(&Command::Phase(phase.clone(), start_ns));
         let end_ns = start_ns + phase.duration_ms * 1_000_000;
         self.phases.push(PhaseRecord { phase: phase.clone(), start_ns, end_ns, server: (before, None), verdict: None });
-        self.pump(|conductor| conductor.now() >= end_ns);
+        self.pump(end_ns, |_| false);
         let after = self.sample_server();
         let end_ns = end_ns.min(self.now());
         if let Some(record) = self.phases.last_mut() {
@@ -223,12 +228,12 @@ impl<'a> Conductor<'a> {
     /// What the phase that ran last has shown, counting answers that come up to `grace_ms` after its end.
     pub fn glance(&mut self, grace_ms: u64) -> Glance {
         let (start_ns, end_ns) = self.phases.last().map_or((0, 0), |record| (record.start_ns, record.end_ns));
-        self.pump(|conductor| conductor.now() >= end_ns + grace_ms * 1_000_000);
+        self.pump(end_ns + grace_ms * 1_000_000, |_| false);
         self.looked.clear();
         self.tell(&Command::Look);
         // A worker that takes longer is missing here, as it is from the answers in time.
         let limit_ns = self.now() + 2 * SECOND_NS;
-        self.pump(|conductor| conductor.looked.len() >= conductor.commands.len() || conductor.now() > limit_ns);
+        self.pump(limit_ns, |conductor| conductor.looked.len() >= conductor.commands.len());
         let mut stats = Stats::new(self.plan.actions.len());
         for part in self.looked.drain(..) {
             stats.add(&part);
@@ -263,15 +268,18 @@ impl<'a> Conductor<'a> {
         std::mem::take(&mut self.failed_recently)
     }
 
-    /// Takes reports in until `is_done` or the run is over.
-    fn pump(&mut self, is_done: impl Fn(&Self) -> bool) {
-        while !is_done(self) && !self.is_over() {
-            self.pump_once();
+    /// Takes reports in until `is_done`, until that time, or until the run is over.
+    fn pump(&mut self, until_ns: u64, is_done: impl Fn(&Self) -> bool) {
+        while !is_done(self) && self.now() < until_ns && !self.is_over() {
+            self.pump_once(until_ns);
         }
     }
 
-    fn pump_once(&mut self) {
-        match self.reports.recv_timeout(Duration::from_millis(10)) {
+    /// Waits for one report, no longer than until then, and no longer than the second: the server is looked at in each.
+    fn pump_once(&mut self, until_ns: u64) {
+        let now = self.now();
+        let end_ns = until_ns.min(now + PATIENCE_NS).min((now / SECOND_NS + 1) * SECOND_NS);
+        match self.reports.recv_timeout(Duration::from_nanos(end_ns.saturating_sub(now))) {
             Ok(report) => self.take(report),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
@@ -380,13 +388,13 @@ impl<'a> Conductor<'a> {
         if !self.plan.actions.is_empty() {
             self.tell(&Command::Drain);
             let is_drained = |run: &Self| run.drained.len() + run.lost >= workers;
-            self.pump(|run| is_drained(run) || run.now() > limit_ns);
+            self.pump(limit_ns, is_drained);
             let sent = self.drained.drain(..).flatten().collect();
             self.tell(&Command::Settle(sent));
         }
         self.tell(&Command::Stop);
         while self.totals.len() + self.lost < workers && self.now() < limit_ns {
-            self.pump_once();
+            self.pump_once(limit_ns);
         }
         if let Some(failure) = self.broken.take() {
             self.notes.push(format!("the load generator could not go on: {failure}"));

@@ -74,6 +74,7 @@ impl Conductor<'_> {
             started_unix_ms: self.started_unix_ms,
             seconds: self.now() as f64 / 1e9,
             processes: self.options.processes,
+            tick_us: self.plan.tick_us,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             workers: self.totals.len() as u32,
             server_pids: self.server.as_ref().map(ServerProcess::pids).unwrap_or_default(),

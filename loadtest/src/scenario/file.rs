@@ -25,6 +25,8 @@
 //!
 //! Everything that is not understood is an error with its line: a misspelt key is never ignored.
 
+mod value;
+
 use crate::block::BLOCK_BYTES_MIN;
 use crate::plan::{Action, Expect, Parser, Phase, Plan, Reconnection, Setup, Transport};
 use crate::report::threshold::Threshold;
@@ -34,6 +36,7 @@ use crate::template::Template;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
+use value::{ThinkValue, arguments, duration_ms, json_of, think_of};
 
 /// A parsed and checked file.
 #[derive(Clone, Debug)]
@@ -78,8 +81,8 @@ struct Clients {
     reconnect_jitter: Option<Spanned<f64>>,
     /// How long a client stays before another takes its place.
     lifetime: Option<Spanned<String>>,
-    /// The mean pause between two actions of one client: another way to say the rate.
-    think: Option<Spanned<String>>,
+    /// How long each client pauses between two messages; phases without a rate follow it.
+    think: Option<Spanned<ThinkValue>>,
     slow_share: Spanned<f64>,
     slow_pause: Option<Spanned<String>>,
     poisson: bool,
@@ -146,6 +149,8 @@ struct PhaseTable {
     name: Option<String>,
     duration: Spanned<String>,
     rate: Option<Spanned<Rate>>,
+    /// Instead of a rate, and of the clients' usual pauses.
+    think: Option<Spanned<ThinkValue>>,
     clients: Option<Spanned<u32>>,
     #[serde(default = "yes")]
     measured: bool,
@@ -155,7 +160,7 @@ struct PhaseTable {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a rate is a number of messages per second, or [from, to]")]
 enum Rate {
     Steady(f64),
     Ramp(f64, f64),
@@ -258,21 +263,26 @@ impl ScenarioFile {
         };
         plan.lifetime_ms = millis(&clients.lifetime)?;
         plan.slow_pause_ms = millis(&clients.slow_pause)?.unwrap_or(plan.slow_pause_ms);
-        let think_ms = millis(&clients.think)?;
+        let usual_think = clients.think.as_ref().map(|think| think_of(think.get_ref())).transpose()?;
         let mut phases = Vec::new();
         for (index, table) in file.phase.iter().enumerate() {
             let table = table.get_ref();
             let name = table.name.clone().unwrap_or_else(|| format!("phase {}", index + 1));
             // Fewer clients on the command line are fewer in each phase.
             let connected = table.clients.as_ref().map_or(count, |clients| *clients.get_ref()).min(count);
-            let thinking = think_ms.map_or(0.0, |ms| 1e3 * f64::from(connected) / ms.max(1) as f64);
+            let own_think = table.think.as_ref().map(|think| think_of(think.get_ref())).transpose()?;
+            let think = own_think.or(usual_think.filter(|_| table.rate.is_none()));
             let (rate, rate_end) = match table.rate.as_ref().map(|rate| *rate.get_ref()) {
-                None => (thinking, thinking),
+                None => {
+                    let rate = think.map_or(0.0, |think| 1e3 * f64::from(plan.senders(connected)) / think.mean_ms());
+                    (rate, rate)
+                }
                 Some(Rate::Steady(rate)) => (rate, rate),
                 Some(Rate::Ramp(from, to)) => (from, to),
             };
             let phase = Phase::new(&name, duration_ms(table.duration.get_ref())?, rate, connected);
-            phases.push(Phase { rate_end, measured: table.measured, storm_share: *table.storm.get_ref(), ..phase });
+            let (measured, storm_share) = (table.measured, *table.storm.get_ref());
+            phases.push(Phase { rate_end, think, measured, storm_share, ..phase });
         }
         Ok((plan, phases))
     }
@@ -280,7 +290,10 @@ impl ScenarioFile {
 
 fn check_clients(clients: &Clients) -> Result<(), (usize, String)> {
     let pauses = [&clients.reconnect_delay, &clients.reconnect_delay_max];
-    let durations = [&clients.lifetime, &clients.think, &clients.slow_pause];
+    if let Some(think) = &clients.think {
+        think_of(think.get_ref()).map_err(|error| (think.span().start, error))?;
+    }
+    let durations = [&clients.lifetime, &clients.slow_pause];
     for duration in durations.into_iter().chain(pauses).flatten() {
         duration_ms(duration.get_ref()).map_err(|error| (duration.span().start, error))?;
     }
@@ -330,6 +343,13 @@ fn check_phase(phase: &PhaseTable, count: u32) -> Result<(), (Option<usize>, Str
         };
         if !(from >= 0.0 && to >= 0.0 && from.is_finite() && to.is_finite()) {
             return Err((Some(rate.span().start), "rate must be 0 or more messages per second".to_owned()));
+        }
+    }
+    if let Some(think) = &phase.think {
+        let at = |error| (Some(think.span().start), error);
+        think_of(think.get_ref()).map_err(at)?;
+        if phase.rate.is_some() {
+            return Err(at("a phase has a rate or pauses of its own (think), not both".to_owned()));
         }
     }
     if let Some(clients) = &phase.clients
@@ -402,50 +422,6 @@ fn action_of(table: &ActionTable) -> Result<Action, String> {
     })
 }
 
-/// The arguments as JSON, separated by commas. A string that is nothing but `{{bytes}}`, `{{client}}` or another place
-/// for a number becomes that value, without quotes.
-fn arguments(values: &[toml::Value]) -> String {
-    values.iter().map(json_of).collect::<Vec<_>>().join(",")
-}
-
-fn json_of(value: &toml::Value) -> String {
-    let list = |items: Vec<String>, open: char, close: char| format!("{open}{}{close}", items.join(","));
-    match value {
-        toml::Value::String(text) => {
-            let is_place = text.starts_with("{{") && text.ends_with("}}") && text.matches("{{").count() == 1;
-            if is_place && !text.contains("stamp") {
-                text.clone()
-            } else {
-                serde_json::Value::from(text.as_str()).to_string()
-            }
-        }
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => serde_json::Value::from(*number).to_string(),
-        toml::Value::Boolean(value) => value.to_string(),
-        toml::Value::Datetime(time) => serde_json::Value::from(time.to_string()).to_string(),
-        toml::Value::Array(items) => list(items.iter().map(json_of).collect(), '[', ']'),
-        toml::Value::Table(table) => {
-            let member = |(name, value): (&String, &toml::Value)| {
-                format!("{}:{}", serde_json::Value::from(name.as_str()), json_of(value))
-            };
-            list(table.iter().map(member).collect(), '{', '}')
-        }
-    }
-}
-
-/// `500ms`, `30s`, `2m`.
-fn duration_ms(text: &str) -> Result<u64, String> {
-    let end = text.find(|character: char| !(character.is_ascii_digit() || character == '.')).unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "ms" => 1.0,
-        "s" => 1e3,
-        "m" | "min" => 60e3,
-        _ => return Err(format!("{text:?} is no duration: write 500ms, 30s or 2m")),
-    };
-    let number: f64 = text[..end].parse().map_err(|_| format!("{text:?} is no duration: write 500ms, 30s or 2m"))?;
-    Ok((number * factor) as u64)
-}
-
 fn line_of(text: &str, offset: usize) -> usize {
     text[..offset.min(text.len())].matches('\n').count() + 1
 }
@@ -454,6 +430,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::Think;
 
     fn target() -> Target {
         Target {
@@ -536,6 +513,31 @@ clients = 20
         assert_eq!(ScenarioFile::parse(&file).unwrap().thresholds().len(), 2);
     }
 
+    /// Pauses are each client's own: of all, of one phase, or none where a rate is given.
+    #[test]
+    fn pauses_are_read_by_their_distribution() {
+        let phases = |think: &str| {
+            let text = CHAT.replacen("think = \"2s\"", think, 1).replacen(
+                "measured = false",
+                "measured = false\nthink = \"5s\"",
+                1,
+            );
+            let text = format!("{text}[[phase]]\nduration = \"1s\"\n");
+            ScenarioFile::parse(&text).unwrap().plan(target(), None).unwrap().1
+        };
+        for (text, think, rate) in [
+            ("think = \"2s\"", Think::Exponential(2_000), 20.0),
+            ("think = { exponential = \"4s\" }", Think::Exponential(4_000), 10.0),
+            ("think = { fixed = \"500ms\" }", Think::Fixed(500), 80.0),
+            ("think = { uniform = [\"1s\", \"3s\"] }", Think::Uniform(1_000, 3_000), 20.0),
+        ] {
+            let phases = phases(text);
+            assert_eq!((phases[0].think, phases[0].rate), (Some(Think::Exponential(5_000)), 8.0), "{text}");
+            assert_eq!((phases[1].think, phases[1].rate_end), (None, 100.0), "{text}");
+            assert_eq!((phases[2].think, phases[2].rate, phases[2].rate_end), (Some(think), rate, rate), "{text}");
+        }
+    }
+
     /// Each mistake in the file above is told with its line and its remedy.
     #[test]
     fn mistakes_are_told_with_their_line() {
@@ -553,11 +555,15 @@ clients = 20
             ("room-{{group}}", "room-{{gruop}}", 8, "gruop"),
             ("name = \"chat\"", "name = \"chat\"\nfail_if = [\"p99>20ms\", \"p98>1\"]", 3, "no metric"),
             ("rate = [10, 100]", "rate = [10, -1]", 28, "0 or more"),
-            ("rate = [10, 100]", "rate = \"fast\"", 28, ""),
+            ("rate = [10, 100]", "rate = \"fast\"", 28, "or [from, to]"),
             ("clients = 20", "clients = 41", 29, "1 to 40"),
             ("clients = 20", "storm = 2", 29, "0 to 1"),
             ("duration = \"500ms\"", "duration = \"0s\"", 23, "above 0"),
             ("think = \"2s\"", "think = \"2 fortnights\"", 6, "no duration"),
+            ("think = \"2s\"", "think = \"0s\"", 6, "at least 1ms"),
+            ("think = \"2s\"", "think = { uniform = [\"3s\", \"2s\"] }", 6, "longer than"),
+            ("think = \"2s\"", "think = { normal = \"3s\" }", 6, "{ fixed ="),
+            ("clients = 20", "think = \"1s\"", 29, "not both"),
             ("expect = \"group\"", "expect = \"everybody\"", 14, "everybody"),
             ("weight = 9", "weight = 0", 11, "weight"),
             ("{{sequence}}", "{{seqence}}", 11, "seqence"),

@@ -9,7 +9,7 @@
 //! gives in first, the answer says so: then it is a lower bound.
 
 use crate::plan::{Phase, Plan};
-use crate::report::outcome::{Outcome, PhaseOutcome};
+use crate::report::outcome::{HELD, Outcome, PhaseOutcome};
 use crate::report::text::{grouped, millis};
 use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
 use crate::saturation;
@@ -33,7 +33,6 @@ pub struct Limit {
     pub refinements: u32,
 }
 
-const HELD: &str = "held";
 /// The load generator's CPU above which a step says nothing about the server. Percent of a core.
 const BUSY_PERCENT: f64 = 95.0;
 /// The longest wait for answers behind a step. Milliseconds.

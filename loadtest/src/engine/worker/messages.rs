@@ -3,7 +3,7 @@
 use super::super::Sent;
 use super::super::client::{Pending, Status};
 use super::super::receiving::PROBE_NAMESPACE;
-use super::super::sending::Prepared;
+use super::super::sending::{Prepared, Whose};
 use super::super::stats;
 use super::{BATCH_MAX, OUTBOX_BYTES_MAX, Worker};
 use crate::block::{self, Stamp};
@@ -19,23 +19,27 @@ impl Worker<'_> {
     /// Sends what is due, a batch at most. Returns whether more may be due.
     pub(super) fn send_due(&mut self, now: u64) -> bool {
         for _ in 0..BATCH_MAX {
-            let Some(pace) = self.paces.front_mut() else { return false };
-            let Some((due_ns, is_message)) = pace.take_due(now) else {
+            let Some(schedule) = self.schedules.front_mut() else { return false };
+            let Some((due_ns, whose)) = schedule.take_due(now) else {
                 // The next phase may have begun: its schedule stands behind this one's.
-                if pace.next_due_ns().is_none() && self.paces.len() > 1 {
-                    self.paces.pop_front();
+                if schedule.next_due_ns().is_none() && self.schedules.len() > 1 {
+                    self.schedules.pop_front();
                     continue;
                 }
                 return false;
             };
-            if is_message {
-                match self.choose_sender() {
-                    Some(index) => self.send(index, due_ns),
-                    None => {
-                        self.count(|counts| counts.unsent += 1);
-                        let text = "a message was due while no client was connected that could send it";
-                        self.failures.record_many(Class::NoSender, 1, text);
-                    }
+            let chosen = match whose {
+                Whose::Nobodys => continue,
+                Whose::Anybodys => self.choose_sender(),
+                Whose::Of(index) if self.clients[index as usize].status != Status::Ready => continue,
+                Whose::Of(index) => self.can_send(index).then_some(index),
+            };
+            match chosen {
+                Some(index) => self.send(index, due_ns),
+                None => {
+                    self.count(|counts| counts.unsent += 1);
+                    let text = "a message was due while no client was connected that could send it";
+                    self.failures.record_many(Class::NoSender, 1, text);
                 }
             }
         }
@@ -46,15 +50,21 @@ impl Worker<'_> {
         for _ in 0..self.senders.len() {
             let index = self.senders[self.next_sender % self.senders.len()];
             self.next_sender = (self.next_sender + 1) % self.senders.len();
-            let client = &mut self.clients[index as usize];
-            if client.status == Status::Ready
-                && let Some(session) = &mut client.session
-                && Role::ALL.iter().all(|role| session.outbox(*role).len() < OUTBOX_BYTES_MAX)
-            {
+            if self.can_send(index) {
                 return Some(index);
             }
         }
         None
+    }
+
+    /// Whether a client is connected, and its server reads what it sends.
+    fn can_send(&mut self, index: u32) -> bool {
+        let client = &mut self.clients[index as usize];
+        client.status == Status::Ready
+            && client
+                .session
+                .as_mut()
+                .is_some_and(|session| Role::ALL.iter().all(|role| session.outbox(*role).len() < OUTBOX_BYTES_MAX))
     }
 
     pub(super) fn send(&mut self, index: u32, due_ns: u64) {

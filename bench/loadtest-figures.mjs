@@ -1,0 +1,210 @@
+// What the load generator itself costs beside the servers that it drives: `make loadtest-figures`.
+//
+//   node bench/loadtest-figures.mjs [--name loadtest] [--rounds 2] [--seconds 3] [--rows echo,broadcast] [--servers node]
+//     [--tool PROGRAM]... [--out bench/runs]
+//
+// Every run has a fresh server on core 0 and the tool on core 1 (where there are two). A round visits every row with every server, in
+// turning order. CPU is that of all threads of both processes (schedstat, nanoseconds) over the same stretch of the measured phase;
+// "client" is the whole program, conductor and report included. `--tool` may be given twice, to compare two builds of it.
+// Writes table.md, reports.jsonl and machine.json to bench/runs/DATE-NAME/.
+
+import { spawn, execFileSync } from "node:child_process";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { cpus, loadavg, release, tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const bench = dirname(fileURLToPath(import.meta.url));
+const root = dirname(bench);
+const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
+
+const { values } = parseArgs({
+  options: {
+    name: { type: "string", default: "loadtest" },
+    rounds: { type: "string", default: "2" },
+    seconds: { type: "string", default: "3" },
+    rows: { type: "string" },
+    servers: { type: "string" },
+    tool: { type: "string", multiple: true, default: [join(target, "release/ringio-loadtest")] },
+    out: { type: "string", default: join(bench, "runs") },
+  },
+});
+const rounds = Number(values.rounds);
+
+const SERVERS = {
+  ringio: (port) => [join(target, "release/conformance"), "bench", "--shards", "1", "--driver", "uring", "--port", port],
+  node: (port) => ["node", join(bench, "peers/server.mjs"), "ws", "--port", port],
+  socketioxide: (port) => [join(target, "peers/release/peer-socketioxide"), "--port", port],
+};
+
+// Idle clients say nothing but that they are there, once in 25 s: their row takes longer than that, and is measured in one round.
+const ROWS = {
+  echo: { unit: "delivery", args: ["echo", "--clients", "500", "--rate", "10000"] },
+  "echo, each on its own": { unit: "delivery", args: ["echo", "--clients", "500", "--rate", "10000", "--tick", "0"] },
+  "echo, 1,000/s": { unit: "delivery", args: ["echo", "--clients", "500", "--rate", "1000"] },
+  broadcast: { unit: "delivery", args: ["broadcast", "--clients", "1000", "--rate", "50"] },
+  idle: { unit: "heartbeat", args: ["idle", "--clients", "5000"], seconds: 28, rounds: 1 },
+};
+
+const chosen = (all, names) => (names ? names.split(",").map((name) => [name, all[name] ?? fail(`no such: ${name}`)]) : Object.entries(all));
+const servers = chosen(SERVERS, values.servers);
+const rows = chosen(ROWS, values.rows);
+const folder = join(values.out, `${new Date().toISOString().slice(0, 10)}-${values.name}`);
+const scratch = join(tmpdir(), `loadtest-figures-${process.pid}.json`);
+const hasTwoCores = cpus().length > 1;
+const pinned = (core, command) => (hasTwoCores ? ["taskset", "-c", String(core), ...command] : command);
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+function fail(text) {
+  console.error(`loadtest-figures: ${text}`);
+  process.exit(2);
+}
+
+/** CPU time of all threads of a process. Nanoseconds. */
+function cpu(pid) {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.reduce((sum, thread) => {
+    try {
+      return sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      return sum; // It has ended meanwhile.
+    }
+  }, 0);
+}
+
+const memory = (pid) => Number(/^Rss: +(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))[1]);
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(String(port)));
+    });
+  });
+}
+
+/** Resolves with the first line of `stream` that matches. */
+function line(child, stream, pattern) {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    stream.on("data", (data) => {
+      text += data;
+      if (pattern.test(text)) resolve();
+    });
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`${child.spawnargs.join(" ")} ended with ${code}: ${text}`)));
+  });
+}
+
+async function measure(row, server, tool) {
+  const port = await freePort();
+  const [program, ...args] = pinned(0, server[1](port));
+  const serving = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    await line(serving, serving.stdout, /ready/);
+    const name = row[1].args[0];
+    const seconds = row[1].seconds ?? Number(values.seconds);
+    const options = ["--duration", String(seconds), "--warmup", "1", "--connect-rate", "5000", "--plain", "--json", scratch];
+    const command = pinned(1, [tool, "run", name, `http://127.0.0.1:${port}`, ...row[1].args.slice(1), ...options]);
+    const client = spawn(command[0], command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+    const ended = new Promise((resolve) => client.on("exit", resolve));
+    await line(client, client.stderr, new RegExp(`phase ${name}:`));
+    // taskset becomes what it starts, so both are the processes themselves.
+    await sleep(0.2);
+    const before = { at: process.hrtime.bigint(), server: cpu(serving.pid), client: cpu(client.pid) };
+    await sleep(seconds - 0.4);
+    const after = { at: process.hrtime.bigint(), server: cpu(serving.pid), client: cpu(client.pid) };
+    const rss = { server: memory(serving.pid), client: memory(client.pid) };
+    const code = await ended;
+    const { total, faults, failures, notes } = JSON.parse(readFileSync(scratch, "utf8"));
+    if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}: ${JSON.stringify({ faults, failures, notes })}`);
+    const passed = Number(after.at - before.at) / 1e9;
+    const units = row[1].unit === "delivery" ? total.rate_received : total.clients / passed;
+    const us = (who) => (after[who] - before[who]) / 1e3 / passed / units;
+    return {
+      row: row[0], server: server[0], tool: values.tool.length > 1 ? tool : undefined,
+      server_us: us("server"), client_us: us("client"), ratio: us("client") / us("server"),
+      server_percent: (us("server") * units) / 1e4, client_percent: (us("client") * units) / 1e4,
+      server_kb: rss.server, client_kb: rss.client, rate: total.rate_received, clients: total.clients,
+      p50_ms: total.latency.p50, p99_ms: total.latency.p99, lag_p99_ms: total.lag.p99, notes, load: loadavg()[0],
+    };
+  } finally {
+    serving.kill();
+  }
+}
+
+const sorted = (runs, key) => runs.map((run) => run[key]).sort((a, b) => a - b);
+const median = (numbers) => (numbers[(numbers.length - 1) >> 1] + numbers[numbers.length >> 1]) / 2;
+const digits = (number) => (number >= 100 ? number.toFixed(0) : number >= 10 ? number.toFixed(1) : number.toFixed(2));
+function cell(runs, key) {
+  const numbers = sorted(runs, key);
+  const spread = numbers.length > 1 ? ` [${digits(numbers[0])}..${digits(numbers.at(-1))}]` : "";
+  return `${digits(median(numbers))}${spread}`;
+}
+
+function table(runs) {
+  const lines = [
+    "CPU in microseconds per unit, of all threads of each process; median of the rounds [min..max]; the ratio is taken within a run.",
+    "",
+    "| load | unit | server | server us | tool us | tool / server | server CPU % | tool CPU % | p50 ms | p99 ms |",
+    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+  ];
+  for (const [name, row] of rows) {
+    for (const [server] of servers) {
+      for (const tool of values.tool) {
+        const mine = runs.filter((run) => run.row === name && run.server === server && (run.tool ?? tool) === tool);
+        if (mine.length === 0) continue;
+        const cells = ["server_us", "client_us", "ratio", "server_percent", "client_percent", "p50_ms", "p99_ms"].map((key) => cell(mine, key));
+        const which = values.tool.length > 1 ? ` (${relative(root, tool)})` : "";
+        lines.push(`| ${name} | ${row.unit} | ${server}${which} | ${cells.join(" | ")} |`);
+      }
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+const output = (program, args) => {
+  try {
+    return execFileSync(program, args, { cwd: root, encoding: "utf8" }).trim();
+  } catch {
+    return null;
+  }
+};
+
+mkdirSync(values.out, { recursive: true });
+try {
+  mkdirSync(folder);
+} catch {
+  fail(`${relative(root, folder)} is there already; choose another --name`);
+}
+const shown = (command) => command.map((word) => (word.startsWith(root) ? relative(root, word) : word)).join(" ");
+writeFileSync(join(folder, "machine.json"), JSON.stringify({
+  date: new Date().toISOString(), kernel: release(), cpu: cpus()[0].model.trim(), cores: cpus().length, load: loadavg(),
+  commit: output("git", ["rev-parse", "--short", "HEAD"]), changed: output("git", ["status", "--porcelain", "--untracked-files=no"]),
+  node: process.version, rounds, seconds: Number(values.seconds), servers: Object.fromEntries(servers.map(([name, command]) => [name, shown(command("PORT"))])),
+  rows: Object.fromEntries(rows.map(([name, row]) => [name, row.args.join(" ")])),
+}, null, 2) + "\n");
+const runs = [];
+for (let round = 0; round < rounds; round++) {
+  for (const row of rows.filter(([, { rounds = Infinity }]) => round < rounds)) {
+    const cases = servers.flatMap((server) => values.tool.map((tool) => [server, tool]));
+    for (let index = 0; index < cases.length; index++) {
+      const [server, tool] = cases[(index + round) % cases.length];
+      try {
+        const run = { round, ...(await measure(row, server, tool)) };
+        runs.push(run);
+        appendFileSync(join(folder, "reports.jsonl"), JSON.stringify({ ...run, tool: run.tool && relative(root, run.tool) }) + "\n");
+        console.log(`${round} ${run.row} ${run.server} ${run.tool ? relative(root, run.tool) : ""}: server ${digits(run.server_us)} us, tool ${digits(run.client_us)} us, ratio ${digits(run.ratio)}, p50 ${digits(run.p50_ms)} ms, p99 ${digits(run.p99_ms)} ms`);
+      } catch (error) {
+        console.error(`${row[0]} with ${server[0]}: ${error.message}`);
+        process.exitCode = 1;
+      }
+    }
+  }
+}
+rmSync(scratch, { force: true });
+writeFileSync(join(folder, "table.md"), table(runs));
+console.log(`\n${table(runs)}\n${relative(root, folder)}`);
