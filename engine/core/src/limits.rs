@@ -1,8 +1,32 @@
-//! Every fixed bound and deadline of the core: unit, default, reason.
+//! Every fixed bound and deadline of the core: unit, default, reason; and the memory they add up to at worst.
 //!
-//! What an operator may set is in `options`. A state without a deadline here (or in `shard::deadlines`) and without
-//! a byte bound is a defect.
+//! What an operator may set is in `options`. A state without a deadline and a byte bound in this table is a defect; each row has a
+//! test of its name in `tests/bounds.rs`. Deadlines are absolute: they run from the beginning of the state, whatever dribbles in.
+//!
+//! | state | deadline | bytes |
+//! |---|---|---|
+//! | connection: request head, and silence between requests | `REQUEST_HEAD_DEADLINE_MS` | `REQUEST_HEAD_BYTES_MAX` |
+//! | connection: body of a POST | [`body_deadline_ms`] | `max_http_buffer_size` |
+//! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`] |
+//! | connection: a GET waits | the session's heartbeat | `PIPELINED_BYTES_MAX` |
+//! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | [`backlog_bytes_max`] |
+//! | connection: answers and control frames unread | `REQUEST_HEAD_DEADLINE_MS`, or the heartbeat | `TRANSMIT_BYTES_MAX`, `TRANSMIT_FRAMES_MAX` |
+//! | connection: WebSocket, half a message | [`message_deadline_ms`] | `max_http_buffer_size` |
+//! | connection: WebSocket between messages | the session's heartbeat | 0 |
+//! | connection: closing | `CLOSING_DEADLINE_MS` | 0 |
+//! | session: in no namespace yet | `connect_timeout_ms` | `max_http_buffer_size` of auth, `SOCKETS_PER_SESSION_MAX` requests |
+//! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] |
+//! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection |
+//! | session: open and silent | `ping_interval_ms` + `ping_timeout_ms`, the timeout once more if something else came | 0 |
+//! | session: packets unread | as above: the ping waits behind them | `outbox_bytes_max` and one message |
+//! | session: closing, its last packets unfetched | `POLLING_CLOSE_DEADLINE_MS` | `outbox_bytes_max` |
+//! | session: closed by a POST | `CLOSED_GRACE_MS` | 0 |
+//! | socket: the application decides | its own; the client's `connect_timeout_ms` if it is in no namespace | counted with the session |
+//! | socket: owes acknowledgements | the emitter's timeout, at the latest its end | `ACKS_PER_SOCKET_MAX` |
+//! | socket: absent, may come back | `max_disconnection_ms` | `absent_max` of them, `bytes_max` of packets |
 
+use crate::base::frame_pool::{POOL_BYTES_MAX, POOL_FRAMES_MAX};
+use crate::door::Event;
 use crate::options::Options;
 
 /// Longest request head. Bytes. Node's default is 16 KiB as well.
@@ -21,8 +45,17 @@ pub const REQUEST_HEAD_DEADLINE_MS: u64 = 20_000;
 /// How long the application may take to decide about a request; then it is answered with 503. Milliseconds.
 pub const DECISION_DEADLINE_MS: u64 = 30_000;
 
-/// From the end of a POST's head to the end of its body. Milliseconds, absolute.
-pub const REQUEST_BODY_DEADLINE_MS: u64 = 30_000;
+/// What the body of a POST or a WebSocket message may take, besides what its length takes at `RECEIVE_BYTES_PER_MS_MIN`.
+/// Milliseconds, absolute: from the end of the head, from the first byte that is kept.
+pub const RECEIVE_DEADLINE_MS: u64 = 30_000;
+
+/// The slowest client that long messages are waited for. Bytes per millisecond: 16 is 128 kbit/s, a poor mobile network. Without it a
+/// server with a large `max_http_buffer_size` would cut honest uploads off.
+pub const RECEIVE_BYTES_PER_MS_MIN: u64 = 16;
+
+/// How long a connection that is to move to another shard may take to hear what was said to it before. Milliseconds. The move
+/// itself is the kernel's and takes microseconds.
+pub const MOVING_DEADLINE_MS: u64 = 20_000;
 
 /// How long a connection that is closing may take to hear our last bytes and say FIN itself. Milliseconds.
 pub const CLOSING_DEADLINE_MS: u64 = 2_000;
@@ -34,6 +67,13 @@ pub const UPGRADE_NOOP_INTERVAL_MS: u64 = 100;
 /// From the 101 of a WebSocket to the OPEN behind it, for clients of revision 3 alone. Milliseconds. Programs of that time wait
 /// for the WebSocket to open before they listen for its messages, and lose an OPEN that arrives in the same read.
 pub const OPEN_HELD_MS: u64 = 10;
+
+/// Answers and control frames that may wait, in number, for a peer that makes us answer faster than it reads (pipelined requests, pings,
+/// probes); beyond it the connection is cut.
+pub const TRANSMIT_FRAMES_MAX: usize = 256;
+
+/// The same in bytes. One answer more may wait: it was asked for when there was room. Pages and client bundles are the long ones.
+pub const TRANSMIT_BYTES_MAX: usize = 256 << 10;
 
 /// How long a closed polling session waits for the GET that fetches its last packets. Milliseconds, as in Node.
 pub const POLLING_CLOSE_DEADLINE_MS: u64 = 30_000;
@@ -56,6 +96,10 @@ pub const CLUSTER_QUESTIONS_MAX: usize = 16_384;
 /// Bytes. Copying costs about 0.1 ns per byte, a send about 2 us, so joining pays far beyond this; the bound keeps the
 /// copies of one flush in the cache.
 pub const JOIN_BYTES_MAX: usize = 64 << 10;
+
+/// What a frame in an outbox counts besides its bytes. Without it a client could be owed half a million of the shortest packets, at 20
+/// times the memory that `outbox_bytes_max` says. A broadcast costs less, because all outboxes share it; an event for one client more.
+pub const QUEUED_FRAME_BYTES: usize = 64;
 
 /// Joined buffers remembered within one flush, for other sessions with the same queue.
 pub const JOINED_REMEMBERED: usize = 4;
@@ -80,8 +124,40 @@ pub const SOCKETS_PER_SESSION_MAX: usize = 256;
 /// Longest namespace a client may ask for. Bytes.
 pub const NAMESPACE_NAME_BYTES_MAX: usize = 1_024;
 
+/// Pairs of a namespace's query that are looked at, as in Node. Revision 3 alone.
+pub const QUERY_PAIRS_MAX: usize = 1_000;
+
+/// Events that the queue to the application keeps memory for when it is empty. A polling body of short packets makes it long, once.
+pub const EVENTS_KEPT_MAX: usize = 4_096;
+
 /// Acknowledgements one socket may owe. More is an error for the emitter.
 pub const ACKS_PER_SOCKET_MAX: usize = 65_536;
+
+/// How long the body of a POST may take: so many bytes, or as many as are taken at all. Milliseconds.
+#[must_use]
+pub fn body_deadline_ms(length: Option<u64>, options: &Options) -> u64 {
+    let bytes = length.unwrap_or(u64::MAX).min(options.max_http_buffer_size);
+    RECEIVE_DEADLINE_MS + bytes / RECEIVE_BYTES_PER_MS_MIN
+}
+
+/// How long a message may take over a WebSocket from the first byte that had to be kept: fragments and pauses included.
+/// Milliseconds.
+#[must_use]
+pub const fn message_deadline_ms(options: &Options) -> u64 {
+    RECEIVE_DEADLINE_MS + options.max_http_buffer_size / RECEIVE_BYTES_PER_MS_MIN
+}
+
+/// How long all attachments of a packet may take behind it. Milliseconds.
+#[must_use]
+pub const fn attachments_deadline_ms(options: &Options) -> u64 {
+    RECEIVE_DEADLINE_MS + unfinished_bytes_max(options) / RECEIVE_BYTES_PER_MS_MIN
+}
+
+/// What may arrive while nobody may read it: a body that is just not too large, and what is pipelined behind it. Bytes.
+#[must_use]
+pub const fn backlog_bytes_max(options: &Options) -> u64 {
+    options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
+}
 
 /// Unfinished packets of one client that a parser's decoder may keep. Bytes: as many as the default encoding keeps.
 #[must_use]
@@ -89,16 +165,81 @@ pub const fn unfinished_bytes_max(options: &Options) -> u64 {
     options.max_http_buffer_size * (1 + options.attachments_max as u64)
 }
 
-/// A connection's bytes at worst: what one client can make the core hold.
+/// What clients can make the core hold at worst. Bytes. What the application itself keeps or asks for (rooms, data, acknowledgements) is not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorstCase {
+    /// Of one connection: a message that arrives, answers it does not read.
+    pub connection_bytes: u64,
+    /// Of one session: its first request, its sockets, a packet whose attachments are missing, a full outbox.
+    pub session_bytes: u64,
+    /// Of one shard, however many clients: pools, and the events of one body. Without the driver's receive buffers.
+    pub shard_bytes: u64,
+}
+
+impl WorstCase {
+    /// Of so many connections with a session each, on so many shards. Bytes.
+    #[must_use]
+    pub const fn total(&self, connections: u64, shard_count: u16) -> u64 {
+        let each = self.connection_bytes.saturating_add(self.session_bytes);
+        connections.saturating_mul(each).saturating_add(self.shard_bytes.saturating_mul(shard_count as u64))
+    }
+}
+
+/// Memory that grows is there twice for a moment: while it is copied into twice its size.
+const GROWTH: u64 = 2;
+
+/// What a frame costs besides its bytes: its counts, bounds of packets, its place in a queue, the allocator's own. Checked below.
+const FRAME_BYTES: u64 = 256;
+
+/// The shortest packet in a polling body that becomes an event, its separator included: `42[0]`. Bytes.
+const POLLED_PACKET_BYTES_MIN: u64 = 6;
+
+const _: () = assert!(size_of::<Event>() + 2 * size_of::<usize>() <= 256, "EVENT_BYTES");
+/// What an event costs while it waits for the application, a copy of its bytes not included.
+const EVENT_BYTES: u64 = 256;
+
+/// The sum of all terms above.
 #[must_use]
-pub fn connection_bytes_max(options: &Options) -> u64 {
+pub fn worst_case(options: &Options) -> WorstCase {
+    let message = options.max_http_buffer_size;
     let contexts = options.per_message_deflate.map_or(0, |deflate| {
         let deflater =
             if deflate.negotiation.server_no_context_takeover == Some(true) { 0 } else { DEFLATER_BYTES_MAX };
         let inflater = if deflate.negotiation.client_no_context_takeover { 0 } else { INFLATER_BYTES_MAX };
         (deflater + inflater) as u64
     });
-    let message = options.max_http_buffer_size + unfinished_bytes_max(options);
-    let outbox = options.outbox_bytes_max as u64 + options.max_http_buffer_size;
-    (REQUEST_HEAD_BYTES_MAX + PIPELINED_BYTES_MAX) as u64 + message + outbox + contexts
+    // One of its states at a time; a backlog is the largest. What is being sent has left the queue and counts once more.
+    let received = (REQUEST_HEAD_BYTES_MAX as u64 + backlog_bytes_max(options)) * GROWTH;
+    let answers = 2 * TRANSMIT_BYTES_MAX as u64 + TRANSMIT_FRAMES_MAX as u64 * FRAME_BYTES;
+    let outbox_bytes = options.outbox_bytes_max as u64;
+    let outbox = outbox_bytes + outbox_bytes / QUEUED_FRAME_BYTES as u64 * FRAME_BYTES + message;
+    let sending = JOIN_BYTES_MAX as u64 + message;
+    let sockets = SOCKETS_PER_SESSION_MAX as u64 * (NAMESPACE_NAME_BYTES_MAX as u64 + SOCKET_BYTES) + message;
+    let recovery = options.recovery.map_or(0, |recovery| {
+        recovery.bytes_max as u64
+            + recovery.packets_max as u64 * FRAME_BYTES
+            + recovery.absent_max as u64 * SOCKET_BYTES
+    });
+    let events = message / POLLED_PACKET_BYTES_MIN * EVENT_BYTES * GROWTH + message;
+    WorstCase {
+        connection_bytes: received + answers + contexts + CONNECTION_BYTES,
+        session_bytes: REQUEST_HEAD_BYTES_MAX as u64
+            + sockets
+            + unfinished_bytes_max(options) * GROWTH
+            + outbox
+            + sending
+            + SESSION_BYTES,
+        shard_bytes: POOL_BYTES_MAX as u64
+            + POOL_FRAMES_MAX as u64 * FRAME_BYTES
+            + (SPARE_QUEUES_MAX * SPARE_QUEUE_FRAMES_MAX * size_of::<usize>()) as u64
+            + events
+            + recovery,
+    }
 }
+
+/// A connection in its table, with its deadline; the table may have twice the places. Bytes.
+const CONNECTION_BYTES: u64 = 512;
+/// A session in its table and by its name, with its deadlines. Bytes.
+const SESSION_BYTES: u64 = 1_024;
+/// A socket in its tables, absent or not. Bytes.
+const SOCKET_BYTES: u64 = 1_024;

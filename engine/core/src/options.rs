@@ -43,7 +43,7 @@ pub struct Options {
     pub allow_eio3: bool,
     /// Most attachments of one event. Default 10, as socket.io-parser since its CVE-2026-33151.
     pub attachments_max: u32,
-    /// Bytes that may wait for one client. Default 4_194_304. One message alone may be larger.
+    /// Bytes that may wait for one client, each packet counted with 64 more. Default 4_194_304. One message alone may be larger.
     pub outbox_bytes_max: usize,
     /// Let clients that were cut off come back to their socket. Default off.
     pub recovery: Option<RecoveryOptions>,

@@ -16,6 +16,7 @@ use crate::uring::{Uring, UringOptions, probe};
 use parking_lot::Mutex;
 use ringio_core::base::id::ShardIndex;
 use ringio_core::door::{Event, PeerMessage};
+use ringio_core::limits::worst_case;
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::shard::Shard;
 use std::cell::RefCell;
@@ -132,7 +133,16 @@ pub fn start<A: Application>(
             }
         },
     };
-    tracing::info!(shards = settings.shard_count, ?driver, "starting");
+    let worst = worst_case(&settings.options);
+    tracing::info!(
+        shards = settings.shard_count,
+        ?driver,
+        connection_bytes_max = worst.connection_bytes,
+        session_bytes_max = worst.session_bytes,
+        shard_bytes_max = worst.shard_bytes,
+        bytes_max_of_10_000_clients = worst.total(10_000, settings.shard_count),
+        "starting"
+    );
     match driver {
         DriverChoice::Epoll => {
             start_with::<A, Epoll>(settings, driver, make, |bell| Epoll::new(&EpollOptions::default(), bell))

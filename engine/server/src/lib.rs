@@ -161,6 +161,7 @@ pub use request::{Headers, Request, Response};
 pub use ringio_codec::engineio::PacketKind as EnginePacketKind;
 pub use ringio_codec::http::{Cookie, CookiePriority, CorsOptions as Cors, CorsOrigin, SameSite};
 pub use ringio_core::door::{Counters, DisconnectReason, Transport};
+pub use ringio_core::limits::WorstCase;
 pub use ringio_runtime::shard_thread::DriverChoice as Driver;
 pub use rooms::IntoRooms;
 pub use server::{Server, ServerHandle, stop_on_signals};

@@ -264,8 +264,8 @@ impl Builder {
         self
     }
 
-    /// Bytes that may wait for one client; at the bound it is disconnected with `outbox full`. Default 4 MiB, at least
-    /// 1 KiB. Node queues without bound.
+    /// Bytes that may wait for one client, each packet counted with 64 more; at the bound it is disconnected with `outbox full`.
+    /// Default 4 MiB, at least 1 KiB. Node queues without bound.
     pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
         self.options.outbox_bytes_max = bytes;
         self

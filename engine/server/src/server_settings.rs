@@ -4,6 +4,7 @@
 
 use crate::application::ShardApplication;
 use crate::{Server, Transport};
+use ringio_core::limits::{WorstCase, worst_case};
 use ringio_core::options::Options;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -53,6 +54,21 @@ impl Server {
     #[must_use]
     pub fn max_http_buffer_size(&self) -> u64 {
         self.options().max_http_buffer_size
+    }
+
+    /// What clients can make this server hold at worst: per connection, session and shard, computed from the options. The memory
+    /// of the application is not in it, nor the driver's receive buffers (about 6 MiB per shard). It is logged at start.
+    ///
+    /// ```
+    /// let io = ringio::Server::builder().shards(2).max_http_buffer_size(10_000).outbox_bytes_max(20_000).build()?;
+    /// let worst = io.worst_case();
+    /// assert!(worst.connection_bytes + worst.session_bytes < 2_000_000);
+    /// println!("1,000 clients: {} bytes", worst.total(1_000, 2));
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    #[must_use]
+    pub fn worst_case(&self) -> WorstCase {
+        worst_case(self.options())
     }
 
     /// The transports that clients may use.

@@ -4,6 +4,7 @@
 //! are never dropped and go before the session's frames, which is allowed between messages.
 
 use crate::base::frame::Frame;
+use crate::limits::{TRANSMIT_BYTES_MAX, TRANSMIT_FRAMES_MAX};
 use alloc::vec::Vec;
 
 /// Sending side of one connection.
@@ -11,6 +12,8 @@ use alloc::vec::Vec;
 pub struct Transmit {
     /// Answers and control frames, in order.
     queue: Vec<Frame>,
+    /// Bytes of them.
+    bytes: usize,
     /// The kernel has a send of this connection.
     pub is_sending: bool,
     /// The send in flight waits for a slow peer.
@@ -26,11 +29,13 @@ pub struct Transmit {
 impl Transmit {
     /// Queues raw bytes.
     pub fn push(&mut self, frame: Frame) {
+        self.bytes += frame.len();
         self.queue.push(frame);
     }
 
     /// Takes all that is queued.
     pub fn take(&mut self) -> Vec<Frame> {
+        self.bytes = 0;
         core::mem::take(&mut self.queue)
     }
 
@@ -46,9 +51,9 @@ impl Transmit {
         self.queue.is_empty()
     }
 
-    /// Number of queued frames; a peer that makes us answer faster than it reads is cut off at a bound.
+    /// Whether a peer makes us answer faster than it reads: no more is to be queued for it.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= TRANSMIT_FRAMES_MAX || self.bytes >= TRANSMIT_BYTES_MAX
     }
 }

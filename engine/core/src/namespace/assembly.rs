@@ -5,7 +5,7 @@
 //! Source: socket.io-parser 4.2.7, `BinaryReconstructor`. The number of attachments is bounded by the decoder, their bytes by
 //! the size of a message each.
 
-use crate::base::id::SocketKey;
+use crate::base::id::{SocketKey, TimerKey};
 use crate::door::Message;
 use crate::parser::Decoder;
 use alloc::boxed::Box;
@@ -32,6 +32,8 @@ pub struct Assembly {
     pub message: Message,
     /// How many attachments it announced.
     pub attachment_count: u32,
+    /// When the rest is not waited for any longer.
+    pub timer: TimerKey,
 }
 
 impl Assembly {

@@ -8,11 +8,11 @@
 //! join is made once, not once per session. Measured, eight joined messages cost 6.6 times less CPU each than eight
 //! sends.
 //!
-//! Bound: `outbox_bytes_max`, except that one frame may always wait.
+//! Bound: `outbox_bytes_max`, each frame counted with `QUEUED_FRAME_BYTES` besides its own, except that one frame may always wait.
 
 use crate::base::frame::Frame;
 use crate::base::frame_pool::{FramePool, POOL_BUFFER_BYTES_MIN};
-use crate::limits::{JOIN_BYTES_MAX, JOINED_REMEMBERED, SPARE_QUEUE_FRAMES_MAX, SPARE_QUEUES_MAX};
+use crate::limits::{JOIN_BYTES_MAX, JOINED_REMEMBERED, QUEUED_FRAME_BYTES, SPARE_QUEUE_FRAMES_MAX, SPARE_QUEUES_MAX};
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
@@ -31,7 +31,7 @@ impl Outbox {
     #[inline]
     pub fn push(&mut self, frame: Frame, bytes_max: usize, spares: &mut Spares) -> Result<(), Frame> {
         let bytes = self.bytes + frame.len();
-        if bytes > bytes_max && !self.frames.is_empty() {
+        if bytes + self.frames.len() * QUEUED_FRAME_BYTES > bytes_max && !self.frames.is_empty() {
             return Err(frame);
         }
         self.bytes = bytes;

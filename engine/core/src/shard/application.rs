@@ -125,6 +125,12 @@ impl Shard {
         self.connections.len()
     }
 
+    /// Places of the queue to the application, used or not.
+    #[must_use]
+    pub fn event_capacity(&self) -> usize {
+        self.events.capacity()
+    }
+
     /// This shard.
     #[must_use]
     pub fn index(&self) -> ShardIndex {

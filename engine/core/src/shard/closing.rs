@@ -67,6 +67,7 @@ impl Shard {
 
     /// The client closed the session while no GET waited: one that it sent before may still be on its way.
     fn remember_closed(&mut self, key: SessionKey) {
+        self.drop_unfinished(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.state = SessionState::Closed;
         session.outbox.take();
@@ -117,13 +118,13 @@ impl Shard {
         let timer = session.timer.take();
         let link = session.link;
         self.disarm(timer);
+        self.drop_unfinished(key);
         // A WebSocket that probes may go on: it hears the end when it becomes the transport, or when a GET does.
         match link {
             Link::WebSocket(connection) => self.close_over_websocket(key, connection),
             Link::Polling { waiting, .. } => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 session.state = SessionState::Closing;
-                session.unfinished = None;
                 if waiting.is_some() {
                     return self.answer_closing_poll(key, true);
                 }
@@ -170,6 +171,7 @@ impl Shard {
 
     /// Takes a session out of every table.
     pub(super) fn forget_session(&mut self, key: SessionKey) {
+        self.drop_unfinished(key);
         let Some(session) = self.sessions.remove(key) else { return };
         debug_assert!(session.sockets.is_empty(), "sockets leave before their session goes");
         let Session { sid, upgrade, heartbeat, timer, .. } = session;
@@ -231,6 +233,8 @@ impl Shard {
                 self.drop_connection(key);
                 self.websocket_ended(key, session, is_transport, websocket_cause);
             }
+            // Not yet on its way: what was said to it before is still unread.
+            State::Moving { .. } if connection.timer.is_some() => self.drop_connection(key),
             // The shard it moves to will hear of the end itself.
             State::Moving { .. } => {}
         }

@@ -18,6 +18,8 @@ pub enum Deadline {
     Heartbeat(SessionKey),
     /// A session has joined no namespace, or nobody fetched its last packets.
     Session(SessionKey),
+    /// The attachments of a packet have not all come.
+    Attachments(SessionKey),
     /// The first packets for a client of revision 3 on a WebSocket may be sent.
     Open(SessionKey),
     /// A probing WebSocket has not become the transport.
@@ -56,6 +58,7 @@ impl Shard {
                 Deadline::Connection(connection) => self.connection_is_late(connection),
                 Deadline::Heartbeat(session) => self.heartbeat_is_due(session),
                 Deadline::Session(session) => self.session_is_late(session),
+                Deadline::Attachments(session) => self.attachments_are_late(session),
                 Deadline::Open(session) => self.release_open(session),
                 Deadline::Upgrade(session) => self.give_up_upgrade(session),
                 Deadline::UpgradeNoop(session) => self.upgrade_noop_is_due(session),
@@ -107,6 +110,7 @@ impl Shard {
                 self.drop_connection(key);
                 self.end_session_of(session, key, DisconnectReason::TransportError);
             }
+            ConnectionState::WebSocket { .. } => self.message_is_late(key),
             ConnectionState::Deciding(_) => self.answer_and_finish(key, 503, &[("Retry-After", "1")], b""),
             // A silent connection costs its peer nothing but the connection.
             _ => self.drop_connection(key),
@@ -142,6 +146,10 @@ impl Shard {
             // Nobody fetched the last packets.
             SessionState::Closing | SessionState::Closed => self.forget_session(key),
         }
+    }
+
+    fn attachments_are_late(&mut self, key: SessionKey) {
+        self.violate(key, "attachments took too long");
     }
 
     fn upgrade_noop_is_due(&mut self, key: SessionKey) {

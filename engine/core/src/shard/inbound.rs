@@ -13,6 +13,7 @@
 
 use super::Shard;
 use super::closing::Farewell;
+use super::deadlines::Deadline;
 use super::requests::NO_XSS_FILTER;
 use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
 use crate::base::time::Time;
@@ -20,7 +21,7 @@ use crate::broadcast::encode;
 use crate::connection::State;
 use crate::connection::body::Progress;
 use crate::door::{Cause, Data, DisconnectReason, Event, SessionEvent};
-use crate::limits::PIPELINED_BYTES_MAX;
+use crate::limits::{PIPELINED_BYTES_MAX, QUERY_PAIRS_MAX, attachments_deadline_ms, backlog_bytes_max};
 use crate::namespace::assembly::{Assembly, Unfinished};
 use crate::namespace::event::{Bounds, Carrier};
 use crate::parser::Message;
@@ -37,9 +38,6 @@ use ringio_codec::socketio::PacketKind;
 use ringio_codec::socketio::decode::{DecodeError, DecodeLimits, decode};
 use ringio_codec::socketio::encode::write_json_string;
 use ringio_codec::socketio::{Packet, attachment};
-
-/// Pairs of a namespace's query that are looked at, as in Node.
-const QUERY_PAIRS_MAX: usize = 1000;
 
 impl Shard {
     /// Bytes came. They are changed in place; events that follow point into them.
@@ -82,12 +80,12 @@ impl Shard {
                     return;
                 }
                 State::Deciding(deciding) => {
-                    let bytes_max = self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64;
+                    let bytes_max = backlog_bytes_max(&self.options);
                     return deciding.backlog.append(&bytes[cursor..], bytes_max);
                 }
                 State::WebSocket { .. } => self.receive_websocket(key, bytes, &mut cursor),
                 State::Moving { backlog, .. } => {
-                    let bytes_max = self.options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64;
+                    let bytes_max = backlog_bytes_max(&self.options);
                     return backlog.append(&bytes[cursor..], bytes_max);
                 }
                 State::Closing => return,
@@ -311,15 +309,25 @@ impl Shard {
     /// The attachments of a packet follow: keeps a copy of it until they are here.
     fn begin_assembly(&mut self, key: SessionKey, socket: SocketKey, text: &str, packet: &Packet<'_>) {
         let Some(bounds) = Bounds::of(text, packet) else { return };
+        let late_at = self.now.after(attachments_deadline_ms(&self.options));
         let message = bounds.into_message(Carrier::Owned(text.as_bytes().to_vec(), 0));
         let assembly = Assembly {
             socket,
             is_ack: packet.kind == PacketKind::BinaryAck,
             message,
             attachment_count: packet.attachment_count,
+            timer: self.wheel.arm(late_at, Deadline::Attachments(key)),
         };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.unfinished = Some(Box::new(Unfinished::Attachments(assembly)));
+    }
+
+    /// What is missing of a packet will not be waited for.
+    pub(super) fn drop_unfinished(&mut self, key: SessionKey) {
+        let unfinished = self.sessions.get_mut(key).and_then(|session| session.unfinished.take());
+        if let Some(Unfinished::Attachments(assembly)) = unfinished.as_deref() {
+            self.wheel.disarm(assembly.timer);
+        }
     }
 
     /// A binary message: the next attachment.
@@ -347,6 +355,7 @@ impl Shard {
         let Some(Unfinished::Attachments(assembly)) = session.unfinished.take().map(|unfinished| *unfinished) else {
             return;
         };
+        self.wheel.disarm(assembly.timer);
         let json = core::str::from_utf8(assembly.message.data.bytes(&[])).unwrap_or_default();
         if attachment::check(json, assembly.attachment_count).is_err() {
             return self.violate(key, "illegal attachments");
@@ -376,8 +385,8 @@ impl Shard {
 
     /// The client broke a rule of Socket.IO: its sockets hear of it, then the connection is closed.
     pub(super) fn violate(&mut self, key: SessionKey, error: &'static str) {
+        self.drop_unfinished(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.unfinished = None;
         let is_open = session.state == SessionState::Open;
         for socket in session.sockets.clone() {
             self.events.push_back(Event::ProtocolError { socket, error });

@@ -15,7 +15,7 @@ use crate::base::time::Time;
 use crate::broadcast::encode;
 use crate::connection::Connection;
 use crate::door::{AckFailure, Cause, DisconnectReason, Event, HandshakeRequest};
-use crate::limits::{NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX};
+use crate::limits::{EVENTS_KEPT_MAX, NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX};
 use crate::namespace::ack::Acks;
 use crate::namespace::socket::{Presence, Socket};
 use crate::options::InitialPacket;
@@ -136,8 +136,12 @@ impl Shard {
                         .is_some_and(|found| *found.name == *namespace),
                 }
             });
-        let is_too_much =
-            session.sockets.len() >= SOCKETS_PER_SESSION_MAX || namespace.len() > NAMESPACE_NAME_BYTES_MAX;
+        let auth_of = |socket: &SocketKey| Some(self.sockets.get(*socket)?.auth.as_ref()?.len());
+        let auth_bytes =
+            session.sockets.iter().filter_map(auth_of).sum::<usize>() + auth.as_ref().map_or(0, |auth| auth.len());
+        let is_too_much = session.sockets.len() >= SOCKETS_PER_SESSION_MAX
+            || namespace.len() > NAMESPACE_NAME_BYTES_MAX
+            || auth_bytes as u64 > self.options.max_http_buffer_size;
         if is_known || is_too_much {
             // A second CONNECT to the same namespace breaks the protocol, also while the first one is undecided.
             return self.close_session(key);
@@ -236,7 +240,12 @@ impl Shard {
                     _ => return Some(event),
                 }
             }
-            let key = self.endings.pop()?;
+            let Some(key) = self.endings.pop() else {
+                if self.events.capacity() > EVENTS_KEPT_MAX {
+                    self.events.shrink_to(EVENTS_KEPT_MAX);
+                }
+                return None;
+            };
             self.finish_ending(key);
         }
     }

@@ -13,7 +13,7 @@ use crate::connection::body::Body;
 use crate::connection::polled_body::{BodyCompressor, ENCODINGS};
 use crate::connection::request::{Ask, AskMethod, AskedSid, Route, has_body, route};
 use crate::door::{Cause, DisconnectReason, HandshakeRequest, Output, Stage, Transport};
-use crate::limits::{REQUEST_BODY_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS};
+use crate::limits::{MOVING_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, body_deadline_ms};
 use crate::session::dialect::{Dialect, Payload, encode_payload};
 use crate::session::{Link, State as SessionState};
 use alloc::boxed::Box;
@@ -63,6 +63,10 @@ impl Shard {
     /// Reads a request's head at the start of `bytes` and does what it asks. The number of bytes it took, or `None` if
     /// all of `bytes` was kept for later.
     pub(super) fn take_request(&mut self, key: ConnectionKey, bytes: &[u8]) -> Option<usize> {
+        if self.connections.get(key)?.transmit.is_full() {
+            self.connection_broke(key);
+            return None;
+        }
         match request::decode(bytes, &LIMITS) {
             Ok(None) => {
                 let connection = self.connections.get_mut(key)?;
@@ -102,19 +106,21 @@ impl Shard {
 
     /// Hands a connection with what it has sent so far to the shard of its session.
     fn move_connection(&mut self, key: ConnectionKey, target: ShardIndex, rest: Vec<u8>) {
-        self.disarm_connection(key);
+        self.arm_connection(key, MOVING_DEADLINE_MS);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Moving { target, backlog: Backlog::new(rest) };
         // An answer to an earlier request may still be on its way; the move waits for it.
         self.begin_move(key);
     }
 
-    /// Starts the transfer of a moving connection whose sends are done.
+    /// Starts the transfer of a moving connection whose sends are done. From then on it has no deadline: it is the kernel's until
+    /// `handle_transferred`.
     pub(super) fn begin_move(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get(key) else { return };
         let State::Moving { target, .. } = connection.state else { return };
         if connection.transmit.is_idle() {
             self.outputs.push_back(Output::Transfer { file: connection.file, target });
+            self.disarm_connection(key);
         } else {
             self.awaits_sent = true;
         }
@@ -250,12 +256,13 @@ impl Shard {
         body.fields = core::mem::take(&mut self.fields);
         body.is_binary = is_binary;
         body.is_old_browser = is_old_browser(request);
+        let length = if let BodyLength::Fixed(length) = request.body { Some(length) } else { None };
         let expects_continue =
             request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         if let Some(connection) = self.connections.get_mut(key) {
             connection.state = State::Body(Box::new(body));
         }
-        self.arm_connection(key, REQUEST_BODY_DEADLINE_MS);
+        self.arm_connection(key, body_deadline_ms(length, &self.options));
         if expects_continue {
             self.transmit(key, Frame::raw(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()));
         }
@@ -434,13 +441,18 @@ impl Shard {
         self.send_answer(key, bytes, false);
     }
 
-    /// Sends an answer; the connection reads its next request, or ends.
+    /// Sends an answer; the connection reads its next request, or ends. While an earlier answer is unread its deadline stays:
+    /// requests behind it do not extend it.
     fn send_answer(&mut self, key: ConnectionKey, bytes: Vec<u8>, keep_alive: bool) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let is_behind = !connection.transmit.is_idle() && connection.timer.is_some();
         self.transmit(key, Frame::raw(bytes));
         if !keep_alive {
             return self.finish_connection(key);
         }
-        self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
+        if !is_behind {
+            self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
+        }
     }
 
     /// Answers the waiting GET of a session with a payload.

@@ -24,10 +24,10 @@ use ringio_codec::websocket::{Incoming, InflateError, MessageError, MessageLimit
 use ringio_codec::websocket::{Opcode, extensions, validate, write_switching_protocols_with};
 
 use super::deadlines::Deadline;
-use crate::limits::{OPEN_HELD_MS, UPGRADE_NOOP_INTERVAL_MS};
+use crate::limits::{OPEN_HELD_MS, UPGRADE_NOOP_INTERVAL_MS, message_deadline_ms};
 
-/// Control frames and answers that may wait for a peer that does not read; beyond it the connection is cut.
-const TRANSMIT_FRAMES_MAX: usize = 256;
+/// The close code for a peer that keeps to the protocol but not to our rules (RFC 6455, 7.4.1).
+const POLICY_VIOLATION: u16 = 1008;
 
 /// permessage-deflate, if the client offered it and the server wants it.
 type Agreed = Option<Box<Deflate>>;
@@ -124,6 +124,7 @@ impl Shard {
     /// Takes the messages in `bytes` from `cursor` on.
     pub(super) fn receive_websocket(&mut self, key: ConnectionKey, bytes: &mut [u8], cursor: &mut usize) {
         let message_bytes_max = self.options.max_http_buffer_size;
+        let mut has_message = false;
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
             let State::WebSocket { session, receiver, deflate, ending: None } = &mut connection.state else {
@@ -145,11 +146,32 @@ impl Shard {
                 },
             };
             match received {
-                Ok(None) => return,
-                Ok(Some(received)) => self.handle_frame(key, session, received, bytes),
+                Ok(None) => return self.watch_assembly(key, has_message),
+                Ok(Some(received)) => {
+                    has_message |= matches!(received, Received::Text(_) | Received::Binary(_));
+                    self.handle_frame(key, session, received, bytes);
+                }
                 Err(close_code) => self.begin_ending(key, Ending::Failed(close_code)),
             }
         }
+    }
+
+    /// All that has arrived was read: half a message has a deadline, counted from its first byte.
+    fn watch_assembly(&mut self, key: ConnectionKey, has_message: bool) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let State::WebSocket { receiver, .. } = &connection.state else { return };
+        match (receiver.is_idle(), connection.timer.is_some()) {
+            (true, true) => self.disarm_connection(key),
+            (false, is_armed) if has_message || !is_armed => {
+                self.arm_connection(key, message_deadline_ms(&self.options));
+            }
+            _ => {}
+        }
+    }
+
+    /// A message was not whole in time.
+    pub(super) fn message_is_late(&mut self, key: ConnectionKey) {
+        self.begin_ending(key, Ending::Failed(POLICY_VIOLATION));
     }
 
     fn handle_frame(&mut self, key: ConnectionKey, session: SessionKey, received: Received, bytes: &[u8]) {
@@ -182,14 +204,7 @@ impl Shard {
                 self.handle_binary(session, message);
             }
             Received::Ping(payload) => {
-                let is_flooding = self
-                    .connections
-                    .get(key)
-                    .is_some_and(|connection| connection.transmit.len() >= TRANSMIT_FRAMES_MAX);
-                if is_flooding {
-                    return self.connection_broke(key);
-                }
-                self.transmit(key, encode::control_frame(Opcode::Pong, payload.bytes(bytes)));
+                self.answer_frame(key, encode::control_frame(Opcode::Pong, payload.bytes(bytes)));
             }
             Received::Pong(_) if self.options.plain_websocket => self.handle_pong(session),
             Received::Pong(_) => {}
@@ -202,6 +217,16 @@ impl Shard {
         }
     }
 
+    /// Answers a frame, unless its peer makes us answer faster than it reads. Whether it does not.
+    fn answer_frame(&mut self, key: ConnectionKey, frame: Frame) -> bool {
+        if self.connections.get(key).is_some_and(|connection| connection.transmit.is_full()) {
+            self.connection_broke(key);
+            return false;
+        }
+        self.transmit(key, frame);
+        true
+    }
+
     /// Whether the connection is its session's transport, not one that probes.
     fn is_transport(&self, key: ConnectionKey, session: SessionKey) -> bool {
         self.sessions.get(session).is_some_and(|session| session.link == Link::WebSocket(key))
@@ -211,7 +236,9 @@ impl Shard {
     fn handle_probe(&mut self, key: ConnectionKey, session_key: SessionKey, text: &[u8]) {
         match read_probe(text) {
             Probe::Answer => {
-                self.transmit(key, encode::text_frame(b"3probe"));
+                if !self.answer_frame(key, encode::text_frame(b"3probe")) {
+                    return;
+                }
                 let Some(session) = self.sessions.get_mut(session_key) else { return };
                 let Some(upgrade) = &mut session.upgrade else { return };
                 let is_first = upgrade.noop.is_none();
@@ -306,6 +333,7 @@ impl Shard {
                 let text = match code {
                     1007 => "invalid UTF-8 sequence",
                     1009 => "Max payload size exceeded",
+                    POLICY_VIOLATION => "a message took too long",
                     _ => "invalid WebSocket frame",
                 };
                 (Box::from(code.to_be_bytes()), Cause::new(DisconnectReason::TransportError, text))
