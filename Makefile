@@ -20,6 +20,8 @@ PYTHON := $(CONFORMANCE)/.venv/bin/python
 VENV := $(CONFORMANCE)/.venv/installed
 DENY_VERSION := 0.20.2
 DENY := $(TARGET)/tools/deny-$(DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(TARGET)/tools/fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 export CHROMIUM ?= /usr/bin/chromium
 
 SERVER := $(TARGET)/release/conformance
@@ -56,6 +58,22 @@ simulate-planted: ## bugs planted on purpose: the simulator must find each withi
 
 fuzz: ## every decoder and a whole shard, fed with mutated bytes; MINUTES=n (1), TARGET_NAME=name for one
 	cargo run --release -p ringio-fuzz -- $(or $(MINUTES),1) $(TARGET_NAME)
+
+soak: server ## mixed load with faults, MINUTES=n (30) on each driver: does memory, a descriptor, a client stay? SEED=s; results in target/soak
+	cargo build --release -p ringio-soak -p ringio-loadtest
+	for driver in uring epoll; do \
+		$(TARGET)/release/ringio-soak --server $(SERVER) --loadtest $(TARGET)/release/ringio-loadtest --driver $$driver \
+			--minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --output $(TARGET)/soak/$$driver; \
+	done
+
+libfuzzer: $(CARGO_FUZZ) ## the same targets under libFuzzer and AddressSanitizer, guided by coverage; SECONDS=n for each (60), TARGET_NAME=name
+	cargo run --release -p ringio-fuzz -- seeds $(TARGET)/libfuzzer/corpus
+	for name in $(or $(TARGET_NAME),$(basename $(notdir $(wildcard tests/fuzz/libfuzzer/targets/*.rs)))); do \
+		mkdir -p $(TARGET)/libfuzzer/artifacts/$$name; \
+		RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(TARGET)/libfuzzer $(CARGO_FUZZ) run --fuzz-dir tests/fuzz/libfuzzer $$name \
+			$(TARGET)/libfuzzer/corpus/$$name -- -max_total_time=$(or $(SECONDS),60) -timeout=10 \
+			-artifact_prefix=$(TARGET)/libfuzzer/artifacts/$$name/; \
+	done
 
 loom: ## every interleaving of the rings and doorbells between the shards
 	RUSTFLAGS="--cfg ringio_loom" cargo test --release -p ringio-runtime --lib --target-dir $(TARGET)/loom loom \
@@ -133,7 +151,8 @@ clean: ## remove everything that was built or installed here
 	cargo clean
 	rm -rf $(PEERS)/node_modules $(CONFORMANCE)/node_modules $(CONFORMANCE)/.venv $(CONFORMANCE)/artifacts tests/autobahn/report
 
-.PHONY: help run test-asan unsafe-inventory test oracle test-oracle lint test-rust simulate simulate-planted fuzz loom test-node test-python test-browser test-load test-autobahn autobahn test-reference test-instructions bench bench-hot instructions-table peers loadtest-figures clean server examples socketioxide chat openssl chromium valgrind
+# Every target but the files named by a variable.
+.PHONY: $(shell awk -F: '/^[a-z-]+:/ { print $$1 }' $(firstword $(MAKEFILE_LIST)))
 
 # What the targets above stand on.
 
@@ -167,6 +186,10 @@ $(VENV): $(CONFORMANCE)/requirements.txt
 	python3 -m venv $(CONFORMANCE)/.venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
+
+$(CARGO_FUZZ):
+	cargo install --locked --debug --version $(CARGO_FUZZ_VERSION) --root $(dir $(@D)) --target-dir $(TARGET)/tools/build cargo-fuzz
+	rm -rf $(TARGET)/tools/build
 
 $(DENY):
 	cargo install --locked --debug --version $(DENY_VERSION) --root $(dir $(@D)) --target-dir $(TARGET)/tools/build cargo-deny

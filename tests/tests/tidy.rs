@@ -138,9 +138,17 @@ fn unsafe_code_lives_on_its_islands() {
         "engine/runtime/src/mesh/",
         "bench/src/bin/floor.rs",
     ];
-    for folder in
-        ["codec/src", "engine", "bench", "loadtest/src", "tests/src", "tests/tests", "tests/simulation", "tests/fuzz"]
-    {
+    for folder in [
+        "codec/src",
+        "engine",
+        "bench",
+        "loadtest/src",
+        "tests/src",
+        "tests/tests",
+        "tests/simulation",
+        "tests/fuzz",
+        "tests/soak",
+    ] {
         for (name, text) in sources(folder) {
             if islands.iter().any(|island| name.starts_with(island))
                 || ["tests/tests/tidy.rs", "tests/tests/unsafe_inventory.rs"].contains(&name.as_str())
@@ -171,6 +179,7 @@ fn every_file_says_what_it_is_for_and_has_one_subject() {
         "tests/tests",
         "tests/simulation",
         "tests/fuzz",
+        "tests/soak",
     ] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{name} opens with what it is for");

@@ -42,7 +42,8 @@ pub fn request(bytes: &[u8]) {
     let whole = decode(bytes, &LIMITS);
     let Ok(Some((request, len))) = whole else { return };
     assert!(len <= bytes.len() && len <= LIMITS.head_bytes_max, "a head of {len} bytes");
-    assert_eq!(request.head.len(), len, "the head is what was taken");
+    let before = bytes[..len].strip_suffix(request.head).expect("the head is the end of what was taken");
+    assert!(before.iter().all(|byte| b"\r\n".contains(byte)), "only empty lines may stand before it: {before:?}");
     let (alone, alone_len) = decode(&bytes[..len], &LIMITS).expect("it was good").expect("it was whole");
     assert_eq!((outline(&alone), alone_len), (outline(&request), len));
     for end in [0, len / 2, len - 1] {

@@ -1,7 +1,8 @@
 //! Fuzz targets: what every decoder and a whole shard must keep to, whatever bytes come.
 //!
 //! A target is a function of bytes that panics if something is not as it must be. [`driver`] is a seeded mutator over the
-//! corpus, on stable Rust: the smoke run of every test run, and `make fuzz`. libFuzzer could drive the same bodies.
+//! corpus, on stable Rust: the smoke run of every test run, and `make fuzz`. libFuzzer drives the same
+//! bodies (`libfuzzer/`, `make libfuzzer`).
 //!
 //! | targets | file |
 //! |---|---|

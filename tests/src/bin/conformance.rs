@@ -261,6 +261,8 @@ fn bench(io: &Server) {
     let everyone = io.clone();
     io.sockets_on("room", move |Data(room): Data<String>, args: RawArgs| everyone.to(room).emit("room", &args.skip(1)));
     io.sockets_on("bin", |socket: Socket, args: RawArgs| socket.emit("bin", &args));
+    let everyone = io.clone();
+    io.sockets_on("clients", async move |ack: Ack| ack.send(&everyone.engine().clients_count().await));
 }
 
 fn clients(io: &Server) {

@@ -1,4 +1,5 @@
 //! `fuzz MINUTES [TARGET]`: the seeded mutator over all targets, or one, for so long.
+//! `fuzz seeds FOLDER`: writes each target's beginnings into a folder of its name, for another fuzzer.
 
 use ringio_fuzz::{TARGETS, driver};
 use std::path::Path;
@@ -7,6 +8,9 @@ use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some("seeds") {
+        return write_seeds(Path::new(&arguments.nth(1).unwrap_or_else(|| ".".to_owned())));
+    }
     let minutes: f64 = arguments.next().and_then(|minutes| minutes.parse().ok()).unwrap_or(1.0);
     let only = arguments.next();
     let (start, limit) = (Instant::now(), Duration::from_secs_f64(minutes * 60.0));
@@ -24,5 +28,20 @@ fn main() -> ExitCode {
         seed += 1;
     }
     println!("{count} inputs, {seed} rounds: nothing found");
+    ExitCode::SUCCESS
+}
+
+fn write_seeds(folder: &Path) -> ExitCode {
+    for target in TARGETS {
+        let folder = folder.join(target.name);
+        let written = std::fs::create_dir_all(&folder).and_then(|()| {
+            let seeds = target.seeds.iter().enumerate();
+            seeds.into_iter().try_for_each(|(at, seed)| std::fs::write(folder.join(format!("seed-{at}")), seed))
+        });
+        if let Err(error) = written {
+            println!("{}: {error}", folder.display());
+            return ExitCode::FAILURE;
+        }
+    }
     ExitCode::SUCCESS
 }

@@ -1,0 +1,5 @@
+//! `chunked` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringio_fuzz::http::chunked(bytes));

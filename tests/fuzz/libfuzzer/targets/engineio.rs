@@ -1,0 +1,5 @@
+//! `engineio` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringio_fuzz::packets::engineio(bytes));

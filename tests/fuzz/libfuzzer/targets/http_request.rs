@@ -1,0 +1,5 @@
+//! `http_request` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringio_fuzz::http::request(bytes));
