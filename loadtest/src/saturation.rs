@@ -41,11 +41,15 @@ pub fn notes(outcome: &Outcome) -> Vec<String> {
     notes
 }
 
-/// Each name once: a phase may have been repeated.
+/// Each name once, since a phase may have been repeated, and not more than a few.
 fn names(phases: &[&PhaseOutcome]) -> String {
+    const SHOWN: usize = 3;
     let mut names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     names.dedup();
-    names.join(", ")
+    match names.len().saturating_sub(SHOWN) {
+        0 | 1 => names.join(", "),
+        more => format!("{} and {more} more phases", names[..SHOWN].join(", ")),
+    }
 }
 
 fn is_busy(phase: &PhaseOutcome) -> bool {
@@ -90,5 +94,7 @@ mod tests {
         assert!(notes[0].starts_with("a: ") && notes[0].contains("bottleneck") && notes[0].contains("97 %"));
         assert!(notes[1].starts_with("b, c: ") && notes[1].contains("7.0 ms late"), "{}", notes[1]);
         assert_eq!(notes.len(), 2);
+        let many = ["a", "b", "c", "d", "e"].map(|name| phase(name, 50.0, 4.0, 5.0));
+        assert!(notes_of(many.into())[0].starts_with("a, b, c and 2 more phases: "));
     }
 }

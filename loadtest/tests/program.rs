@@ -43,6 +43,11 @@ fn one_command_finds_the_limit_and_reports_it() {
     assert!(text.contains("The server holds 40 clients"), "{text}");
     assert!(std::fs::read_to_string(&html).unwrap().contains("The server holds 40 clients"));
     assert!(std::fs::read_to_string(&csv).unwrap().lines().count() > 3);
+    // Clients connect between the steps, and each step says how those that it added did.
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let steps = outcome.phases.iter().filter(|phase| phase.verdict.is_some());
+    assert_eq!(steps.map(|step| step.connect.count).collect::<Vec<_>>(), [20, 20], "{text}");
+    assert_eq!(outcome.total.connect.count, 40);
     let compared = run(&["compare", &json, &json]);
     assert!(String::from_utf8(compared.stdout).unwrap().contains("1.00x"));
     let crossed =

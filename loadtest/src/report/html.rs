@@ -2,7 +2,7 @@
 
 use super::charts::{self, Chart};
 use super::outcome::{Outcome, Percentiles, PhaseOutcome};
-use super::text::{bytes, grouped, millis, rate};
+use super::text::{bytes, counted, grouped, millis, rate};
 use std::fmt::Write;
 
 const STYLE: &str = "
@@ -14,7 +14,7 @@ h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 36px 0 12px; }
 .sub { color: var(--soft); margin: 4px 0 20px; }
 .verdict { font-size: 19px; background: #fff; border: 1px solid var(--line); border-left: 5px solid #2563eb;
   border-radius: 8px; padding: 16px 20px; margin: 20px 0; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); gap: 12px; }
 .card, figure { background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 .card { padding: 12px 16px; } .card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; }
 .card > span { color: var(--soft); font-size: 13px; }
@@ -24,7 +24,7 @@ figcaption small, .keys { font-weight: 400; color: var(--soft); font-size: 13px;
 .keys { float: right; } .keys i { display: inline-block; width: 14px; height: 3px; margin: 0 6px 4px 14px; } svg { width: 100%; height: auto; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; background: #fff; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 6px 8px; font-size: 14px; border: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; font-size: 13px; } th:first-child, td:first-child, td.text { text-align: left; }
+th { color: var(--soft); font-weight: 600; font-size: 13px; } th:first-child, td:first-child, .text { text-align: left; }
 td.text { white-space: normal; min-width: 9em; }
 .good { color: var(--good); } .bad { color: var(--bad); } li { margin: 4px 0; }
 footer { color: var(--soft); font-size: 13px; margin-top: 40px; }
@@ -42,11 +42,15 @@ pub fn page(outcome: &Outcome) -> Result<String, String> {
         out,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body><main><h1>{title}</h1>\
-         <p class=\"sub\">{} clients over {}, {} worker(s) on a machine of {} cores, {:.0} s in all, {}</p>",
+         <p class=\"sub\">{} clients over {}, {} on a machine of {}, {}{:.0} s in all, {}</p>",
         grouped(u64::from(outcome.total.clients)),
         escaped(&outcome.transport),
-        outcome.workers,
-        outcome.cores,
+        outcome.workers_in_words(),
+        counted(outcome.cores as u64, "core", "cores"),
+        match outcome.tick_us {
+            0 => String::new(),
+            tick_us => format!("messages due together every {} ms, ", tick_us as f64 / 1e3),
+        },
         outcome.seconds,
         date(outcome.started_unix_ms),
     );
@@ -164,7 +168,7 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
     out.push_str("<h2>Phases</h2><div class=\"scroll\"><table><tr><th>phase</th>");
     let has_verdicts = outcome.phases.iter().any(|phase| phase.verdict.is_some());
     if has_verdicts {
-        out.push_str("<th>result</th>");
+        out.push_str("<th class=\"text\">result</th>");
     }
     out.push_str(
         "<th>clients</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\

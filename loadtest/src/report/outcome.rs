@@ -3,6 +3,7 @@
 //! Times are in milliseconds, rates per second, sizes in bytes, CPU in percent of one core. A field that could not be
 //! measured is null.
 
+use super::text::counted;
 use crate::engine::stats::Counts;
 use crate::engine::verify::Faults;
 use crate::failure::Failures;
@@ -219,6 +220,14 @@ pub fn distribution(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
         return Vec::new();
     }
     histogram.iter_quantiles(5).map(|step| (millis(step.value_iterated_to()), step.quantile_iterated_to())).collect()
+}
+
+impl Outcome {
+    /// What generated the load.
+    pub fn workers_in_words(&self) -> String {
+        let (one, many) = if self.processes == 0 { ("worker", "workers") } else { ("process", "processes") };
+        counted(u64::from(self.workers), one, many)
+    }
 }
 
 impl PhaseOutcome {

@@ -46,27 +46,14 @@ fn write_summary(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         let pids: Vec<String> = outcome.server_pids.iter().map(u32::to_string).collect();
         writeln!(out, "server       CPU {cpu:.0} % of a core, memory {} (process {})", bytes(rss), pids.join(", "))?;
     }
-    writeln!(
-        out,
-        "generator    CPU {:.0} % at most, {} {}{}",
-        total.generator_cpu,
-        outcome.workers,
-        match (outcome.processes, outcome.workers) {
-            (0, 1) => "worker",
-            (0, _) => "workers",
-            (1, _) => "process",
-            _ => "processes",
-        },
-        match (total.sent, outcome.tick_us) {
-            (0, _) => String::new(),
-            (_, 0) => format!(", sent late by {} at the 99th percentile", millis(total.lag.p99)),
-            (_, tick_us) => format!(
-                ", messages due together every {} ms, sent late by {} at the 99th percentile",
-                tick_us as f64 / 1e3,
-                millis(total.lag.p99)
-            ),
-        }
-    )?;
+    write!(out, "generator    CPU {:.0} % at most, {}", total.generator_cpu, outcome.workers_in_words())?;
+    if total.sent > 0 && outcome.tick_us > 0 {
+        write!(out, ", sends every {} ms", outcome.tick_us as f64 / 1e3)?;
+    }
+    if total.sent > 0 {
+        write!(out, ", late by {} at the 99th percentile", millis(total.lag.p99))?;
+    }
+    writeln!(out)?;
     if outcome.phases.iter().filter(|phase| phase.measured).count() > 1 {
         write_phases(out, &outcome.phases)?;
     }
@@ -165,6 +152,11 @@ pub fn millis(value: f64) -> String {
         value if value >= 10.0 => format!("{value:.1} ms"),
         value => format!("{value:.2} ms"),
     }
+}
+
+/// A number and what it counts.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
 /// A rate, without digits that nobody reads.

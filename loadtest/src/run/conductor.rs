@@ -206,6 +206,14 @@ impl<'a> Conductor<'a> {
         self.grown.iter().sum()
     }
 
+    /// Begins a stretch without messages, which lasts until the next phase: what happens meanwhile is counted as its own.
+    pub fn interlude(&mut self, name: &str, clients: u32) {
+        let phase = Phase::new(name, 0, 0.0, clients).unmeasured();
+        let start_ns = self.now();
+        self.tell(&Command::Phase(phase.clone(), start_ns));
+        self.phases.push(PhaseRecord { phase, start_ns, end_ns: start_ns, server: (None, None), verdict: None });
+    }
+
     /// Runs a phase to its end, or until the run is over.
     pub fn phase(&mut self, phase: &Phase) {
         self.observer.phase(phase);

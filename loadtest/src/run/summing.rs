@@ -53,6 +53,10 @@ impl Conductor<'_> {
                 let cpu = outcome.server_cpu.map(|cpu| cpu * outcome.seconds);
                 measured.server_cpu = cpu.map(|cpu| cpu + measured.server_cpu.unwrap_or(0.0));
             }
+            if record.phase.duration_ms == 0 {
+                // An interlude, in which the clients of a search's step connect.
+                add_histogram(&mut total.connect, &stats.connect);
+            }
             phases.push(outcome);
         }
         if let Some(connect) = stats.first() {

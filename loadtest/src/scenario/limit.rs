@@ -9,7 +9,7 @@
 //! gives in first, the answer says so: then it is a lower bound.
 
 use crate::plan::{Phase, Plan};
-use crate::report::outcome::{HELD, Outcome, PhaseOutcome};
+use crate::report::outcome::{HELD, Outcome, Percentiles, PhaseOutcome};
 use crate::report::text::{grouped, millis};
 use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
 use crate::saturation;
@@ -110,6 +110,15 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
     let verdict = verdict(limit, held.as_ref(), broken.as_ref(), bottleneck.as_deref());
     let mut outcome = conductor.finish();
     outcome.verdict = verdict;
+    // Each step is told how its clients connected, which was before it.
+    let mut connect = Percentiles::default();
+    for phase in &mut outcome.phases {
+        if phase.name == connecting(phase.clients) {
+            connect = phase.connect;
+        } else if phase.measured {
+            phase.connect = std::mem::take(&mut connect);
+        }
+    }
     // The figures of the run are those of the greatest step that was held; what lies beyond it is not to be averaged in.
     let is_best = |phase: &&PhaseOutcome| {
         phase.verdict.as_deref() == Some(HELD) && held.as_ref().is_some_and(|held| held.0 == phase.clients)
@@ -120,7 +129,13 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
     Ok(outcome)
 }
 
+/// The stretch in which the clients of a step connect.
+fn connecting(clients: u32) -> String {
+    format!("connecting {clients}")
+}
+
 fn step(conductor: &mut Conductor<'_>, limit: &Limit, clients: u32, is_group: bool) -> Glance {
+    conductor.interlude(&connecting(clients), clients);
     conductor.grow(clients);
     let rate = limit.rate.unwrap_or(limit.rate_per_client * f64::from(if is_group { 1 } else { clients }));
     let phase = Phase::new(&format!("{clients} clients"), limit.step_ms, rate, clients);
