@@ -4,19 +4,29 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
+mod wire;
 
-use client::bare::Heard;
-use client::{Place, Running};
+use client::bare::{Bare, Heard};
+use client::{PATIENCE, Place, Running};
 use ringio::parser::{
     DecodeError, Decoder, EncodeError, Message, Messages, Packet, PacketKind, Packets, Parser, Payload,
 };
-use ringio::{AckError, BroadcastAckError, EmitError, Socket};
+use ringio::{Ack, AckError, BroadcastAckError, Data, DisconnectReason, EmitError, HandlerError, Request, Socket};
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 matrix! {
     what_the_parser_cannot_encode_is_told_on_every_thread
+    handlers_that_never_finish_fill_the_places_of_their_client_alone
+    a_shard_that_is_full_of_waiting_handlers_lets_nothing_more_wait
+    who_does_not_read_costs_its_bound_and_no_more
+    acknowledgements_owed_are_bounded
+    acknowledgements_that_nobody_asked_for_are_ignored
+    a_middleware_that_never_finishes_costs_its_client_the_connection
+    behind_a_goodbye_events_are_sent_while_the_connection_lives
+    other_threads_are_told_when_the_shards_cannot_follow
 }
 
 fn wait<F: IntoFuture>(future: F) -> F::Output {
@@ -76,7 +86,7 @@ fn what_the_parser_cannot_encode_is_told_on_every_thread(place: Place) {
 
     // On the shard, and on a thread that is none: the caller is told, nobody hears a thing.
     client.emit("say it", &[]);
-    let on_shard = results.recv_timeout(client::PATIENCE).unwrap();
+    let on_shard = results.recv_timeout(PATIENCE).unwrap();
     assert_eq!(on_shard, (Err(refused.clone()), Err(refused.clone()), Err(AckError::Emit(refused.clone()))));
     assert_eq!(io.emit("unspeakable", &()).into_result(), Err(refused.clone()));
     assert_eq!(io.to("nobody").except("anybody").emit("unspeakable", &()).into_result(), Err(refused.clone()));
@@ -88,4 +98,232 @@ fn what_the_parser_cannot_encode_is_told_on_every_thread(place: Place) {
 
     io.emit("news", &1);
     assert_eq!(client.next(), Heard::Event("news".to_owned(), vec![json!(1)], vec![]));
+}
+
+fn handlers_that_never_finish_fill_the_places_of_their_client_alone(place: Place) {
+    let io = place.builder().waiting_handlers_max(3, 1_000).build().unwrap();
+    let (hook, errors) = channel();
+    io.on_handler_error(move |socket, event, error| {
+        hook.send((socket.id().to_owned(), event.to_owned(), error.clone())).unwrap();
+    });
+    let (begin, begun) = channel();
+    io.sockets_on("for ever", async move |number: Data<u64>| {
+        begin.send(number.0).unwrap();
+        std::future::pending::<()>().await;
+    });
+    let (go, went) = tokio::sync::watch::channel(false);
+    io.sockets_on("wait", async move |ack: Ack| {
+        let _ = went.clone().wait_for(|is_time| *is_time).await;
+        ack.send(&"waited")
+    });
+    io.sockets_on("sync", |ack: Ack| ack.send(&"sync"));
+    io.sockets_on("quick", async |ack: Ack| ack.send(&"quick"));
+    let server = Running::start(&io);
+    let (mut greedy, mut modest) = (server.bare(), server.bare());
+
+    for number in 0..5 {
+        greedy.emit("for ever", &[json!(number)]);
+    }
+    // What does not wait goes on as before; what is async does not begin, and its client is not told.
+    assert_eq!(greedy.ask("sync", &[]), [json!("sync")]);
+    assert_eq!([(); 3].map(|()| begun.recv_timeout(PATIENCE).unwrap()), [0, 1, 2]);
+    for _ in 3..5 {
+        let error = errors.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(error, (greedy.id.clone(), "for ever".to_owned(), HandlerError::Overloaded));
+    }
+    greedy.emit("quick", &[]);
+    assert_eq!(errors.recv_timeout(PATIENCE).unwrap().1, "quick");
+    assert_eq!((begun.try_recv().is_err(), io.handler_counters().overloaded), (true, 3));
+    // Another client has places of its own, and gets them back.
+    for _ in 0..4 {
+        assert_eq!(modest.ask("quick", &[]), [json!("quick")]);
+    }
+    go.send_replace(true);
+    for _ in 0..4 {
+        assert_eq!(modest.ask("wait", &[]), [json!("waited")]);
+    }
+}
+
+fn a_shard_that_is_full_of_waiting_handlers_lets_nothing_more_wait(place: Place) {
+    // One shard, so that everybody meets there.
+    let io = place
+        .builder()
+        .shards(1)
+        .waiting_handlers_max(10, 2)
+        .allow_request(async move |request: Request| {
+            if request.query("slow").is_some() {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, String>(())
+        })
+        .build()
+        .unwrap();
+    io.sockets_on("for ever", async || std::future::pending::<()>().await);
+    io.sockets_on("sync", |ack: Ack| ack.send(&"sync"));
+    io.of("/slow").with_middleware(async |_: Socket| std::future::pending::<Result<(), &str>>().await);
+    io.of("/quick").with_middleware(async |_: Socket| Ok::<_, &str>(()));
+    let _made = io.of_matching_async(async |_, _| std::future::pending::<bool>().await);
+    io.on_connection(|socket: Socket| {
+        socket.with_packet_middleware(async |Data(is_slow): Data<Option<bool>>| {
+            if is_slow == Some(true) {
+                std::future::pending::<()>().await;
+            }
+        });
+        socket.on("error", |socket: Socket, Data(text): Data<String>| socket.emit("refused", &text));
+    });
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    client.emit("for ever", &[]);
+    client.emit("for ever", &[]);
+    assert_eq!(client.ask("sync", &[]), [json!("sync")]);
+
+    // Full: what waits is refused, what does not wait is served.
+    client.emit("sync", &[json!(true)]);
+    assert_eq!(client.expect("refused"), [json!("too many async handlers wait (waiting_handlers_max)")]);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let answer = wire::get(address, "/socket.io/?EIO=4&transport=polling&slow=1");
+    assert_eq!((answer.status, answer.headers("retry-after")), (503, vec!["1"]));
+    assert_eq!(Bare::refused(&server.url, "/slow"), json!({ "message": "internal server error" }));
+    assert_eq!(Bare::refused(&server.url, "/made"), json!({ "message": "Invalid namespace" }));
+    let mut other = Bare::connect(&server.url, "/quick", &json!({}));
+    io.of("/quick").emit("hello", &1);
+    assert_eq!(other.expect("hello"), [json!(1)]);
+}
+
+fn who_does_not_read_costs_its_bound_and_no_more(place: Place) {
+    let io = place.builder().outbox_bytes_max(100_000).build().unwrap();
+    let (tell, told) = channel();
+    io.on_disconnect(move |reason: DisconnectReason| tell.send(reason.as_str()).unwrap());
+    let long = "x".repeat(10_000);
+    // Who emits to this client alone is told and decides; what is queued arrives.
+    let text = long.clone();
+    io.sockets_on("flood", move |socket: Socket, ack: Ack| {
+        let sent: Vec<_> = (0..100).map(|_| socket.emit("flood", &text).into_result()).collect();
+        let taken = sent.iter().filter(|sent| sent.is_ok()).count();
+        assert!(sent[taken..].iter().all(|sent| *sent == Err(EmitError::OutboxFull)));
+        ack.send(&taken)
+    });
+    // Of a broadcast nobody can be told: the client ends, so that it does not go on without having heard.
+    io.sockets_on("broadcast", move |socket: Socket| {
+        for _ in 0..100 {
+            socket.namespace().to(socket.id()).emit("flood", &long).into_result().unwrap();
+        }
+    });
+    let server = Running::start(&io);
+    let (mut slow, mut other) = (server.bare(), server.bare());
+    let taken = slow.ask("flood", &[])[0].as_u64().unwrap();
+    assert!((1..100).contains(&taken), "{taken}");
+    assert_eq!(slow.ask("flood", &[]), [json!(taken)], "there is room again");
+    slow.emit("broadcast", &[]);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "outbox full");
+    io.emit("hello", &1);
+    assert_eq!(other.expect("hello"), [json!(1)], "nobody else is concerned");
+}
+
+fn acknowledgements_owed_are_bounded(place: Place) {
+    let io = place.builder().outbox_bytes_max(64 << 20).build().unwrap();
+    let (tell, told) = channel();
+    io.sockets_on("owe", move |socket: Socket| {
+        for _ in 0..65_536 {
+            drop(socket.emit_with_ack::<Value>("q", &()));
+        }
+        let tell = tell.clone();
+        socket.emit_with_ack::<Value>("q", &()).on_reply(move |answer| tell.send(answer).unwrap());
+        socket.emit("after", &())
+    });
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    client.emit("owe", &[]);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(AckError::Emit(EmitError::OutboxFull)));
+    for _ in 0..65_536 {
+        client.expect("q");
+    }
+    client.expect("after");
+}
+
+fn acknowledgements_that_nobody_asked_for_are_ignored(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (tell, told) = channel();
+    io.sockets_on("ask me", move |socket: Socket| {
+        let tell = tell.clone();
+        socket.emit_with_ack::<u8>("q", &()).on_reply(move |answer| tell.send(answer).unwrap());
+    });
+    io.sockets_on("alive", |ack: Ack| ack.send(&true));
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    client.emit("ask me", &[]);
+    client.expect("q");
+    let (id, _) = client.questions[0].clone();
+    client.questions =
+        vec![(id + 1, String::new()), (id, String::new()), (id, String::new()), (1 << 53, String::new())];
+    for answer in 0..3 {
+        client.answer(&json!([answer]));
+    }
+    assert_eq!(client.ask("alive", &[]), [json!(true)]);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok(1), "the first with its id counts");
+    assert!(told.try_recv().is_err());
+}
+
+fn a_middleware_that_never_finishes_costs_its_client_the_connection(place: Place) {
+    let io = place.builder().connect_timeout(Duration::from_millis(100)).build().unwrap();
+    io.of("/slow").with_middleware(async |_: Socket| std::future::pending::<Result<(), &str>>().await);
+    let server = Running::start(&io);
+    let mut other = server.bare();
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut waiting = wire::WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
+    assert!(waiting.next().unwrap().starts_with("0{"));
+    waiting.send("40/slow,");
+    assert_eq!(std::iter::from_fn(|| waiting.next()).find(|text| text != "2"), None, "unanswered, and closed");
+    io.emit("hello", &1);
+    assert_eq!(other.expect("hello"), [json!(1)]);
+}
+
+fn behind_a_goodbye_events_are_sent_while_the_connection_lives(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (tell, told) = channel();
+    io.sockets_on("bye", move |socket: Socket| {
+        socket.disconnect(false);
+        let tell = tell.clone();
+        let sent = socket.emit("behind", &1).into_result();
+        socket.emit_with_ack::<u8>("question", &()).on_reply(move |answer| tell.send((sent, answer)).unwrap());
+    });
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut client = wire::WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
+    client.next().unwrap();
+    client.send("40");
+    client.next().unwrap();
+    client.send("42[\"bye\"]");
+    let heard: Vec<_> = std::iter::from_fn(|| client.next()).filter(|text| text != "2").take(2).collect();
+    assert_eq!(heard, ["41", "42[\"behind\",1]"], "as in Node");
+    // Nobody is left who could answer.
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (Ok(()), Err(AckError::Emit(EmitError::Disconnected))));
+}
+
+fn other_threads_are_told_when_the_shards_cannot_follow(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (go, went) = channel::<()>();
+    let went = parking_lot::Mutex::new(went);
+    let (begin, begun) = channel();
+    io.on_connection(move |_: Socket| {
+        begin.send(()).unwrap();
+        let _ = went.lock().recv();
+    });
+    let server = Running::start(&io);
+    // Until each shard is held by a handler that blocks; who else comes there waits with it.
+    let url = server.url.clone();
+    let stuck: Vec<_> = (0..place.shards * 16)
+        .map(|_| {
+            let url = url.clone();
+            std::thread::spawn(move || Bare::connect(&url, "/", &json!({})))
+        })
+        .collect();
+    for _ in 0..place.shards {
+        begun.recv_timeout(PATIENCE).unwrap();
+    }
+    let refused = (0..100_000).find_map(|n| io.to("nobody").emit("n", &n).into_result().err().map(|error| (n, error)));
+    let (taken, error) = refused.expect("it is bounded");
+    assert_eq!((taken, error), (65_536, EmitError::Overloaded));
+    drop(go);
+    drop(stuck);
 }

@@ -33,6 +33,11 @@ matrix! {
     middlewares_run_in_their_order_and_a_refusal_stops_the_rest
     static_namespaces_are_announced_once_except_the_main_one
     a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything
+    what_was_set_can_be_read
+    an_upgrade_that_is_not_finished_in_time_is_given_up
+    attachments_are_counted_before_they_come
+    polls_are_compressed_unless_that_is_off
+    async_handlers_run_with_the_runtime_that_was_given
 }
 
 fn start(builder: Builder) -> (Running, SocketAddr) {
@@ -299,4 +304,69 @@ fn a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything(
     left.send("3");
     left.send("40");
     assert!(left.next().unwrap().starts_with("40"));
+}
+
+fn what_was_set_can_be_read(place: Place) {
+    let second = Duration::from_secs;
+    let builder = place.builder().path("/chat").connect_timeout(second(1)).upgrade_timeout(second(2));
+    let builder = builder.ping_interval(second(3)).ping_timeout(second(4)).max_http_buffer_size(5);
+    let io = builder.transports(&[Transport::WebSocket]).build().unwrap();
+    assert_eq!((io.path(), io.engine().path(), io.shards()), ("/chat/", "/chat/", place.shards));
+    assert_eq!((io.connect_timeout(), io.upgrade_timeout()), (second(1), second(2)));
+    assert_eq!((io.ping_interval(), io.ping_timeout(), io.max_http_buffer_size()), (second(3), second(4), 5));
+    assert_eq!((io.transports(), io.serve_client()), (vec![Transport::WebSocket], false));
+    assert_eq!(io.sockets().name(), "/");
+}
+
+fn an_upgrade_that_is_not_finished_in_time_is_given_up(place: Place) {
+    let (_server, address) = start(place.builder().upgrade_timeout(Duration::from_millis(50)));
+    let polling = Polling::open(address);
+    let (_, websocket) = WebSocket::open(address, &format!("{WEBSOCKET}&sid={}", polling.sid()));
+    let mut websocket = websocket.unwrap();
+    websocket.send("2probe");
+    assert_eq!(websocket.next().as_deref(), Some("3probe"));
+    assert_eq!(websocket.next(), None, "the WebSocket is closed");
+    assert_eq!(polling.post("40").body, "ok", "and polling goes on");
+}
+
+fn attachments_are_counted_before_they_come(place: Place) {
+    let io = place.builder().attachments_max(2).build().unwrap();
+    io.sockets_on("e", |attachments: ringio::Attachments, ack: ringio::Ack| ack.send(&attachments.0.len()));
+    let (_server, address) = running(&io);
+    for (count, answer) in [(2, Some("431[2]")), (3, None)] {
+        let mut websocket = WebSocket::open(address, WEBSOCKET).1.unwrap();
+        websocket.next().unwrap();
+        websocket.send("40");
+        assert!(websocket.next().unwrap().starts_with("40"));
+        websocket.send(&format!("45{count}-1[\"e\"]"));
+        for _ in 0..count {
+            websocket.send_binary(b"x");
+        }
+        let heard = std::iter::from_fn(|| websocket.next()).find(|text| text != "2");
+        assert_eq!(heard.as_deref(), answer);
+    }
+}
+
+fn polls_are_compressed_unless_that_is_off(place: Place) {
+    let long = "a".repeat(10_000);
+    for (is_on, expected) in [(true, vec!["gzip"]), (false, vec![])] {
+        let builder = place.builder().initial_packet(Message::Text(&long));
+        let (_server, address) = start(if is_on { builder } else { builder.http_compression(None) });
+        let answer = request(address, "GET", POLLING, "Accept-Encoding: gzip\r\n", "");
+        assert_eq!((answer.status, answer.headers("content-encoding")), (200, expected));
+    }
+}
+
+fn async_handlers_run_with_the_runtime_that_was_given(place: Place) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let given = runtime.handle().id();
+    let io = place.builder().tokio(runtime.handle().clone()).build().unwrap();
+    io.sockets_on("where", async move |ack: ringio::Ack| {
+        let is_there = tokio::runtime::Handle::current().id() == given;
+        // On another thread of that runtime, and back.
+        let also_there = tokio::spawn(async { tokio::runtime::Handle::current().id() }).await.unwrap() == given;
+        ack.send(&(is_there && also_there))
+    });
+    let server = Running::start(&io);
+    assert_eq!(server.bare().ask("where", &[]), [serde_json::json!(true)]);
 }

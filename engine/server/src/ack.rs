@@ -118,7 +118,7 @@ impl<R: 'static> AckReply<R> {
     /// Calls `handle` with the answer, for handlers that are not async.
     pub fn on_reply(self, handle: impl FnOnce(Result<R, AckError>) + 'static) {
         let app = Rc::clone(&self.app);
-        app.spawn(async move { handle(self.await) });
+        app.background.spawn(async move { handle(self.await) });
     }
 }
 

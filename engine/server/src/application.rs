@@ -8,15 +8,16 @@
 //! A panic of a handler costs its event; a panic of the core itself stops the process, because its state may be broken.
 
 use crate::Namespace;
+use crate::background::Background;
 use crate::cluster::Opened;
 use crate::connection::ConnectionListeners;
 use crate::decision::{self, Decision, Host};
 use crate::decode::Arguments;
 use crate::error::{AckError, ArgumentError, HandlerError};
 use crate::extract::EventContext;
-use crate::handler::{ErasedHandler, HandlerFuture, Outcome};
+use crate::handler::{ErasedHandler, Outcome};
 use crate::listener::ListenerId;
-use crate::middleware::Step;
+use crate::middleware::{ConnectError, Step, Verdict as Admission};
 use crate::namespace_handles::NamespaceHandles;
 use crate::packet_middleware::Passage;
 use crate::registry::{Occasion, View};
@@ -28,17 +29,13 @@ use crate::waiter::{FetchedSockets, Waiter, Waiters};
 use ringio_core::base::id::{ConnectionKey, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::door::{AckFailure, Cause, Event, FetchRequest, Message, Verdict};
 use ringio_core::shard::Shard;
-use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::{Application, ShardContext};
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 /// What the runtime runs.
 #[derive(Clone, Debug)]
@@ -56,8 +53,7 @@ pub(crate) struct App {
     core: Rc<RefCell<Shard>>,
     /// Whether the core is at work: a panic then is the core's own.
     is_in_core: Cell<bool>,
-    /// None once the shard is about to end.
-    executor: RefCell<Option<Executor>>,
+    pub(crate) background: Background,
     snapshot: RefCell<Rc<Snapshot>>,
     handles: RefCell<NamespaceHandles>,
     pub(crate) sockets: SocketTable,
@@ -96,12 +92,13 @@ impl ShardApplication {
     /// On the shard's own thread.
     pub(crate) fn new(shared: Arc<Shared>, context: ShardContext) -> Self {
         let snapshot = Snapshot { version: 0, view: Arc::default() };
+        let seats = shared.settings.seats;
         let app = Rc::new(App {
             shared,
             index: context.index,
             core: context.core,
             is_in_core: Cell::new(false),
-            executor: RefCell::new(Some(context.executor)),
+            background: Background::new(context.executor, seats),
             snapshot: RefCell::new(Rc::new(snapshot)),
             handles: RefCell::default(),
             sockets: SocketTable::default(),
@@ -177,7 +174,10 @@ impl Application for ShardApplication {
             }
             Event::RequestArrived { connection, request, stage } => {
                 let hooks = &app.shared.settings.hooks;
-                app.start(Decision::new(Rc::clone(app), hooks, app.index, connection, request, stage));
+                let decision = Decision::new(Rc::clone(app), hooks, app.index, connection, request, stage);
+                if app.background.start(None, decision).is_some() {
+                    app.decide(connection, decision::overloaded());
+                }
             }
             Event::RequestRefused { request, error, context, message } => {
                 decision::tell(&app.shared.settings.hooks, request, error, context, message);
@@ -195,8 +195,7 @@ impl Application for ShardApplication {
         drop(connections);
         let sockets = app.sockets.take_all();
         drop(sockets);
-        let executor = app.executor.borrow_mut().take();
-        drop(executor);
+        app.background.stop();
         drop(CURRENT.take());
         if let Some(gateway) = &app.shared.cluster {
             gateway.shard_ended();
@@ -282,22 +281,29 @@ impl App {
         if table.middlewares.is_empty() {
             return self.accept(key);
         }
-        let (table, app) = (Arc::clone(table), Rc::clone(self));
+        let table = Arc::clone(table);
         let future = Box::pin(async move {
             for middleware in &table.middlewares {
                 let verdict = match middleware(socket.clone()) {
                     Step::Done(verdict) => verdict,
                     Step::Pending(future) => future.await,
                 };
-                if let Err(error) = verdict {
-                    let data = error.data().map(ToString::to_string);
-                    app.with_core(|core| core.refuse_socket(key, error.message(), data.as_deref()));
-                    return;
-                }
+                verdict?;
             }
-            app.accept(key);
+            Ok(())
         });
-        self.start(EntryTask { app: Rc::clone(self), key, future });
+        self.start(None, future, move |app, verdict: Result<Admission, HandlerError>| {
+            let refusal = match verdict {
+                Ok(Ok(())) => return app.accept(key),
+                Ok(Err(refusal)) => refusal,
+                Err(error) => {
+                    tracing::error!(%error, "a middleware failed");
+                    ConnectError::new("internal server error")
+                }
+            };
+            let data = refusal.data().map(ToString::to_string);
+            app.with_core(|core| core.refuse_socket(key, refusal.message(), data.as_deref()));
+        });
     }
 
     fn accept(self: &Rc<Self>, key: SocketKey) {
@@ -312,7 +318,7 @@ impl App {
         let socket = Socket::new(Rc::clone(self), key, handle, id);
         let context = EventContext::new(&socket, "connection", Arguments::NONE);
         for listener in table.handlers(&Occasion::Connection) {
-            self.run(&*listener.handler, &context);
+            self.run_counted(&*listener.handler, &context, None);
         }
     }
 
@@ -375,10 +381,10 @@ impl App {
         let mut context = EventContext::new(&socket, name, Arguments::NONE);
         context.set_cause(cause);
         for handler in &local {
-            self.run(&**handler, &context);
+            self.run_counted(&**handler, &context, None);
         }
         for listener in shared {
-            self.run(&*listener.handler, &context);
+            self.run_counted(&*listener.handler, &context, None);
         }
         if matches!(occasion, Occasion::Disconnect) && self.shared.settings.options.recovery.is_some() {
             let data = self.sockets.look(key, |local| std::mem::take(&mut local.data)).unwrap_or_default();
@@ -386,34 +392,32 @@ impl App {
         }
     }
 
-    /// Runs one handler for one event.
+    /// Runs one handler for one event of a client.
     pub(crate) fn run(self: &Rc<Self>, handler: &dyn ErasedHandler, context: &EventContext<'_>) {
+        self.run_counted(handler, context, Some(context.socket().key()));
+    }
+
+    /// Runs one handler; what waits counts for `socket`, if it is an event's. The events of a client are its own doing: where it may have
+    /// no more of them under way, the next one does not begin.
+    fn run_counted(
+        self: &Rc<Self>,
+        handler: &dyn ErasedHandler,
+        context: &EventContext<'_>,
+        socket: Option<SocketKey>,
+    ) {
         let called = catch_unwind(AssertUnwindSafe(|| handler.call(context)));
         match self.settle(called) {
             Ok(Outcome::Done) => {}
-            Ok(Outcome::Pending(future)) => self.start(HandlerTask {
-                app: Rc::clone(self),
-                socket: context.socket().clone(),
-                event: Box::from(context.name()),
-                future,
-            }),
+            Ok(Outcome::Pending(future)) if socket.is_none() || self.background.has_room(socket) => {
+                let (heard_by, event) = (context.socket().clone(), Box::<str>::from(context.name()));
+                self.start(socket, future, move |app, result| {
+                    if let Err(error) = result.and_then(|result| result) {
+                        app.report(&heard_by, &event, &error);
+                    }
+                });
+            }
+            Ok(Outcome::Pending(_)) => self.report(context.socket(), context.name(), &HandlerError::Overloaded),
             Err(error) => self.report(context.socket(), context.name(), &error),
-        }
-    }
-
-    /// Polls an async handler once, as in Node, so that what stands before its first `await` happens at once and in
-    /// order; what is not finished then goes to the executor, which polls it again and so takes over its wake-up.
-    pub(crate) fn start(&self, mut task: impl Future<Output = ()> + Unpin + 'static) {
-        if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            self.spawn(task);
-        }
-    }
-
-    /// Runs a future on this shard, unless the shard is about to end.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        let executor = self.executor.borrow().clone();
-        if let Some(executor) = executor {
-            executor.spawn(future);
         }
     }
 
@@ -435,8 +439,8 @@ impl App {
     fn report(&self, socket: &Socket, event: &str, error: &HandlerError) {
         match error {
             // The client's fault, and it could send such events by the million: counted, not logged aloud.
-            HandlerError::Argument(ArgumentError::Mismatch { .. }) => {
-                tracing::debug!(socket = socket.id(), event, %error, "an event does not fit its handler");
+            HandlerError::Argument(ArgumentError::Mismatch { .. }) | HandlerError::Overloaded => {
+                tracing::debug!(socket = socket.id(), event, %error, "an event did not reach its handler");
             }
             _ => tracing::error!(socket = socket.id(), event, %error, "an event was not handled"),
         }
@@ -484,62 +488,6 @@ impl Host for App {
 
     fn decide(&self, connection: ConnectionKey, verdict: Verdict) {
         self.with_core(|core| core.decide(connection, verdict));
-    }
-}
-
-/// An async handler at work.
-struct HandlerTask {
-    app: Rc<App>,
-    socket: Socket,
-    event: Box<str>,
-    future: HandlerFuture,
-}
-
-impl Future for HandlerTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let app = Rc::clone(&self.app);
-        let polled = {
-            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
-            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
-        };
-        let finished = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => Ok(result),
-            Err(panic) => Err(panic),
-        };
-        if let Err(error) = app.settle(finished) {
-            app.report(&self.socket, &self.event, &error);
-        }
-        Poll::Ready(())
-    }
-}
-
-/// The middlewares of a namespace at work for one socket.
-struct EntryTask {
-    app: Rc<App>,
-    key: SocketKey,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-}
-
-impl Future for EntryTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let app = Rc::clone(&self.app);
-        let polled = {
-            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
-            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
-        };
-        if matches!(polled, Ok(Poll::Pending)) {
-            return Poll::Pending;
-        }
-        if let Err(error) = app.settle(polled.map(|_| Ok(()))) {
-            tracing::error!(%error, "a middleware failed");
-            app.with_core(|core| core.refuse_socket(self.key, "internal server error", None));
-        }
-        Poll::Ready(())
     }
 }
 

@@ -66,6 +66,11 @@ impl<H: Host> Future for Decision<H> {
     }
 }
 
+/// Too many requests wait for hooks already.
+pub(crate) fn overloaded() -> Verdict {
+    Verdict::Answer { status: 503, fields: b"Retry-After: 1\r\n".to_vec(), body: Vec::new() }
+}
+
 /// Tells whoever listens that a request was refused.
 pub(crate) fn tell(
     hooks: &Hooks,

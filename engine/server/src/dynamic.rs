@@ -11,11 +11,8 @@ use crate::Handshake;
 use crate::application::App;
 use crate::parent_namespace::Answer;
 use ringio_core::base::id::{NamespaceId, SocketKey};
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 impl App {
     /// A client wants to join a namespace.
@@ -53,7 +50,13 @@ impl App {
             }
             None
         });
-        self.start(ChoiceTask { app: Rc::clone(self), key, future });
+        self.start(None, future, move |app, chosen| {
+            let chosen = chosen.unwrap_or_else(|error| {
+                tracing::error!(%error, "a predicate for namespaces failed");
+                None
+            });
+            app.handle_choice(key, chosen);
+        });
     }
 
     /// The patterns have decided: the child of one of them, or nothing.
@@ -124,33 +127,3 @@ impl App {
 
 /// The pattern that accepts, and the name it accepts.
 type Choice = (usize, String);
-
-/// The patterns at work for one client.
-struct ChoiceTask {
-    app: Rc<App>,
-    key: SocketKey,
-    future: Pin<Box<dyn Future<Output = Option<Choice>>>>,
-}
-
-impl Future for ChoiceTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let app = Rc::clone(&self.app);
-        let polled = {
-            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
-            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
-        };
-        let chosen = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(chosen)) => Ok(Ok(chosen)),
-            Err(panic) => Err(panic),
-        };
-        let chosen = app.settle(chosen).unwrap_or_else(|error| {
-            tracing::error!(%error, "a predicate for namespaces failed");
-            None
-        });
-        app.handle_choice(self.key, chosen);
-        Poll::Ready(())
-    }
-}

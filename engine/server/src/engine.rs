@@ -16,6 +16,7 @@
 
 use crate::DisconnectReason;
 use crate::address::IntoAddresses;
+use crate::background::Background;
 use crate::decision::{self, Decision, Host};
 use crate::emitted::Emitted;
 use crate::error::{EmitError, Error, Result};
@@ -29,17 +30,13 @@ use ringio_core::base::id::{ConnectionKey, SessionKey, ShardIndex};
 use ringio_core::door::{Event, Verdict};
 use ringio_core::options::Options;
 use ringio_core::shard::Shard;
-use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::{self, Application, Running, ShardContext};
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Waker};
 
 /// A message of Engine.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +165,7 @@ impl EngineServer {
             index: context.index,
             host: Rc::new(EngineHost { core: Rc::clone(&context.core), server: server.clone() }),
             core: context.core,
-            executor: RefCell::new(Some(context.executor)),
+            background: Background::new(context.executor, server.0.settings.seats),
             is_in_core: Cell::new(false),
             handlers: handlers.clone(),
         };
@@ -220,7 +217,7 @@ struct EngineApplication {
     index: ShardIndex,
     core: Rc<RefCell<Shard>>,
     host: Rc<EngineHost>,
-    executor: RefCell<Option<Executor>>,
+    background: Background,
     is_in_core: Cell<bool>,
     handlers: Handlers,
 }
@@ -244,15 +241,6 @@ impl Host for EngineHost {
 impl EngineApplication {
     fn hooks(&self) -> &Arc<Hooks> {
         &self.host.server.0.settings.hooks
-    }
-
-    /// Polls a decision once; what waits then goes to the executor.
-    fn start(&self, mut decision: Decision<EngineHost>) {
-        if Pin::new(&mut decision).poll(&mut Context::from_waker(Waker::noop())).is_pending()
-            && let Some(executor) = self.executor.borrow().clone()
-        {
-            executor.spawn(decision);
-        }
     }
 
     fn with_core<R>(&self, call: impl FnOnce(&mut Shard) -> R) -> R {
@@ -300,7 +288,10 @@ impl Application for EngineApplication {
             }
             Event::RequestArrived { connection, request, stage } => {
                 let host = Rc::clone(&self.host);
-                self.start(Decision::new(host, self.hooks(), self.index, connection, request, stage));
+                let decision = Decision::new(host, self.hooks(), self.index, connection, request, stage);
+                if self.background.start(None, decision).is_some() {
+                    self.host.decide(connection, decision::overloaded());
+                }
             }
             Event::RequestRefused { request, error, context, message } => {
                 decision::tell(self.hooks(), request, error, context, message);
@@ -310,6 +301,6 @@ impl Application for EngineApplication {
     }
 
     fn handle_stop(&self) {
-        drop(self.executor.borrow_mut().take());
+        self.background.stop();
     }
 }

@@ -267,6 +267,9 @@ pub enum HandlerError {
     Failed(String),
     /// The handler panicked; the panic's text.
     Panicked(String),
+    /// As many async handlers of this client, or of its shard, wait as
+    /// [`Builder::waiting_handlers_max`](crate::Builder::waiting_handlers_max) allows; the handler did not run.
+    Overloaded,
 }
 
 impl fmt::Display for HandlerError {
@@ -275,6 +278,7 @@ impl fmt::Display for HandlerError {
             Self::Argument(error) => error.fmt(f),
             Self::Failed(text) => write!(f, "the handler failed: {text}"),
             Self::Panicked(text) => write!(f, "the handler panicked: {text}"),
+            Self::Overloaded => f.write_str("too many async handlers wait (waiting_handlers_max)"),
         }
     }
 }

@@ -76,6 +76,7 @@ mod ack;
 mod address;
 mod application;
 mod attachments;
+mod background;
 mod broadcast_ack;
 mod broadcast_operator;
 mod client_files;

@@ -2,6 +2,7 @@
 //!
 //! Values are checked when the server is built; an error names the option and what would be right.
 
+use crate::background::Seats;
 use crate::client_files;
 use crate::cluster::{Adapter, Gateway};
 use crate::compression::{self, HttpCompression, PerMessageDeflate};
@@ -59,6 +60,7 @@ pub struct Builder {
     tokio: Option<tokio::runtime::Handle>,
     pub(crate) hooks: Hooks,
     per_message_deflate: Option<PerMessageDeflate>,
+    seats: Seats,
 }
 
 impl Builder {
@@ -80,6 +82,7 @@ impl Builder {
             tokio: None,
             hooks: Hooks::default(),
             per_message_deflate: None,
+            seats: Seats::default(),
         }
     }
 
@@ -264,8 +267,12 @@ impl Builder {
         self
     }
 
-    /// Bytes that may wait for one client, each packet counted with 64 more; at the bound it is disconnected with `outbox full`.
-    /// Default 4 MiB, at least 1 KiB. Node queues without bound.
+    /// Bytes that may wait for one client, each packet counted with 64 more. Default 4 MiB, at least 1 KiB; one event alone may be larger.
+    /// Node queues without bound.
+    ///
+    /// At the bound an emit to this client alone fails with [`EmitError::OutboxFull`](crate::EmitError::OutboxFull), and the emitter decides. A
+    /// broadcast or an acknowledgement that finds no room disconnects the client with `outbox full`: it would otherwise go on without having
+    /// heard, and nobody would know.
     pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
         self.options.outbox_bytes_max = bytes;
         self
@@ -315,6 +322,25 @@ impl Builder {
     /// costs time in proportion to this number, a few microseconds per hundred.
     pub fn dynamic_namespaces_max(mut self, count: usize) -> Self {
         self.dynamic_namespaces_max = count;
+        self
+    }
+
+    /// How many async handlers may wait for something at a time: for the events of one client, and in all on one shard. Default 1,000 and
+    /// 1,000,000; at least 1. Node has no bound.
+    ///
+    /// Handlers that are not async, and those that end without waiting, are not counted. Beyond the bound an event does not reach its async
+    /// handlers: [`HandlerError::Overloaded`](crate::HandlerError::Overloaded), counted, and no client but this one notices. The second
+    /// bound is for all that waits on a shard: at it handlers of `connection`, `disconnecting` and `disconnect` that wait are cut off, too, clients whose
+    /// middlewares wait are refused, and requests whose hooks wait are answered with status 503. A handler that never finishes keeps
+    /// its place (some hundred bytes and what it owns) until its shard ends: give what it waits for a timeout.
+    ///
+    /// ```
+    /// # use ringio::Server;
+    /// let io = Server::builder().waiting_handlers_max(100, 50_000).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn waiting_handlers_max(mut self, per_socket: usize, per_shard: usize) -> Self {
+        self.seats = Seats { per_socket, per_shard };
         self
     }
 
@@ -384,6 +410,9 @@ impl Builder {
         };
         check(&self.options)?;
         self.options.hooks = self.hooks.wanted();
+        if self.seats.per_socket == 0 || self.seats.per_shard == 0 {
+            return Err(refused("waiting_handlers_max", "0 would let no async handler wait for anything"));
+        }
         let shard_count = shard_count(self.shard_count)?;
         let mut assets = match &self.client_directory {
             Some(directory) => client_files::read(directory, &self.options.path)?,
@@ -401,6 +430,7 @@ impl Builder {
             dynamic_namespaces_max: self.dynamic_namespaces_max,
             requests_timeout_ms: millis_of(self.requests_timeout),
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
+            seats: self.seats,
         };
         Ok((settings, self.states, TokioContext::new(self.tokio)))
     }
@@ -502,6 +532,8 @@ mod tests {
         assert_eq!(problem_of(builder().outbox_bytes_max(10)), "outbox_bytes_max");
         let cookie = Cookie { name: "a b".to_owned(), ..Cookie::default() };
         assert_eq!(problem_of(builder().cookie(cookie)), "cookie");
+        assert_eq!(problem_of(builder().waiting_handlers_max(0, 1)), "waiting_handlers_max");
+        assert_eq!(problem_of(builder().waiting_handlers_max(1, 0)), "waiting_handlers_max");
         assert_eq!(problem_of(builder().shards(0)), "shards");
         assert_eq!(problem_of(builder().shards(5000)), "shards");
         for path in ["", "socket.io", "/a b", "/a?b", "/ä"] {

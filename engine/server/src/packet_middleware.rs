@@ -11,15 +11,12 @@ use crate::application::{App, arguments, event_name};
 use crate::decode::Arguments;
 use crate::error::HandlerError;
 use crate::extract::EventContext;
-use crate::handler::{HandlerFuture, LocalHandler, Outcome};
+use crate::handler::{LocalHandler, Outcome};
 use crate::socket::Socket;
 use ringio_core::door::Message;
 use std::cell::Cell;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 /// An event among the middlewares of its socket.
 pub(crate) struct Passage {
@@ -43,12 +40,11 @@ impl App {
                 Ok(Outcome::Pending(future)) => {
                     let mut message = message.clone();
                     message.data.own(received);
-                    return self.start(PassageTask {
-                        app: Rc::clone(self),
-                        passage: Some(passage),
-                        index: at + 1,
-                        message,
-                        future,
+                    return self.start(Some(passage.socket.key()), future, move |app, result| {
+                        match result.and_then(|result| result) {
+                            Ok(()) => app.pass(passage, at + 1, &message, &[]),
+                            Err(error) => app.raise(&passage.socket, &refusal(error)),
+                        }
                     });
                 }
                 Err(error) => return self.raise(&passage.socket, &refusal(error)),
@@ -82,43 +78,10 @@ impl App {
 fn refusal(error: HandlerError) -> String {
     match error {
         HandlerError::Failed(text) => text,
+        HandlerError::Overloaded => error.to_string(),
         HandlerError::Argument(_) | HandlerError::Panicked(_) => {
             tracing::error!(%error, "a packet middleware failed");
             "internal server error".to_owned()
         }
-    }
-}
-
-/// An async middleware at work.
-struct PassageTask {
-    app: Rc<App>,
-    /// None once it has gone on.
-    passage: Option<Passage>,
-    index: usize,
-    message: Message,
-    future: HandlerFuture,
-}
-
-impl Future for PassageTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let app = Rc::clone(&self.app);
-        let polled = {
-            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
-            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
-        };
-        let finished = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => Ok(result),
-            Err(panic) => Err(panic),
-        };
-        let settled = app.settle(finished);
-        let Some(passage) = self.passage.take() else { return Poll::Ready(()) };
-        match settled {
-            Ok(()) => app.pass(passage, self.index, &self.message, &[]),
-            Err(error) => app.raise(&passage.socket, &refusal(error)),
-        }
-        Poll::Ready(())
     }
 }

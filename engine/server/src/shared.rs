@@ -3,6 +3,7 @@
 //! Everything here is read-mostly or rarely touched: the shards' own path takes no lock of it.
 
 use crate::application::ShardApplication;
+use crate::background::Seats;
 use crate::closing::Ended;
 use crate::cluster::{Gateway, PublishError, RoomListeners, ServerSideListeners};
 use crate::error::{EmitError, HandlerError};
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) dynamic_namespaces_max: usize,
     pub(crate) cleanup_empty_child_namespaces: bool,
     pub(crate) requests_timeout_ms: u64,
+    pub(crate) seats: Seats,
 }
 
 impl Settings {
@@ -67,6 +69,8 @@ pub struct HandlerCounters {
     pub failed: u64,
     /// Handlers that panicked.
     pub panicked: u64,
+    /// Async handlers that did not run because too many wait.
+    pub overloaded: u64,
 }
 
 #[derive(Default)]
@@ -74,6 +78,7 @@ struct AtomicCounters {
     arguments_refused: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
+    overloaded: AtomicU64,
 }
 
 pub(crate) struct Shared {
@@ -158,6 +163,7 @@ impl Shared {
             HandlerError::Argument(_) => &self.counters.arguments_refused,
             HandlerError::Failed(_) => &self.counters.failed,
             HandlerError::Panicked(_) => &self.counters.panicked,
+            HandlerError::Overloaded => &self.counters.overloaded,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let hook = self.error_hook.read().clone();
@@ -171,6 +177,7 @@ impl Shared {
             arguments_refused: self.counters.arguments_refused.load(Ordering::Relaxed),
             failed: self.counters.failed.load(Ordering::Relaxed),
             panicked: self.counters.panicked.load(Ordering::Relaxed),
+            overloaded: self.counters.overloaded.load(Ordering::Relaxed),
         }
     }
 

@@ -30,6 +30,20 @@ pub(crate) struct Bare {
 impl Bare {
     /// A client that has joined the namespace.
     pub(crate) fn connect(url: &str, namespace: &'static str, auth: &Value) -> Self {
+        let (mut client, answer) = Self::ask_to_join(url, namespace, auth);
+        let joined = answer.strip_prefix(&format!("40{}", client.prefix())).unwrap_or_else(|| panic!("{answer}"));
+        client.id = serde_json::from_str::<Value>(joined).unwrap()["sid"].as_str().unwrap().to_owned();
+        client
+    }
+
+    /// What a client hears that is not let into the namespace.
+    pub(crate) fn refused(url: &str, namespace: &'static str) -> Value {
+        let (client, answer) = Self::ask_to_join(url, namespace, &json!({}));
+        let why = answer.strip_prefix(&format!("44{}", client.prefix())).unwrap_or_else(|| panic!("{answer}"));
+        serde_json::from_str(why).unwrap()
+    }
+
+    fn ask_to_join(url: &str, namespace: &'static str, auth: &Value) -> (Self, String) {
         let host = url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -49,9 +63,7 @@ impl Bare {
         assert!(client.text().unwrap().starts_with('0'));
         client.send(&format!("40{}{auth}", client.prefix()));
         let answer = client.text().unwrap();
-        let joined = answer.strip_prefix(&format!("40{}", client.prefix())).unwrap_or_else(|| panic!("{answer}"));
-        client.id = serde_json::from_str::<Value>(joined).unwrap()["sid"].as_str().unwrap().to_owned();
-        client
+        (client, answer)
     }
 
     fn prefix(&self) -> String {

@@ -55,7 +55,8 @@ pub(crate) fn request(address: SocketAddr, method: &str, target: &str, headers: 
     stream.write_all(body.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
+    // A body may be compressed.
+    let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_owned(), body: body.to_owned() }
@@ -76,6 +77,10 @@ impl Polling {
         let open = get(address, "/socket.io/?EIO=4&transport=polling").open();
         let target = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap());
         Self { address, target }
+    }
+
+    pub(crate) fn sid(&self) -> &str {
+        self.target.rsplit('=').next().unwrap()
     }
 
     pub(crate) fn get(&self) -> Answer {
@@ -130,11 +135,21 @@ impl WebSocket {
 
     /// Sends a short text.
     pub(crate) fn send(&mut self, text: &str) {
-        let length = u8::try_from(text.len()).unwrap();
-        assert!(length < 126, "short texts only");
-        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
-        frame.extend_from_slice(text.as_bytes());
-        self.0.write_all(&frame).unwrap();
+        self.send_frame(0x81, text.as_bytes());
+    }
+
+    /// Sends some bytes.
+    pub(crate) fn send_binary(&mut self, bytes: &[u8]) {
+        self.send_frame(0x82, bytes);
+    }
+
+    fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        let length = u8::try_from(payload.len()).unwrap();
+        assert!(length < 126, "short messages only");
+        let mut frame = vec![first, 0x80 | length, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        // Who has been cut off notices when it reads.
+        let _ = self.0.write_all(&frame);
     }
 
     /// The next text; `None` for a close frame or the end.

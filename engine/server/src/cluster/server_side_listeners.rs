@@ -8,18 +8,15 @@ use crate::Namespace;
 use crate::application::App;
 use crate::decode::Arguments;
 use crate::error::HandlerError;
-use crate::handler::{HandlerFuture, Outcome};
+use crate::handler::Outcome;
 use crate::listener::{ListenerId, Which};
 use parking_lot::RwLock;
 use ringio_codec::socketio::json::skim_event;
 use ringio_core::base::id::NamespaceId;
 use std::collections::HashMap;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 #[derive(Clone)]
 struct Listener {
@@ -98,7 +95,12 @@ impl App {
             match self.settle(called) {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::Pending(future)) => {
-                    self.start(ServerSideTask { app: Rc::clone(self), event: Box::from(&*name), future });
+                    let event = Box::<str>::from(&*name);
+                    self.start(None, future, move |_, result| {
+                        if let Err(error) = result.and_then(|result| result) {
+                            report(&event, &error);
+                        }
+                    });
                 }
                 Err(error) => report(&name, &error),
             }
@@ -108,32 +110,4 @@ impl App {
 
 fn report(event: &str, error: &HandlerError) {
     tracing::error!(event, %error, "an event of another server was not handled");
-}
-
-/// An async handler at work.
-struct ServerSideTask {
-    app: Rc<App>,
-    event: Box<str>,
-    future: HandlerFuture,
-}
-
-impl Future for ServerSideTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let app = Rc::clone(&self.app);
-        let polled = {
-            let _entered = app.shared.tokio.handle().map(|handle| handle.enter());
-            catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(context)))
-        };
-        let finished = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => Ok(result),
-            Err(panic) => Err(panic),
-        };
-        if let Err(error) = app.settle(finished) {
-            report(&self.event, &error);
-        }
-        Poll::Ready(())
-    }
 }
