@@ -135,7 +135,8 @@ fn a_pause_of_the_server_is_in_every_message_that_was_due_meanwhile() {
 fn clients_come_and_go() {
     let Some(server) = start_node() else { return };
     let outcome = attempt(&server, Scenario::Connect, Transport::Websocket);
-    assert!((60..=110).contains(&outcome.total.connected), "{}", outcome.total.connected);
+    // More connections than clients, so some came again; at most those that were due.
+    assert!((21..=110).contains(&outcome.total.connected), "{}", outcome.total.connected);
     assert!(outcome.total.connect.p50 > 0.0);
 }
 
