@@ -7,7 +7,9 @@
 // found a difference; a test that fails here is wrong.
 
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
@@ -24,11 +26,22 @@ const { values, positionals } = parseArgs({
     driver: { type: "string" },
     parser: { type: "string", default: "default" },
     plant: { type: "string" },
+    tls: { type: "string" },
+    "client-certificates": { type: "string", default: "none" },
   },
 });
 
 const parser = PARSERS[values.parser];
-const http = createServer((_request, response) => response.writeHead(404).end());
+const notFound = (_request, response) => response.writeHead(404).end();
+const http = values.tls ? createSecureServer(tlsOptions(), notFound) : createServer(notFound);
+
+/** With `--tls`: what a folder of certificates says at this moment. */
+function tlsOptions() {
+  const read = (name) => readFileSync(`${values.tls}/${name}.pem`);
+  const clients = values["client-certificates"];
+  const asked = { requestCert: true, rejectUnauthorized: clients === "demanded", ca: read("ca") };
+  return { cert: read("chain"), key: read("key"), ...(clients === "none" ? {} : asked) };
+}
 
 const suites = {
   // Echoes every Engine.IO message. Short heartbeats, because the protocol tests wait for them.
@@ -122,6 +135,13 @@ const suites = {
   clients() {
     const io = new Server(http, parser);
     for (const name of ["/", "/admin"]) serveClients(io.of(name));
+    io.on("connection", (socket) => {
+      socket.on("secure", (reply) => reply(socket.handshake.secure));
+      socket.on("renew", (reply) => {
+        http.setSecureContext(tlsOptions());
+        reply();
+      });
+    });
   },
 
   emits() {

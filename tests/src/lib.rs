@@ -10,3 +10,4 @@ pub mod listeners;
 pub mod oracle;
 pub mod packets;
 pub mod requests;
+pub mod tls;

@@ -64,7 +64,7 @@ impl Host {
 
     fn connect(&mut self) -> ConnectionKey {
         let file = FileId(self.by_file.len() as u32);
-        let key = self.shard.handle_accepted(Time::ZERO, file, None);
+        let key = self.shard.handle_accepted(Time::ZERO, file, None, false);
         self.by_file.push(key);
         self.receive(key, &mut client::HANDSHAKE.to_vec());
         self.receive(key, &mut client::text("40"));
@@ -145,7 +145,7 @@ fn connect() -> Box<dyn FnMut() -> u64> {
     Box::new(move || {
         let before = host.bytes;
         let file = FileId(1_000);
-        let key = host.shard.handle_accepted(Time::ZERO, file, None);
+        let key = host.shard.handle_accepted(Time::ZERO, file, None, false);
         host.by_file.truncate(1_000);
         host.by_file.push(key);
         host.receive(key, black_box(&mut handshake));

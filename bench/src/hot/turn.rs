@@ -8,7 +8,7 @@ use ringio_core::shard::Shard;
 use ringio_runtime::clock::Clock;
 use ringio_runtime::executor::Executor;
 use ringio_runtime::injector::Injector;
-use ringio_runtime::kernel::{Counters, Kernel, SendOutcome, Sink, Token};
+use ringio_runtime::kernel::{Arrival, Counters, Kernel, SendOutcome, Sink, Token};
 use ringio_runtime::mesh::mesh;
 use ringio_runtime::shard_thread::Application;
 use ringio_runtime::turn::Turn;
@@ -66,7 +66,7 @@ impl Kernel for NullKernel {
         }
         self.sending = sending;
         for _ in 0..std::mem::take(&mut self.accepting) {
-            sink.accepted(self, FileId(self.tokens.len() as u32), None);
+            sink.accepted(self, FileId(self.tokens.len() as u32), Arrival { listener: 0, peer: None });
         }
         let (mut arrivals, mut buffer) = (std::mem::take(&mut self.arrivals), std::mem::take(&mut self.buffer));
         for (token, bytes) in arrivals.drain(..) {

@@ -467,8 +467,16 @@ pub enum PeerMessage {
     /// These other servers have the namespace.
     NodesAre { namespace: NamespaceId, nodes: Arc<[NodeId]> },
     /// A connection whose session lives at the receiver, with the bytes read so far; whether others behind them were too
-    /// many and forgotten.
-    Moved { file: FileId, address: Option<SocketAddr>, bytes: Vec<u8>, is_cut: bool },
+    /// many and forgotten. The `luggage` is the runtime's, which puts in what it keeps of the connection (its TLS state) and takes it
+    /// out on the other side.
+    Moved {
+        file: FileId,
+        address: Option<SocketAddr>,
+        is_secure: bool,
+        bytes: Vec<u8>,
+        is_cut: bool,
+        luggage: Option<Box<dyn Any + Send>>,
+    },
     /// From application to application.
     Application(Box<dyn Any + Send>),
 }
@@ -530,6 +538,8 @@ pub struct Counters {
     pub sessions_closed: u64,
     /// Connections moved to another shard.
     pub connections_moved: u64,
+    /// Connections that ended because what came on them was no TLS, or broke its rules.
+    pub tls_failures: u64,
     /// Bytes of unfinished requests and messages held at this moment.
     pub receive_bytes_held: u64,
 }

@@ -403,7 +403,7 @@ fn session_closing_and_closed() {
 #[test]
 fn a_long_queue_of_events_gives_its_memory_back() {
     let mut shard = shard_with(Options { engine_only: true, ..Options::default() });
-    let key = shard.handle_accepted(ringio_core::base::time::Time::ZERO, ringio_core::base::id::FileId(0), None);
+    let key = shard.handle_accepted(ringio_core::base::time::Time::ZERO, ringio_core::base::id::FileId(0), None, false);
     let now = ringio_core::base::time::Time::ZERO;
     let mut open = upgrade_request("/socket.io/?EIO=4&transport=websocket");
     shard.handle_received(now, key, &mut open);

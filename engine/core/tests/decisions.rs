@@ -19,7 +19,7 @@ fn shard(hooks: Hooks) -> Shard {
 }
 
 fn accept(shard: &mut Shard) -> ConnectionKey {
-    shard.handle_accepted(Time::ZERO, ringio_core::base::id::FileId(7), None)
+    shard.handle_accepted(Time::ZERO, ringio_core::base::id::FileId(7), None, false)
 }
 
 /// The request that waits for a verdict.

@@ -38,10 +38,19 @@ pub enum SendOutcome {
     Broken(i32),
 }
 
+/// Where a connection has come in, and from whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The listener: how many others were given to [`Kernel::listen`] before.
+    pub listener: u16,
+    /// The peer's address, unless it has none or it cannot be known.
+    pub peer: Option<SocketAddr>,
+}
+
 /// Who hears completions. Calls come one at a time from within [`Kernel::turn`].
 pub trait Sink<K: Kernel + ?Sized> {
     /// A client connected; the file is open and silent until [`Kernel::start`].
-    fn accepted(&mut self, kernel: &mut K, file: FileId, peer: Option<SocketAddr>);
+    fn accepted(&mut self, kernel: &mut K, file: FileId, from: Arrival);
     /// Bytes arrived. They may be changed in place and are gone when this returns.
     fn received(&mut self, kernel: &mut K, token: Token, bytes: &mut [u8]);
     /// Nothing more will arrive.
@@ -62,7 +71,7 @@ pub trait Kernel {
     /// What other threads need to hand connections to this shard (a ring's descriptor); `Clone + Send + Sync`.
     type Address: Clone + Send + Sync + 'static;
 
-    /// Begins to accept on a listening socket. Several listeners may be given.
+    /// Begins to accept on a listening socket. Several listeners may be given; one that is refused does not count.
     ///
     /// # Errors
     /// What the system says.

@@ -13,6 +13,7 @@
 //! | async handlers | [`executor`] |
 //! | calls from other threads | [`injector`] |
 //! | one port, many listeners | [`listener`] |
+//! | TLS, between driver and core | [`tls`] |
 //!
 //! Unsafe code lives in `uring`, `epoll` and `mesh` (with `listener`'s system calls); everything else denies it.
 
@@ -27,6 +28,7 @@ pub mod kernel;
 pub mod listener;
 pub mod mesh;
 pub mod shard_thread;
+pub mod tls;
 pub mod turn;
 pub mod uring;
 

@@ -8,6 +8,7 @@
 //! TCP_NODELAY is set here because accepted sockets inherit it (tcp(7)): no system call per connection.
 
 use crate::epoll::system;
+use crate::tls::TlsSettings;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +20,15 @@ pub const BACKLOG: i32 = 4096;
 /// How long a port in use is tried again before that becomes an error.
 pub const IN_USE_RETRY: Duration = Duration::from_secs(2);
 const IN_USE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a server is to be reached.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What its connections are encrypted with, if they are.
+    pub tls: Option<TlsSettings>,
+}
 
 /// Makes one listening socket per shard. Port 0 becomes one free port for all; see [`local_addr`]. `[::]` takes IPv4 too.
 ///

@@ -9,7 +9,7 @@ use crate::epoll::{Epoll, EpollOptions};
 use crate::executor::Executor;
 use crate::injector::Injector;
 use crate::kernel::Kernel;
-use crate::listener;
+use crate::listener::{self, Endpoint};
 use crate::mesh::{Port, mesh};
 use crate::turn::Turn;
 use crate::uring::{Uring, UringOptions, probe};
@@ -53,8 +53,8 @@ pub struct Settings {
     pub driver: DriverChoice,
     /// Pin each shard's thread to a core of its own, as far as there are cores.
     pub pin_threads: bool,
-    /// Addresses to listen on.
-    pub addresses: Vec<SocketAddr>,
+    /// Where to listen.
+    pub endpoints: Vec<Endpoint>,
     /// The operator's settings.
     pub options: Arc<Options>,
     /// Files served from memory.
@@ -162,7 +162,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
     let shard_count = usize::from(settings.shard_count);
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shard_count).map(|_| Vec::new()).collect();
-    for address in &settings.addresses {
+    for Endpoint { address, .. } in &settings.endpoints {
         let bound = if address.ip().is_unspecified() && address.is_ipv6() {
             listener::bind_port(address.port(), shard_count, listener::BACKLOG)
         } else {
@@ -268,12 +268,16 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     let core = Rc::new(RefCell::new(Shard::new(setup)));
     let executor = Executor::new(port.doorbell());
     let application = make(ShardContext { index, core: Rc::clone(&core), executor: executor.clone() });
-    for listener in listeners {
-        if let Err(error) = kernel.listen(listener) {
-            tracing::error!("shard {} cannot accept: {error}", index.0);
+    // What was refused does not count as a listener, so it must not count here either.
+    let mut tls = Vec::new();
+    for (listener, endpoint) in listeners.into_iter().zip(&settings.endpoints) {
+        match kernel.listen(listener) {
+            Ok(()) => tls.push(endpoint.tls.clone()),
+            Err(error) => tracing::error!("shard {} cannot accept: {error}", index.0),
         }
     }
-    let mut turn = Turn::new(kernel, core, application, port, injector, executor, Clock::start());
+    let turn = Turn::new(kernel, core, application, port, injector, executor, Clock::start());
+    let mut turn = turn.with_tls(tls);
     while !stop.is_asked.load(Ordering::Acquire) {
         turn.run(None);
     }

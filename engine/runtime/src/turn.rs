@@ -14,16 +14,16 @@
 use crate::clock::{Clock, TimeSource};
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
-use crate::kernel::{End, Kernel, SendOutcome, Sink, Token};
+use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
 use crate::mesh::Port;
 use crate::shard_thread::Application;
+use crate::tls::{self, Ended, Received, Stage, TlsSettings};
 use ringio_core::base::id::{ConnectionKey, FileId};
 use ringio_core::base::time::Time;
 use ringio_core::door::{Output, PeerMessage};
 use ringio_core::shard::Shard;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub struct Turn<K, A, C = Clock> {
     executor: Executor,
     clock: C,
     jobs: VecDeque<Job<A>>,
+    tls: Stage,
 }
 
 /// Takes completions to the core and its events to the application.
@@ -48,6 +49,7 @@ struct Hub<'a, A, C> {
     core: &'a RefCell<Shard>,
     application: &'a A,
     clock: &'a C,
+    tls: &'a mut Stage,
     /// Read once per turn, at the first completion.
     now: Option<Time>,
 }
@@ -59,6 +61,23 @@ impl<A: Application, C: TimeSource> Hub<'_, A, C> {
 
     fn dispatch(&self, received: &mut [u8]) {
         dispatch(self.core, self.application, received);
+    }
+
+    /// What arrived on an encrypted connection: its plaintext is lent like any received bytes.
+    fn received_records<K: Kernel>(&mut self, kernel: &mut K, file: FileId, bytes: &mut [u8]) {
+        let now = self.now();
+        let Some(Received { key, end }) = self.tls.receive(kernel, file, bytes) else { return };
+        if !self.tls.plaintext.is_empty() {
+            self.core.borrow_mut().handle_received(now, key, &mut self.tls.plaintext);
+            dispatch(self.core, self.application, &mut self.tls.plaintext);
+            self.tls.trim();
+        }
+        match end {
+            None => return,
+            Some(Ended::Finished) => self.core.borrow_mut().handle_ended(now, key),
+            Some(Ended::Unreadable(description)) => self.core.borrow_mut().handle_unreadable(now, key, description),
+        }
+        self.dispatch(&mut []);
     }
 }
 
@@ -78,13 +97,18 @@ fn key_of(token: Token) -> ConnectionKey {
 }
 
 impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
-    fn accepted(&mut self, kernel: &mut K, file: FileId, peer: Option<SocketAddr>) {
+    fn accepted(&mut self, kernel: &mut K, file: FileId, from: Arrival) {
         let now = self.now();
-        let key = self.core.borrow_mut().handle_accepted(now, file, peer);
-        kernel.start(file, key.to_bits());
+        let is_secure = self.tls.is_for(from.listener);
+        let key = self.core.borrow_mut().handle_accepted(now, file, from.peer, is_secure);
+        let token = if is_secure { self.tls.accept(file, key, from.listener) } else { key.to_bits() };
+        kernel.start(file, token);
     }
 
-    fn received(&mut self, _: &mut K, token: Token, bytes: &mut [u8]) {
+    fn received(&mut self, kernel: &mut K, token: Token, bytes: &mut [u8]) {
+        if let Some(file) = tls::file_of(token) {
+            return self.received_records(kernel, file, bytes);
+        }
         let now = self.now();
         self.core.borrow_mut().handle_received(now, key_of(token), bytes);
         self.dispatch(bytes);
@@ -92,14 +116,27 @@ impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
 
     fn ended(&mut self, _: &mut K, token: Token, _: End) {
         let now = self.now();
-        self.core.borrow_mut().handle_ended(now, key_of(token));
+        let key = match tls::file_of(token) {
+            None => key_of(token),
+            Some(file) => match self.tls.end(file) {
+                Some(key) => key,
+                None => return,
+            },
+        };
+        self.core.borrow_mut().handle_ended(now, key);
         self.dispatch(&mut []);
     }
 
-    fn sent(&mut self, _: &mut K, token: Token, outcome: SendOutcome) {
+    fn sent(&mut self, kernel: &mut K, token: Token, outcome: SendOutcome) {
         let now = self.now();
-        let is_broken = matches!(outcome, SendOutcome::Broken(_));
-        self.core.borrow_mut().handle_sent(now, key_of(token), is_broken);
+        let (key, is_broken) = match tls::file_of(token) {
+            None => (key_of(token), matches!(outcome, SendOutcome::Broken(_))),
+            Some(file) => match self.tls.sent(kernel, file, outcome) {
+                Some(told) => told,
+                None => return,
+            },
+        };
+        self.core.borrow_mut().handle_sent(now, key, is_broken);
         if is_broken {
             self.dispatch(&mut []);
         }
@@ -111,7 +148,15 @@ impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
 
     fn transferred(&mut self, _: &mut K, token: Token, remote: Result<FileId, i32>) {
         let now = self.now();
-        self.core.borrow_mut().handle_transferred(now, key_of(token), remote.ok());
+        let remote = remote.ok();
+        let key = match tls::file_of(token) {
+            None => key_of(token),
+            Some(file) => match self.tls.transferred(file, remote) {
+                Some(key) => key,
+                None => return,
+            },
+        };
+        self.core.borrow_mut().handle_transferred(now, key, remote);
     }
 }
 
@@ -127,7 +172,15 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         executor: Executor,
         clock: C,
     ) -> Self {
-        Self { kernel, core, application, port, injector, executor, clock, jobs: VecDeque::new() }
+        let (jobs, tls) = (VecDeque::new(), Stage::default());
+        Self { kernel, core, application, port, injector, executor, clock, jobs, tls }
+    }
+
+    /// What the kernel's listeners speak, in the order in which it was given them: TLS, or nothing of the kind. Before the first turn.
+    #[must_use]
+    pub fn with_tls(mut self, listeners: Vec<Option<TlsSettings>>) -> Self {
+        self.tls = Stage::new(listeners);
+        self
     }
 
     /// One turn; waits at most `wait_max` for something to do.
@@ -139,7 +192,8 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
     /// One turn that waits as [`Self::prepare_wait`] said. A scheduler that runs many shards on one thread lets the wait pass
     /// between the two.
     pub fn run_after(&mut self, wait: Option<Duration>) {
-        let mut hub = Hub { core: &self.core, application: &self.application, clock: &self.clock, now: None };
+        let mut hub =
+            Hub { core: &self.core, application: &self.application, clock: &self.clock, tls: &mut self.tls, now: None };
         self.kernel.turn(wait, &mut hub);
         self.port.woke();
         let now = self.clock.now();
@@ -152,7 +206,8 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             self.core.borrow_mut().advance(now);
         }
         for _ in 0..PEER_MESSAGES_PER_TURN {
-            let Some((from, message)) = self.port.receive() else { break };
+            let Some((from, mut message)) = self.port.receive() else { break };
+            self.tls.unpack(&mut message);
             self.core.borrow_mut().handle_peer(now, from, message);
             dispatch(&self.core, &self.application, &mut []);
         }
@@ -198,20 +253,40 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             let mut core = self.core.borrow_mut();
             while let Some(output) = core.poll_output() {
                 match output {
-                    Output::Send { file, frame, offset } => self.kernel.send(file, frame, offset),
+                    Output::Send { file, frame, offset } if !self.tls.has(file) => {
+                        self.kernel.send(file, frame, offset);
+                    }
+                    Output::Send { file, frame, offset } => {
+                        if let Err(key) = self.tls.send(&mut self.kernel, file, frame, offset) {
+                            core.handle_sent(self.clock.now(), key, true);
+                        }
+                    }
+                    Output::ShutdownWrite { file } if self.tls.has(file) => {
+                        self.tls.shutdown_write(&mut self.kernel, file);
+                    }
                     Output::ShutdownWrite { file } => self.kernel.shutdown_write(file),
-                    Output::Close { file } => self.kernel.close(file),
-                    Output::Transfer { file, target } => self.kernel.transfer(file, target),
+                    Output::Close { file } => {
+                        self.tls.close(&mut self.kernel, file);
+                        self.kernel.close(file);
+                    }
+                    Output::Transfer { file, target } => {
+                        self.tls.leave(file, target);
+                        self.kernel.transfer(file, target);
+                    }
                     Output::Adopt { file, connection } => {
                         self.kernel.adopt(file);
-                        self.kernel.start(file, connection.to_bits());
+                        let token = self.tls.adopt(file, connection);
+                        self.kernel.start(file, token);
+                        self.tls.resume(&mut self.kernel, file);
                     }
                 }
             }
-            if !core.take_awaits_sent() {
+            let awaits_sent = core.take_awaits_sent() | self.tls.take_awaits_sent();
+            if !awaits_sent {
                 self.kernel.defer_sent();
             }
-            while let Some((target, message)) = core.poll_peer_message() {
+            while let Some((target, mut message)) = core.poll_peer_message() {
+                self.tls.pack(target, &mut message);
                 self.port.send(target, message);
             }
         }
@@ -249,7 +324,8 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         self.injector.stop();
         self.core.borrow_mut().abandon_connections();
         self.flush();
-        let mut hub = Hub { core: &self.core, application: &self.application, clock: &self.clock, now: None };
+        let mut hub =
+            Hub { core: &self.core, application: &self.application, clock: &self.clock, tls: &mut self.tls, now: None };
         self.kernel.turn(Some(Duration::ZERO), &mut hub);
         self.application.handle_stop();
     }

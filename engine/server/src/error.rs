@@ -38,6 +38,13 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A certificate, a key or a configuration of TLS is not what it should be.
+    Tls {
+        /// Which: the file, or what it stands for.
+        what: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// The shards could not be started: an address is in use, the driver asked for is refused. The text says the remedy.
     Start(std::io::Error),
     /// `listen` or `start` was called a second time. A server runs once; build another one.
@@ -54,6 +61,7 @@ impl fmt::Display for Error {
             Self::Option { option, problem } => write!(f, "option {option}: {problem}"),
             Self::ClientFiles { directory, problem } => write!(f, "client files in {}: {problem}", directory.display()),
             Self::Address { address, source } => write!(f, "address {address:?} cannot be resolved: {source}"),
+            Self::Tls { what, problem } => write!(f, "TLS: {what}: {problem}"),
             Self::Start(source) => write!(f, "the server cannot start: {source}"),
             Self::AlreadyStarted => {
                 f.write_str("this server has been started before: build another one to listen again")

@@ -122,6 +122,7 @@ mod shared;
 mod socket;
 mod socket_listeners;
 mod socket_table;
+mod tls;
 mod tokio_context;
 mod waiter;
 
@@ -129,7 +130,7 @@ mod waiter;
 pub mod node_api {}
 
 pub use ack::{Ack, AckReply, FromReply, RemoteAckReply, Reply};
-pub use address::IntoAddresses;
+pub use address::{Address, IntoAddresses};
 pub use broadcast_ack::{BroadcastAckError, BroadcastAcks};
 pub use broadcast_operator::{BroadcastOperator, FetchSockets};
 pub use bytes::Bytes;
@@ -165,7 +166,9 @@ pub use ringio_core::door::{Counters, DisconnectReason, Transport};
 pub use ringio_core::limits::WorstCase;
 pub use ringio_runtime::shard_thread::DriverChoice as Driver;
 pub use rooms::IntoRooms;
+pub use rustls;
 pub use server::{Server, ServerHandle, stop_on_signals};
 pub use server_settings::Engine;
 pub use shared::HandlerCounters;
 pub use socket::{Socket, SocketOperator};
+pub use tls::{OverTls, Tls};

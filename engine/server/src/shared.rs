@@ -2,6 +2,7 @@
 //!
 //! Everything here is read-mostly or rarely touched: the shards' own path takes no lock of it.
 
+use crate::address::Address;
 use crate::application::ShardApplication;
 use crate::background::Seats;
 use crate::closing::Ended;
@@ -18,7 +19,6 @@ use ringio_runtime::injector::InjectError;
 use ringio_runtime::shard_thread::{self, Running};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -39,12 +39,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn for_runtime(&self, addresses: Vec<SocketAddr>) -> shard_thread::Settings {
+    pub(crate) fn for_runtime(&self, addresses: Vec<Address>) -> shard_thread::Settings {
         shard_thread::Settings {
             shard_count: self.shard_count,
             driver: self.driver,
             pin_threads: self.pin_threads,
-            addresses,
+            endpoints: addresses.into_iter().map(|address| address.0).collect(),
             options: Arc::clone(&self.options),
             assets: Arc::clone(&self.assets),
             drain_ms: self.drain_ms,

@@ -7,6 +7,7 @@ import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
+import { makeCertificates } from "../harness/certificates.mjs";
 import { client, close, connect, connected, emitWithAck, listen } from "../harness/client.mjs";
 import { Inbox } from "../harness/inbox.mjs";
 import { cannotRun, ServerUnderTest } from "../harness/server.mjs";
@@ -14,17 +15,29 @@ import { cannotRun, ServerUnderTest } from "../harness/server.mjs";
 const FOLDER = process.env.RINGIO_EXAMPLES;
 
 /** Tests of one example, with a server of its own. On the Node server there is nothing to test. */
-function example(name, body) {
+function example(name, body, options = []) {
   if (!process.env.RINGIO_SERVER) return;
   const program = `${FOLDER}/${name}`;
   const missing = !existsSync(program) && cannotRun(`${program} is not built: cargo build -p ringio --examples, and set RINGIO_EXAMPLES`);
   describe(`example ${name}`, { skip: missing, timeout: 600_000 }, () => {
-    const server = new ServerUnderTest({ name, command: [program], options: [] });
+    const server = new ServerUnderTest({ name, command: [program], options });
     before(() => server.start());
     after(() => server.stop());
     body(server);
   });
 }
+
+const certificates = process.env.RINGIO_SERVER ? makeCertificates() : undefined;
+const files = certificates ? ["--chain", `${certificates.folder}/chain.pem`, "--key", `${certificates.folder}/key.pem`, "--plain-port", "0"] : [];
+
+example("https", (server) => {
+  test("a client comes encrypted", async () => {
+    server.scheme = "https";
+    const socket = await connect(server, { ca: certificates.ca });
+    assert.equal(await emitWithAck(socket, "hello"), "encrypted");
+    close(socket);
+  });
+}, files);
 
 async function refusal(server, options) {
   const socket = client(server, options);

@@ -56,14 +56,15 @@ export function cannotRun(reason) {
 
 /**
  * Declares the tests of `body` once per target and parser, each with a server of its own. Clients made for the server have
- * its parser.
+ * its parser, and its `scheme`. `name` is the suite, or a list that begins with it and goes on with other parameters.
  */
-export function suite(name, title, body, { parsers = ["default"] } = {}) {
+export function suite(name, title, body, { parsers = ["default"], scheme = "http" } = {}) {
   for (const [target, parser] of targets().flatMap((target) => parsers.map((parser) => [target, parser]))) {
     const isDefault = parser === "default";
     describe(`${title} [${target.name}${isDefault ? "" : `, ${parser}`}]`, { timeout: 600_000 }, () => {
       const server = new ServerUnderTest(target, isDefault ? name : [name, "--parser", parser].flat());
       server.parser = parser;
+      server.scheme = scheme;
       before(() => server.start());
       after(() => server.stop());
       body(server);
@@ -74,6 +75,9 @@ export function suite(name, title, body, { parsers = ["default"] } = {}) {
 export class ServerUnderTest {
   /** Which parser its clients need. */
   parser = "default";
+
+  /** `http` or `https`. */
+  scheme = "http";
 
   #target;
   #suite;
@@ -89,7 +93,7 @@ export class ServerUnderTest {
   }
 
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.scheme}://127.0.0.1:${this.port}`;
   }
 
   get pid() {

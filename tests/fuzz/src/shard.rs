@@ -70,7 +70,7 @@ impl World {
         if self.files.len() < CONNECTIONS_MAX {
             let file = FileId(self.next_file);
             self.next_file += 1;
-            let key = self.shard.handle_accepted(self.now, file, None);
+            let key = self.shard.handle_accepted(self.now, file, None, false);
             self.files.insert(file, key);
         }
     }

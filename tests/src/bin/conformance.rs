@@ -18,10 +18,12 @@ use ringio::{
     Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use ringio_tests::oracle;
+use ringio_tests::tls::{self, ClientCertificates};
 use ringio_tests::{client, cluster, compression, connections, dynamic, emits, listeners, packets, requests};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,12 @@ struct Options {
     path: Option<String>,
     #[arg(long, default_value = "default")]
     parser: ParserName,
+    /// Speak TLS, with `chain.pem` and `key.pem` of this folder; what `ca.pem` has signed is a client certificate that is accepted.
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    /// Whether clients are asked for certificates.
+    #[arg(long, default_value = "none")]
+    client_certificates: ClientCertificates,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -176,7 +184,14 @@ fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio
     let io = options.apply(builder).build()?;
     suite(&io);
     stop_on_signals(&io)?;
-    let running = io.start(options.port)?;
+    let running = match &options.tls {
+        None => io.start(options.port)?,
+        Some(folder) => {
+            let tls = tls::from_folder(folder, options.client_certificates)?;
+            tls::handlers(&io, &tls, folder, options.client_certificates);
+            io.start(tls.on(options.port))?
+        }
+    };
     say_ready();
     running.join();
     Ok(())

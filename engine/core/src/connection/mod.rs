@@ -39,6 +39,8 @@ pub struct Connection {
     pub file: FileId,
     /// The peer, unless the transport has none.
     pub address: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
     /// Where it stands.
     pub state: State,
     /// Its deadline in the present state.
@@ -106,8 +108,9 @@ pub enum Ending {
 impl Connection {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(file: FileId, address: Option<SocketAddr>) -> Self {
-        Self { file, address, state: State::Head { rest: Vec::new() }, timer: None, transmit: Transmit::default() }
+    pub fn new(file: FileId, address: Option<SocketAddr>, is_secure: bool) -> Self {
+        let state = State::Head { rest: Vec::new() };
+        Self { file, address, is_secure, state, timer: None, transmit: Transmit::default() }
     }
 
     /// Bytes of unfinished requests and messages held for it.

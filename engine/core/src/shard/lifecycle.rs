@@ -13,7 +13,7 @@ use crate::base::id::{ConnectionKey, FileId, Key, SessionKey, SocketKey};
 use crate::base::seed::ChosenId;
 use crate::base::time::Time;
 use crate::broadcast::encode;
-use crate::connection::Connection;
+use crate::connection::{Connection, State};
 use crate::door::{AckFailure, Cause, DisconnectReason, Event, HandshakeRequest};
 use crate::limits::{EVENTS_KEPT_MAX, NAMESPACE_NAME_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX};
 use crate::namespace::ack::Acks;
@@ -45,10 +45,16 @@ pub(super) enum Departure {
 }
 
 impl Shard {
-    /// A client has connected.
-    pub fn handle_accepted(&mut self, now: Time, file: FileId, address: Option<SocketAddr>) -> ConnectionKey {
+    /// A client has connected; `is_secure` over TLS, of which the core sees the plaintext.
+    pub fn handle_accepted(
+        &mut self,
+        now: Time,
+        file: FileId,
+        address: Option<SocketAddr>,
+        is_secure: bool,
+    ) -> ConnectionKey {
         self.advance(now);
-        let key = self.connections.insert(Connection::new(file, address));
+        let key = self.connections.insert(Connection::new(file, address, is_secure));
         self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
         key
     }
@@ -58,6 +64,17 @@ impl Shard {
     pub fn handle_ended(&mut self, now: Time, key: ConnectionKey) {
         self.advance(now);
         self.connection_ended(key, DisconnectReason::TransportClose);
+    }
+
+    /// What the peer sends is no TLS, or breaks its rules: it is not heard any more. Who waited for a request may read why, and FIN;
+    /// everybody else ends at once.
+    pub fn handle_unreadable(&mut self, now: Time, key: ConnectionKey, description: &'static str) {
+        self.advance(now);
+        self.counters.tls_failures += 1;
+        match self.connections.get(key).map(|connection| &connection.state) {
+            Some(State::Head { .. }) => self.finish_connection(key),
+            _ => self.connection_ended(key, Cause::new(DisconnectReason::TransportError, description)),
+        }
     }
 
     /// A new session with its OPEN packet queued.
@@ -286,7 +303,7 @@ impl Shard {
     /// A request that arrived behind an answered one.
     fn resume_request(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let crate::connection::State::Head { rest } = &mut connection.state {
+        if let State::Head { rest } = &mut connection.state {
             let rest = core::mem::take(rest);
             self.receive_owned(key, rest);
         }

@@ -51,7 +51,9 @@ impl Shard {
             PeerMessage::ClusterAnswer { from, message } => self.handle_answer(&from, &message),
             PeerMessage::NodeGone { namespace, node } => self.lose_node(namespace, &node),
             PeerMessage::NodesAre { namespace, nodes } => self.note_nodes(namespace, nodes),
-            PeerMessage::Moved { file, address, bytes, is_cut } => self.adopt(file, address, bytes, is_cut),
+            PeerMessage::Moved { file, address, is_secure, bytes, is_cut, luggage: _ } => {
+                self.adopt(Connection::new(file, address, is_secure), bytes, is_cut);
+            }
             PeerMessage::ComesBack { asker, socket, namespace, pid, offset } => {
                 self.answer_return(asker, socket, namespace, pid, offset);
             }
@@ -88,13 +90,15 @@ impl Shard {
         };
         self.counters.connections_moved += 1;
         let (bytes, is_cut) = backlog.into_parts();
-        let message = PeerMessage::Moved { file: remote, address: connection.address, bytes, is_cut };
+        let Connection { address, is_secure, .. } = connection;
+        let message = PeerMessage::Moved { file: remote, address, is_secure, bytes, is_cut, luggage: None };
         self.peer_messages.push_back((target, message));
     }
 
     /// A connection arrives with what it has sent so far.
-    fn adopt(&mut self, file: FileId, address: Option<core::net::SocketAddr>, bytes: Vec<u8>, is_cut: bool) {
-        let key = self.connections.insert(Connection::new(file, address));
+    fn adopt(&mut self, connection: Connection, bytes: Vec<u8>, is_cut: bool) {
+        let file = connection.file;
+        let key = self.connections.insert(connection);
         self.outputs.push_back(Output::Adopt { file, connection: key });
         self.arm_connection(key, REQUEST_HEAD_DEADLINE_MS);
         self.receive_kept(key, bytes, is_cut);

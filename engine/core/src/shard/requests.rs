@@ -317,8 +317,13 @@ impl Shard {
 
     /// A request as it is kept: the handshake of a session, what the application decides about.
     pub(super) fn handshake_of(&self, key: ConnectionKey, request: &Request<'_>) -> Arc<HandshakeRequest> {
-        let address = self.connections.get(key).and_then(|connection| connection.address);
-        Arc::new(HandshakeRequest { head: request.head.into(), address, issued_ms: self.unix_time_ms(), secure: false })
+        let connection = self.connections.get(key);
+        Arc::new(HandshakeRequest {
+            head: request.head.into(),
+            address: connection.and_then(|connection| connection.address),
+            issued_ms: self.unix_time_ms(),
+            secure: connection.is_some_and(|connection| connection.is_secure),
+        })
     }
 
     pub(super) fn open_session(&mut self, key: ConnectionKey, request: &Request<'_>, ask: Ask) {

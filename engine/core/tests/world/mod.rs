@@ -130,7 +130,7 @@ impl World {
     pub fn connect(&mut self, shard: usize) -> Wire {
         let file = FileId(self.next_file);
         self.next_file += 1;
-        let key = self.shards[shard].handle_accepted(self.now, file, Some("127.0.0.1:5555".parse().unwrap()));
+        let key = self.shards[shard].handle_accepted(self.now, file, Some("127.0.0.1:5555".parse().unwrap()), false);
         self.ends.push(End {
             shard,
             file,

@@ -1,7 +1,7 @@
 //! The server of these tests: shards on threads of their own, each a driver and a sink that does as it is told.
 
 use super::{Driver, Sizes};
-use crate::kernel::{Counters, End, SendOutcome, Sink, Token};
+use crate::kernel::{Arrival, Counters, End, SendOutcome, Sink, Token};
 use crate::listener;
 use crate::mesh::doorbell::Doorbell;
 use crate::mesh::{Port, mesh};
@@ -158,8 +158,8 @@ impl Shard {
 }
 
 impl<D: Driver> Sink<D> for Shard {
-    fn accepted(&mut self, kernel: &mut D, file: FileId, peer: Option<SocketAddr>) {
-        self.see(Seen::Accepted(peer));
+    fn accepted(&mut self, kernel: &mut D, file: FileId, from: Arrival) {
+        self.see(Seen::Accepted(from.peer));
         let moves_left = if let Behaviour::EchoMoving(count) = self.behaviour { count } else { 0 };
         let token = self.insert(kernel, file, moves_left);
         match self.behaviour.clone() {

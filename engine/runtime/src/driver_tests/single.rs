@@ -1,12 +1,12 @@
 //! A driver on the test's own thread: what a single turn does.
 
 use super::{Driver, Sizes, on_both_drivers};
-use crate::kernel::{End, SendOutcome, Sink, Token};
+use crate::kernel::{Arrival, End, SendOutcome, Sink, Token};
 use crate::mesh::doorbell::Sleeper;
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::FileId;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) struct Notes {
 }
 
 impl<D: Driver> Sink<D> for Notes {
-    fn accepted(&mut self, _: &mut D, file: FileId, _: Option<SocketAddr>) {
+    fn accepted(&mut self, _: &mut D, file: FileId, _: Arrival) {
         self.accepted.push(file);
     }
     fn received(&mut self, _: &mut D, _: Token, _: &mut [u8]) {}
@@ -114,7 +114,7 @@ struct Slammer {
 }
 
 impl<D: Driver> Sink<D> for Slammer {
-    fn accepted(&mut self, kernel: &mut D, file: FileId, _: Option<SocketAddr>) {
+    fn accepted(&mut self, kernel: &mut D, file: FileId, _: Arrival) {
         kernel.start(file, file.0.into());
         kernel.send(file, Frame::raw(b"word".to_vec()), 0);
     }

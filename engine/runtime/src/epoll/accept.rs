@@ -4,7 +4,7 @@
 //! backlog. It comes back when a connection has been closed, or when the timer ends after a shortage that others may have relieved.
 
 use super::{Epoll, IN, Key, LISTENER, system};
-use crate::kernel::Sink;
+use crate::kernel::{Arrival, Sink};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use system::errno;
 
@@ -34,7 +34,7 @@ impl Epoll {
                 Ok((fd, peer)) => {
                     self.counters.accepts += 1;
                     let file = self.insert(fd);
-                    sink.accepted(self, file, peer);
+                    sink.accepted(self, file, Arrival { listener: index as u16, peer });
                 }
                 Err(error) => match errno(&error) {
                     libc::EAGAIN => return,

@@ -521,16 +521,17 @@ impl std::fmt::Debug for Epoll {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kernel::Arrival;
     use crate::mesh::doorbell::Sleeper;
     use std::io::Write;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream};
 
     /// Notes who received.
     #[derive(Default)]
     struct Tokens(Vec<Token>);
 
     impl Sink<Epoll> for Tokens {
-        fn accepted(&mut self, _: &mut Epoll, _: FileId, _: Option<SocketAddr>) {}
+        fn accepted(&mut self, _: &mut Epoll, _: FileId, _: Arrival) {}
         fn received(&mut self, _: &mut Epoll, token: Token, _: &mut [u8]) {
             self.0.push(token);
         }

@@ -15,7 +15,7 @@ use super::Uring;
 use super::files::{Receive, Send, Shutdown, State};
 use super::listener::State as Accept;
 use super::ring::Ring;
-use crate::kernel::{End, SendOutcome, Sink};
+use crate::kernel::{Arrival, End, SendOutcome, Sink};
 use ringio_core::base::id::FileId;
 #[cfg(ringio_planted)]
 use ringio_core::base::planted::{self, Bug};
@@ -366,6 +366,9 @@ impl<R: Ring> Uring<R> {
         match u32::try_from(completion.result) {
             Ok(slot) if self.files.open(slot, State::Naming) => {
                 self.counters.accepts += 1;
+                if let Some(entry) = self.files.tenant(slot) {
+                    entry.listener = index as u16;
+                }
                 match is_ipv6 {
                     Some(is_ipv6) if self.has_names => self.ask_name(slot, is_ipv6),
                     _ => self.introduce(slot, None, sink),
@@ -420,7 +423,8 @@ impl<R: Ring> Uring<R> {
     fn introduce(&mut self, slot: u32, peer: Option<std::net::SocketAddr>, sink: &mut impl Sink<Self>) {
         if let Some(entry) = self.files.tenant(slot) {
             entry.state = State::Silent;
-            sink.accepted(self, FileId(slot), peer);
+            let from = Arrival { listener: entry.listener, peer };
+            sink.accepted(self, FileId(slot), from);
         }
     }
 

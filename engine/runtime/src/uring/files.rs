@@ -92,7 +92,11 @@ pub(super) struct Slot {
     pub(super) habit: Habit,
     pub(super) send: Send,
     pub(super) shutdown: Shutdown,
+    /// Where it was accepted.
+    pub(super) listener: u16,
 }
+
+const _: () = assert!(size_of::<Slot>() <= 24);
 
 impl Slot {
     const EMPTY: Self = Self {
@@ -104,6 +108,7 @@ impl Slot {
         habit: Habit::NEW,
         send: Send::Idle,
         shutdown: Shutdown::No,
+        listener: 0,
     };
 
     /// Whether nothing is outstanding that will complete.
