@@ -140,6 +140,49 @@ fn clients_come_and_go() {
     assert!(outcome.total.connect.p50 > 0.0);
 }
 
+/// Churn, a storm of reconnects, and receivers that do not read: each ends with every message where it should be.
+#[test]
+fn clients_that_leave_return_or_do_not_read_lose_nothing_they_must_get() {
+    let Some(server) = start_node() else { return };
+    let churn = attempt(&server, Scenario::Churn, Transport::Websocket);
+    assert!(churn.total.connected > 20 && churn.total.received > 0, "{:?}", churn.total);
+    // Clients come back after 0.5 to 1.5 s, as the official one does; what was due meanwhile had no sender, and nothing else is wrong.
+    let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+    let (plan, phases) = plan(Scenario::Storm, &Settings { duration_ms: 4_000, ..settings() }, target).unwrap();
+    let storm = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+    assert_eq!(storm.failures.total(), storm.failures.count(Class::NoSender), "{:?}", storm.failures);
+    assert_eq!(storm.faults.total(), 0, "{:?}", storm.first_fault);
+    assert!(storm.total.connected >= 20 && storm.total.received > 0, "all came back: {:?}", storm.total);
+    let slow = attempt(&server, Scenario::Slow, Transport::Websocket);
+    assert!(slow.total.received > 0 && slow.total.received <= slow.total.sent * 20, "{:?}", slow.total);
+}
+
+/// A namespace of one's own, over every transport: messages pass there, and where the server has none it says so.
+#[test]
+fn a_namespace_of_ones_own_is_joined() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        const io = new Server(Number(process.argv[1]));
+        io.of("/prices").on("connection", (socket) => socket.on("echo", (...args) => socket.emit("echo", ...args)));
+        console.log("ready");"#;
+    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+    let run = |namespace: &str, transport: &str| {
+        let common = ["run", "echo", &server.url, "-c", "10", "-r", "200", "-d", "0.5", "--warmup", "0"];
+        let output = Command::new(program())
+            .args(common)
+            .args(["--namespace", namespace, "--transport", transport])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    for transport in ["websocket", "polling", "upgrade"] {
+        let (code, text) = run("/prices", transport);
+        assert!(code == Some(0) && text.contains("100 delivered"), "{transport}: {text}");
+    }
+    let (code, text) = run("/nowhere", "websocket");
+    assert!(code == Some(2) && text.contains("Invalid namespace") && text.contains("--namespace"), "{text}");
+}
+
 /// The official msgpack parser, over every transport; and a server with the other parser than expected is explained.
 #[test]
 fn packets_of_the_msgpack_parser_come_back() {
