@@ -1,4 +1,4 @@
-//! `tests/conformance/COVERAGE.md` and `engine/server/docs/node-api.md` say the truth: every test that they name exists, and every
+//! `tests/conformance/COVERAGE.md`, `engine/server/docs/node-api.md` and `SECURITY.md` say the truth: every test that they name exists, and every
 //! heading of the former counts its rows.
 //!
 //! ```text
@@ -18,6 +18,7 @@ fn root() -> PathBuf {
 
 const COVERAGE: &str = "tests/conformance/COVERAGE.md";
 const NODE_API: &str = "engine/server/docs/node-api.md";
+const SECURITY: &str = "SECURITY.md";
 
 fn page(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -55,7 +56,14 @@ fn has_test(file: &str, text: &str, title: &str) -> bool {
 fn every_test_that_is_named_exists() {
     let count = |path: &str| count_existing(&page(path), path);
     let (coverage, node_api) = (count(COVERAGE), count(NODE_API));
-    assert!(coverage > 400 && node_api > 120, "the pages are read: {coverage}, {node_api}");
+    // Its other tables name no tests.
+    let security = page(SECURITY);
+    let promises = security.split("\n## ").find(|section| section.starts_with("What is promised\n")).unwrap();
+    let promises = count_existing(promises, SECURITY);
+    assert!(
+        coverage > 400 && node_api > 120 && promises > 20,
+        "the pages are read: {coverage}, {node_api}, {promises}"
+    );
 }
 
 /// How many tests a page names; all of them exist.
