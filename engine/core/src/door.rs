@@ -7,7 +7,7 @@
 //! ```
 //! `handle_*` says that something happened, `poll_*` asks what to do about it, until `None`.
 
-use crate::base::frame::{Compression, Encoded, Frame};
+use crate::base::frame::{Compression, Encoded, Frame, WhenSlow};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use crate::base::seed::{ChosenId, Sid};
 use crate::broadcast::recovery::{Offset, Return};
@@ -103,6 +103,8 @@ pub enum Event {
     FromPeer { from: ShardIndex, message: Box<dyn Any + Send> },
     /// `Shard::hear_session`: something happened to a session.
     Session { session: crate::base::id::SessionKey, event: SessionEvent },
+    /// `Shard::hear_room`: there is room again in the outbox of a session that had more than its high mark, or the session has ended.
+    Relieved { session: crate::base::id::SessionKey },
     /// `Options::engine_only`, `Hooks::sessions`: a session opened.
     EngineOpened { session: crate::base::id::SessionKey },
     /// `Options::engine_only`: a message came.
@@ -180,11 +182,13 @@ pub struct EmitFlags {
     pub local: bool,
     /// Compress it where the transport can. Default true.
     pub compress: bool,
+    /// What happens where there is no room for it. Default none: what the options say for its namespace.
+    pub when_slow: Option<WhenSlow>,
 }
 
 impl Default for EmitFlags {
     fn default() -> Self {
-        Self { volatile: false, local: false, compress: true }
+        Self { volatile: false, local: false, compress: true, when_slow: None }
     }
 }
 
@@ -207,7 +211,7 @@ impl EmitFlags {
 pub enum EmitError {
     /// The socket's client is gone.
     Disconnected,
-    /// More bytes wait for this client than `outbox_bytes_max` allows.
+    /// More bytes wait for this client than `outbox_bytes_max` allows, and nothing could make room.
     OutboxFull,
     /// The emit was volatile and the client could not take it at this instant.
     NotWritable,
@@ -530,6 +534,15 @@ pub struct Counters {
     pub bodies_shared: u64,
     /// Volatile emits dropped.
     pub volatile_dropped: u64,
+    /// Packets dropped because their receiver's outbox was full, counted for each receiver: [`WhenSlow::DropNew`], and others for which
+    /// nothing could make room.
+    pub slow_dropped_new: u64,
+    /// Waiting packets dropped for newer ones: [`WhenSlow::DropOld`].
+    pub slow_dropped_old: u64,
+    /// Waiting packets that a newer one of their key replaced: [`WhenSlow::Conflate`].
+    pub slow_conflated: u64,
+    /// Sessions ended because their outbox was full: [`WhenSlow::Close`].
+    pub slow_closed: u64,
     /// Events received.
     pub events_received: u64,
     /// Sessions opened.

@@ -101,6 +101,10 @@ pub const JOIN_BYTES_MAX: usize = 64 << 10;
 /// times the memory that `outbox_bytes_max` says. A broadcast costs less, because all outboxes share it; an event for one client more.
 pub const QUEUED_FRAME_BYTES: usize = 64;
 
+/// Frames of an outbox, the latest, among which one of the same key is looked for. A client that reads has a few, one that is stuck as
+/// many as there are keys.
+pub const CONFLATED_AMONG: usize = 1_024;
+
 /// Joined buffers remembered within one flush, for other sessions with the same queue.
 pub const JOINED_REMEMBERED: usize = 4;
 

@@ -2,6 +2,7 @@
 //!
 //! Fixed bounds live in `limits`. Source of names and defaults: the documentation of socket.io 4 and engine.io 6.
 
+use crate::base::frame::WhenSlow;
 use crate::parser::Parser;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -45,6 +46,13 @@ pub struct Options {
     pub attachments_max: u32,
     /// Bytes that may wait for one client, each packet counted with 64 more. Default 4_194_304. One message alone may be larger.
     pub outbox_bytes_max: usize,
+    /// What happens to a packet when its receiver's outbox is full, unless the emit says otherwise. Default: its receiver is closed.
+    pub when_slow: WhenSlow,
+    /// The same in these namespaces, by name. Default none.
+    pub when_slow_in: Vec<(String, WhenSlow)>,
+    /// Bytes in an outbox above which a client counts as slow, and down to which it must come to count as such no longer: low,
+    /// high. Default: an eighth and a half of `outbox_bytes_max`.
+    pub outbox_marks: Option<(usize, usize)>,
     /// Let clients that were cut off come back to their socket. Default off.
     pub recovery: Option<RecoveryOptions>,
     /// Compress WebSocket messages for clients that offer it. Default off, as in Node.
@@ -86,6 +94,9 @@ impl Default for Options {
             allow_eio3: false,
             attachments_max: 10,
             outbox_bytes_max: 4 << 20,
+            when_slow: WhenSlow::Close,
+            when_slow_in: Vec::new(),
+            outbox_marks: None,
             recovery: None,
             per_message_deflate: None,
             http_compression: Some(HttpCompression::default()),
@@ -97,6 +108,22 @@ impl Default for Options {
             engine_only: false,
             plain_websocket: false,
         }
+    }
+}
+
+impl Options {
+    /// What happens to packets of a namespace for which there is no room.
+    #[must_use]
+    pub fn when_slow_in(&self, namespace: &str) -> WhenSlow {
+        let found = self.when_slow_in.iter().find(|(name, _)| name == namespace);
+        found.map_or(self.when_slow, |(_, when_slow)| *when_slow)
+    }
+
+    /// The low and the high mark of an outbox. Bytes.
+    #[inline]
+    #[must_use]
+    pub fn outbox_marks(&self) -> (usize, usize) {
+        self.outbox_marks.unwrap_or((self.outbox_bytes_max / 8, self.outbox_bytes_max / 2))
     }
 }
 

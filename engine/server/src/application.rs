@@ -165,6 +165,7 @@ impl Application for ShardApplication {
                 Ok(job) => (job.0)(app),
                 Err(_) => tracing::error!(?from, "a message of unknown type from another shard"),
             },
+            Event::Relieved { session } => app.handle_relieved(session),
             Event::EngineOpened { session } => app.handle_session(session),
             Event::Session { session, event } => app.handle_session_event(session, event, received),
             // Only an engine-only server hears these, and it has another application.

@@ -62,6 +62,11 @@ impl BroadcastOperator {
         self
     }
 
+    pub(crate) fn change_flags(mut self, change: impl FnOnce(&mut EmitFlags)) -> Self {
+        change(&mut self.flags);
+        self
+    }
+
     /// And the sockets in any of these rooms. A socket in several of them is reached once.
     pub fn to(mut self, rooms: impl IntoRooms) -> Self {
         rooms.for_each_room(&mut |room| self.target.rooms.push(Arc::from(room)));

@@ -12,7 +12,7 @@ use crate::hooks::Hooks;
 use crate::parser::Parser;
 use crate::shared::{Settings, Shared, States};
 use crate::tokio_context::TokioContext;
-use crate::{Driver, Server, Transport};
+use crate::{Driver, Server, SlowReceiver, Transport};
 use ringio_codec::http::Cookie;
 use ringio_core::base::seed::SHARD_COUNT_MAX;
 use ringio_core::options::{Asset, Options, RecoveryOptions};
@@ -278,6 +278,36 @@ impl Builder {
         self
     }
 
+    /// What happens to an event for a client whose outbox is full. Default [`SlowReceiver::Close`].
+    ///
+    /// ```
+    /// # use ringio::{Server, SlowReceiver};
+    /// let io = Server::builder()
+    ///     .outbox_bytes_max(1 << 20)
+    ///     .when_slow(SlowReceiver::DropNew)
+    ///     .when_slow_in("/ticker", SlowReceiver::DropOld)
+    ///     .build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn when_slow(mut self, policy: SlowReceiver) -> Self {
+        self.options.when_slow = policy.to_core();
+        self
+    }
+
+    /// The same in one namespace. Default none.
+    pub fn when_slow_in(mut self, namespace: impl Into<String>, policy: SlowReceiver) -> Self {
+        self.options.when_slow_in.push((namespace.into(), policy.to_core()));
+        self
+    }
+
+    /// The marks of an outbox: above `high` bytes there is no room ([`Socket::emit_when_room`](crate::Socket::emit_when_room)), until it has
+    /// come down to `low` ([`Socket::on_drain`](crate::Socket::on_drain)). Default an eighth and a half of
+    /// [`outbox_bytes_max`](Self::outbox_bytes_max); `low` below `high`, `high` at most that.
+    pub fn outbox_marks(mut self, low: usize, high: usize) -> Self {
+        self.options.outbox_marks = Some((low, high));
+        self
+    }
+
     /// Number of shards: threads that share nothing, one per core. Default: as many as cores, 1 to 4096.
     pub fn shards(mut self, count: usize) -> Self {
         self.shard_count = Some(count);
@@ -490,6 +520,11 @@ fn check(options: &Options) -> Result<()> {
     if options.outbox_bytes_max < 1024 {
         return Err(refused("outbox_bytes_max", format!("{} bytes is less than 1024", options.outbox_bytes_max)));
     }
+    let (low, high) = options.outbox_marks();
+    if low >= high || high > options.outbox_bytes_max {
+        let problem = format!("{low} and {high} bytes: low must be below high, high at most outbox_bytes_max");
+        return Err(refused("outbox_marks", problem));
+    }
     Ok(())
 }
 
@@ -530,6 +565,8 @@ mod tests {
         assert_eq!(problem_of(builder().max_http_buffer_size(0)), "max_http_buffer_size");
         assert_eq!(problem_of(builder().transports(&[])), "transports");
         assert_eq!(problem_of(builder().outbox_bytes_max(10)), "outbox_bytes_max");
+        assert_eq!(problem_of(builder().outbox_marks(5, 5)), "outbox_marks");
+        assert_eq!(problem_of(builder().outbox_marks(5, 5 << 20)), "outbox_marks");
         let cookie = Cookie { name: "a b".to_owned(), ..Cookie::default() };
         assert_eq!(problem_of(builder().cookie(cookie)), "cookie");
         assert_eq!(problem_of(builder().waiting_handlers_max(0, 1)), "waiting_handlers_max");

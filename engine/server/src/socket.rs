@@ -176,7 +176,7 @@ impl Socket {
         self.send(args)
     }
 
-    fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
+    pub(crate) fn emit_flagged<A: EmitArgs + ?Sized>(&self, event: &str, args: &A, flags: EmitFlags) -> Emitted {
         let sent = encode::event(event, args, |parts| self.app.send(|core| core.emit(self.key, parts, flags)));
         Emitted::new(sent.and_then(|sent| sent.map_err(EmitError::from)))
     }
@@ -230,7 +230,7 @@ impl Socket {
         self.operator().timeout(timeout)
     }
 
-    fn operator(&self) -> SocketOperator {
+    pub(crate) fn operator(&self) -> SocketOperator {
         SocketOperator { socket: self.clone(), flags: EmitFlags::default(), timeout: None }
     }
 
@@ -342,8 +342,8 @@ impl Eq for Socket {}
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before emit"]
 pub struct SocketOperator {
-    socket: Socket,
-    flags: EmitFlags,
+    pub(crate) socket: Socket,
+    pub(crate) flags: EmitFlags,
     timeout: Option<Duration>,
 }
 

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::num::NonZero;
 use std::rc::Rc;
+use tokio::sync::oneshot;
 
 /// Handlers that one event reaches.
 pub(crate) type Matching = SmallVec<[LocalHandler; 2]>;
@@ -40,6 +41,10 @@ pub(crate) struct Local {
     pub(crate) any: AnyListeners,
     /// Handlers of every event that is sent.
     pub(crate) outgoing: AnyListeners,
+    /// Handlers of `drain`.
+    pub(crate) drain: AnyListeners,
+    /// Who waits for room in its outbox.
+    pub(crate) room: Vec<oneshot::Sender<()>>,
     /// Middlewares for its events.
     pub(crate) middlewares: Vec<LocalHandler>,
     pub(crate) data: Map<String, Value>,

@@ -38,6 +38,28 @@ pub enum Compression {
     Off,
 }
 
+/// What happens to a packet when its receiver's outbox is full. It goes or stays whole, its attachments with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// The receiver of a broadcast is disconnected; an emit to one socket fails. What the protocol itself says is always sent so.
+    #[default]
+    Close,
+    /// The packet is dropped.
+    DropNew,
+    /// Older packets that may be dropped make room for it.
+    DropOld,
+    /// It takes the place of a waiting packet of this key at any time, full or not; when full, as [`Self::DropOld`].
+    Conflate(u64),
+}
+
+impl WhenSlow {
+    /// Whether a waiting packet may make room for a newer one.
+    #[must_use]
+    pub const fn is_droppable(self) -> bool {
+        matches!(self, Self::DropOld | Self::Conflate(_))
+    }
+}
+
 /// Finished bytes and the packets in them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
@@ -47,6 +69,8 @@ pub struct Encoded {
     pub packets: SmallVec<[PacketBounds; 1]>,
     /// How they may be compressed.
     pub compression: Compression,
+    /// What happens to them when there is no room.
+    pub when_slow: WhenSlow,
 }
 
 impl Encoded {
@@ -54,6 +78,12 @@ impl Encoded {
     #[must_use]
     pub fn with_compression(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// To be treated so when there is no room.
+    #[must_use]
+    pub fn with_when_slow(self, when_slow: WhenSlow) -> Self {
+        Self { when_slow, ..self }
     }
 }
 
@@ -116,6 +146,13 @@ impl Frame {
     #[must_use]
     pub fn compression(&self) -> Compression {
         self.encoded().compression
+    }
+
+    /// What happens to it when there is no room.
+    #[inline]
+    #[must_use]
+    pub fn when_slow(&self) -> WhenSlow {
+        self.encoded().when_slow
     }
 
     /// The compressed form, if there is one that a receiver with this window can read.

@@ -77,7 +77,7 @@ impl Translations {
 }
 
 fn to_protocol_3(frame: &Frame, is_base64_only: bool) -> Frame {
-    let mut encoded = Encoded { compression: frame.compression(), ..Encoded::default() };
+    let mut encoded = Encoded { compression: frame.compression(), when_slow: frame.when_slow(), ..Encoded::default() };
     let bound = |at: usize| u32::try_from(at).expect("a frame stays below 4 GiB, base64 or not");
     for packet in frame.packets() {
         let body = &frame.bytes()[packet.start as usize..packet.end as usize];

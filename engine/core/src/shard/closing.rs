@@ -174,6 +174,9 @@ impl Shard {
         self.drop_unfinished(key);
         let Some(session) = self.sessions.remove(key) else { return };
         debug_assert!(session.sockets.is_empty(), "sockets leave before their session goes");
+        if session.outbox.is_heard {
+            self.events.push_back(Event::Relieved { session: key });
+        }
         let Session { sid, upgrade, heartbeat, timer, .. } = session;
         self.session_ids.remove(&sid);
         self.session_names.remove(key);

@@ -20,6 +20,7 @@ pub mod questions;
 pub mod recovery;
 pub mod requests;
 pub mod sessions;
+pub mod slow;
 pub mod watching;
 pub mod websocket;
 
@@ -119,6 +120,8 @@ pub struct Shard {
     awaits_sent: bool,
     selection: Selection,
     ping_frame: Frame,
+    /// `Options::outbox_marks`, at hand.
+    high_mark: usize,
     counters: Counters,
 }
 
@@ -140,6 +143,7 @@ impl Shard {
         };
         let deflate = SharedDeflate::new(setup.options.per_message_deflate.unwrap_or_default());
         let hash = FixedState::with_seed(seed.next_u64());
+        let (_, high_mark) = setup.options.outbox_marks();
         Self {
             options: setup.options,
             assets: setup.assets,
@@ -185,6 +189,7 @@ impl Shard {
             awaits_sent: false,
             selection: Selection::default(),
             ping_frame,
+            high_mark,
             counters: Counters::default(),
         }
     }

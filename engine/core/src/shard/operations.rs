@@ -136,7 +136,8 @@ impl Shard {
         let packet = Outgoing::Event { parts: event, id: None, is_broadcast: false };
         let encoded =
             packets::encode(self.frame_pool.buffer(), &self.options.parser, self.namespace_name(namespace), &packet)?;
-        let frame = self.frame_pool.frame(encoded.with_compression(flags.for_one()));
+        let when_slow = self.when_slow(flags, self.namespace_name(namespace));
+        let frame = self.frame_pool.frame(encoded.with_compression(flags.for_one()).with_when_slow(when_slow));
         self.counters.packets_encoded += 1;
         self.note_outgoing(key, &frame);
         Ok(self.queue(session, frame, flags.volatile)?)
@@ -242,12 +243,14 @@ impl Shard {
             }
             self.counters.packets_encoded += 1;
             let encoded = packets::encode(self.frame_pool.buffer(), &self.options.parser, name, &packet)?;
-            let frame = self.frame_pool.frame(encoded.with_compression(flags.for_many()));
+            let encoded = encoded.with_compression(flags.for_many()).with_when_slow(self.when_slow(flags, name));
+            let frame = self.frame_pool.frame(encoded);
             return Ok(self.deliver_selected(&frame, flags, None));
         }
         self.counters.packets_encoded += 1;
         let encoded = packets::encode(self.frame_pool.buffer(), &self.options.parser, name, &packet)?;
-        let packet = Arc::new(encoded.with_compression(flags.for_many()));
+        let when_slow = self.when_slow(flags, name);
+        let packet = Arc::new(encoded.with_compression(flags.for_many()).with_when_slow(when_slow));
         for peer in self.peers() {
             let message = PeerMessage::Broadcast {
                 namespace,
@@ -297,7 +300,7 @@ impl Shard {
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,
                 Err(Unqueued::OutboxFull) => self.overflowed.push(session),
-                Err(Unqueued::Disconnected | Unqueued::NotWritable) => {}
+                Err(Unqueued::Disconnected | Unqueued::Dropped | Unqueued::NotWritable) => {}
             }
         }
         self.selection = selection;

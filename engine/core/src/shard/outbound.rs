@@ -9,7 +9,7 @@
 //! meanwhile leaves together when it is done.
 
 use super::Shard;
-use crate::base::frame::{Compression, Encoded, Frame, PacketBounds};
+use crate::base::frame::{Compression, Encoded, Frame, PacketBounds, WhenSlow};
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::connection::State;
@@ -26,6 +26,8 @@ pub(super) enum Unqueued {
     Disconnected,
     /// Its outbox is full.
     OutboxFull,
+    /// There was no room, and that is no reason to close its client.
+    Dropped,
     /// It was volatile, and the client cannot take it at this instant.
     NotWritable,
 }
@@ -34,7 +36,7 @@ impl From<Unqueued> for EmitError {
     fn from(reason: Unqueued) -> Self {
         match reason {
             Unqueued::Disconnected => Self::Disconnected,
-            Unqueued::OutboxFull => Self::OutboxFull,
+            Unqueued::OutboxFull | Unqueued::Dropped => Self::OutboxFull,
             Unqueued::NotWritable => Self::NotWritable,
         }
     }
@@ -56,14 +58,22 @@ impl Shard {
             None => frame,
             Some(dialect) => self.translations.translate(dialect, frame),
         };
-        session
-            .outbox
-            .push(frame, self.options.outbox_bytes_max, &mut self.joiner.spares)
-            .map_err(|_| Unqueued::OutboxFull)?;
-        self.counters.frames_queued += 1;
-        if !session.is_dirty {
-            session.is_dirty = true;
-            self.dirty_sessions.push(key);
+        if let WhenSlow::Conflate(value) = frame.when_slow()
+            && session.outbox.conflate(value)
+        {
+            self.counters.slow_conflated += 1;
+        }
+        if let Err(frame) = session.outbox.push(frame, self.options.outbox_bytes_max, &mut self.joiner.spares) {
+            self.queue_full(key, frame)?;
+            self.counters.frames_queued += 1;
+            self.mark_session(key);
+        } else {
+            self.counters.frames_queued += 1;
+            session.outbox.is_high |= session.outbox.bytes() > self.high_mark;
+            if !session.is_dirty {
+                session.is_dirty = true;
+                self.dirty_sessions.push(key);
+            }
         }
         if let Some(frame) = created {
             self.tell_created(key, frame);
@@ -155,6 +165,7 @@ impl Shard {
 
     fn flush(&mut self) {
         while let Some(key) = self.overflowed.pop() {
+            self.counters.slow_closed += u64::from(self.sessions.contains(key));
             self.end_session(key, DisconnectReason::OutboxFull, super::closing::Farewell::Close);
         }
         if self.dirty_sessions.is_empty() && self.dirty_connections.is_empty() {
@@ -185,6 +196,7 @@ impl Shard {
                 self.counters.sends += 1;
                 self.answer_poll(key, &payload);
                 self.tell_flushed(key);
+                self.tell_relieved(key);
             }
             Link::Polling { .. } => {}
         }
@@ -208,6 +220,7 @@ impl Shard {
             _ => session.outbox.take_send(&mut self.joiner, &mut self.frame_pool),
         };
         let is_told = next.is_some() && session.hearing.has(Hearing::FLUSHES);
+        let is_high = session.outbox.is_high;
         let frame = if connection.transmit.is_empty() {
             next
         } else {
@@ -222,6 +235,9 @@ impl Shard {
         self.outputs.push_back(Output::Send { file: connection.file, frame, offset: 0 });
         if is_told {
             self.tell_flushed(session_key);
+        }
+        if is_high {
+            self.tell_relieved(session_key);
         }
     }
 

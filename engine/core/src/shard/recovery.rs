@@ -315,7 +315,8 @@ impl Shard {
         let buffer = self.frame_pool.buffer();
         let name = self.namespace_name(namespace);
         let encoded = packets::encode_recoverable(buffer, &self.options.parser, name, event, wire)?;
-        let packet = Arc::new(encoded.with_compression(flags.for_one()));
+        let when_slow = self.when_slow(flags, self.namespace_name(namespace));
+        let packet = Arc::new(encoded.with_compression(flags.for_one()).with_when_slow(when_slow));
         self.counters.packets_encoded += 1;
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
         let now = self.now;
@@ -340,7 +341,8 @@ impl Shard {
         let wire = offset.to_wire(self.shard_count);
         self.counters.packets_encoded += 1;
         let encoded = packets::encode_recoverable(self.frame_pool.buffer(), &self.options.parser, name, event, wire)?;
-        let packet = Arc::new(encoded.with_compression(flags.for_many()));
+        let when_slow = self.when_slow(flags, name);
+        let packet = Arc::new(encoded.with_compression(flags.for_many()).with_when_slow(when_slow));
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
             let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset: Some(offset) };

@@ -34,6 +34,7 @@ pub enum Heard {
     Fetched(u64, Vec<String>),
     Gathered(u64, Vec<String>, bool),
     Recovered(bool, Option<String>),
+    Relieved,
 }
 
 /// A client's end of a connection.
@@ -357,6 +358,7 @@ impl World {
                 assert!(self.shards[shard].accept_socket(socket, NamespaceId(0), &Arc::from("/")));
                 self.heard.push(Heard::Connected(socket));
             }
+            Event::Relieved { .. } => self.heard.push(Heard::Relieved),
             Event::ProtocolError { error, .. } => self.heard.push(Heard::ProtocolError(error)),
             Event::FetchRequested { request, sockets } => {
                 let described = sockets.iter().filter_map(|socket| self.shards[shard].describe(*socket)).collect();
