@@ -56,6 +56,7 @@ fn floors_import_only_what_lies_below() {
         match folder {
             "base" => &["base"],
             "limits" => &["options", "base", "door"],
+            "gate" => &[],
             "options" => &["base", "parser"],
             "door" => &["base", "room", "broadcast", "cluster"],
             "parser" => &["base", "door"],
@@ -67,6 +68,7 @@ fn floors_import_only_what_lies_below() {
             "connection" => &["base", "door", "limits", "options", "connection"],
             "shard" => &[
                 "base",
+                "gate",
                 "door",
                 "limits",
                 "options",

@@ -549,6 +549,10 @@ pub struct Counters {
     pub sessions_opened: u64,
     /// Sessions closed.
     pub sessions_closed: u64,
+    /// Connections closed at once because there were too many.
+    pub connections_refused: u64,
+    /// Requests for a session that were answered with 503.
+    pub sessions_refused: u64,
     /// Connections moved to another shard.
     pub connections_moved: u64,
     /// Connections that ended because what came on them was no TLS, or broke its rules.

@@ -47,6 +47,7 @@ pub mod broadcast;
 pub mod cluster;
 pub mod connection;
 pub mod door;
+pub mod gate;
 pub mod limits;
 pub mod namespace;
 pub mod options;

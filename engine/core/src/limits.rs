@@ -105,6 +105,12 @@ pub const QUEUED_FRAME_BYTES: usize = 64;
 /// many as there are keys.
 pub const CONFLATED_AMONG: usize = 1_024;
 
+/// How often a share of the sessions is ended while a server drains. Milliseconds. Finer steps would wake it more often than helps.
+pub const DRAIN_STEP_MS: u64 = 100;
+
+/// Longest `Retry-After` of a request that finds no room. Seconds, from 1 on, drawn for each, so that they do not come back together.
+pub const RETRY_AFTER_S_MAX: u64 = 10;
+
 /// Joined buffers remembered within one flush, for other sessions with the same queue.
 pub const JOINED_REMEMBERED: usize = 4;
 

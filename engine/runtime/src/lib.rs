@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod budgets;
 pub mod clock;
 pub mod entropy;
 pub mod epoll;

@@ -3,6 +3,7 @@
 //! A failed assertion of the engine stops the process: corrupt state must not be served. Panics of handlers are
 //! caught where handlers are called and never reach this thread.
 
+use crate::budgets::Limits;
 use crate::clock::{Clock, unix_time_ms};
 use crate::entropy;
 use crate::epoll::{Epoll, EpollOptions};
@@ -16,6 +17,7 @@ use crate::uring::{Uring, UringOptions, probe};
 use parking_lot::Mutex;
 use ringio_core::base::id::ShardIndex;
 use ringio_core::door::{Event, PeerMessage};
+use ringio_core::gate::Gate;
 use ringio_core::limits::worst_case;
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::shard::Shard;
@@ -25,12 +27,16 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Messages that a ring between two shards holds; more wait in the sender's overflow queue.
 const MESH_CAPACITY: usize = 1_024;
+
+/// How often a shard that drains looks whether it is to stop at once.
+const STOP_LOOK: Duration = Duration::from_millis(50);
 
 /// Which driver moves the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub struct Settings {
     pub assets: Arc<Vec<Asset>>,
     /// At stop, how long sends in flight may take. Milliseconds, default 1_000.
     pub drain_ms: u64,
+    /// Who may come in. Default: everybody.
+    pub budgets: Limits,
 }
 
 /// What an application gets on its shard's thread.
@@ -95,6 +103,8 @@ pub struct Running<A> {
 #[derive(Debug)]
 struct Stop {
     is_asked: AtomicBool,
+    /// Over how long clients are sent away; the shortest time that was asked for. Milliseconds.
+    spread_ms: AtomicU64,
     doorbells: Vec<crate::mesh::doorbell::Doorbell>,
 }
 
@@ -107,6 +117,7 @@ struct Seat<A, K: Kernel, F> {
     injector: Injector<A>,
     stop: Arc<Stop>,
     make: Arc<F>,
+    gate: Option<Arc<dyn Gate>>,
     ready: Sender<io::Result<(ShardIndex, K::Address)>>,
     peers: Receiver<Vec<K::Address>>,
 }
@@ -178,7 +189,8 @@ fn start_with<A: Application, K: Kernel + 'static>(
     let ports = mesh::<PeerMessage>(shard_count, MESH_CAPACITY)?;
     let doorbells = ports.iter().map(Port::doorbell).collect::<Vec<_>>();
     let injectors: Vec<Injector<A>> = doorbells.iter().cloned().map(Injector::new).collect();
-    let stop = Arc::new(Stop { is_asked: AtomicBool::new(false), doorbells });
+    let stop = Arc::new(Stop { is_asked: AtomicBool::new(false), spread_ms: AtomicU64::new(u64::MAX), doorbells });
+    let gate = settings.budgets.gate().map(|gate| Arc::new(gate) as Arc<dyn Gate>);
     let make = Arc::new(make);
     let (ready, answers) = channel();
     let mut threads = Vec::new();
@@ -195,6 +207,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
             injector: injectors[usize::from(index.0)].clone(),
             stop: Arc::clone(&stop),
             make: Arc::clone(&make),
+            gate: gate.clone(),
             ready: ready.clone(),
             peers: hear_peers,
         };
@@ -242,7 +255,7 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     if seat.settings.pin_threads {
         pin(seat.index);
     }
-    let Seat { index, settings, listeners, port, injector, stop, make, ready, peers } = seat;
+    let Seat { index, settings, listeners, port, injector, stop, make, gate, ready, peers } = seat;
     let opened = open(&port).and_then(|kernel| Ok((kernel, entropy::seed()?)));
     let (mut kernel, seed) = match opened {
         Ok(opened) => opened,
@@ -265,7 +278,11 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
         seed,
         unix_time_ms: unix_time_ms(),
     };
-    let core = Rc::new(RefCell::new(Shard::new(setup)));
+    let mut core = Shard::new(setup);
+    if let Some(gate) = gate {
+        core.set_gate(gate);
+    }
+    let core = Rc::new(RefCell::new(core));
     let executor = Executor::new(port.doorbell());
     let application = make(ShardContext { index, core: Rc::clone(&core), executor: executor.clone() });
     // What was refused does not count as a listener, so it must not count here either.
@@ -280,6 +297,14 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     let mut turn = turn.with_tls(tls);
     while !stop.is_asked.load(Ordering::Acquire) {
         turn.run(None);
+    }
+    let spread_ms = stop.spread_ms.load(Ordering::Relaxed);
+    if spread_ms > 0 {
+        let end = turn.begin_drain(spread_ms);
+        // Somebody may have lost patience.
+        while !turn.is_drained(end) && stop.spread_ms.load(Ordering::Relaxed) > 0 {
+            turn.run(Some(STOP_LOOK));
+        }
     }
     turn.stop(settings.drain_ms);
 }
@@ -324,6 +349,12 @@ impl<A: Application> Running<A> {
 
     /// Asks all shards to stop: accept no more, end all sessions with `server shutting down`, drain, end. Returns at once.
     pub fn stop(&self) {
+        self.stop_over(0);
+    }
+
+    /// The same, but the sessions are ended in equal shares over this time first. Milliseconds. The shortest of several counts.
+    pub fn stop_over(&self, spread_ms: u64) {
+        self.stop.spread_ms.fetch_min(spread_ms, Ordering::Relaxed);
         self.stop.is_asked.store(true, Ordering::Release);
         for doorbell in &self.stop.doorbells {
             doorbell.ring();

@@ -99,6 +99,9 @@ fn key_of(token: Token) -> ConnectionKey {
 impl<K: Kernel, A: Application, C: TimeSource> Sink<K> for Hub<'_, A, C> {
     fn accepted(&mut self, kernel: &mut K, file: FileId, from: Arrival) {
         let now = self.now();
+        if !self.core.borrow_mut().admits(from.peer) {
+            return kernel.close(file);
+        }
         let is_secure = self.tls.is_for(from.listener);
         let key = self.core.borrow_mut().handle_accepted(now, file, from.peer, is_secure);
         let token = if is_secure { self.tls.accept(file, key, from.listener) } else { key.to_bits() };
@@ -291,6 +294,22 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             }
         }
         self.port.flush();
+    }
+
+    /// Accepts no more and sends all clients away, in equal shares over `spread_ms`. Turns follow until [`Self::is_drained`].
+    pub fn begin_drain(&mut self, spread_ms: u64) -> Time {
+        self.kernel.stop_listening();
+        let now = self.clock.now();
+        self.core.borrow_mut().begin_drain(now, spread_ms);
+        dispatch(&self.core, &self.application, &mut []);
+        self.flush();
+        now.after(spread_ms)
+    }
+
+    /// Whether no session is left, or it is `end`.
+    #[must_use]
+    pub fn is_drained(&self, end: Time) -> bool {
+        self.core.borrow().session_count() == 0 || self.clock.now() >= end
     }
 
     /// Ends: accepts no more, tells all clients, sends what is queued for at most `drain_ms`, closes.

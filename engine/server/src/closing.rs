@@ -74,6 +74,10 @@ pub struct Closing {
 }
 
 impl Closing {
+    pub(crate) fn of(server: &Server) -> Self {
+        Self { shared: Arc::clone(server.shared()) }
+    }
+
     /// Waits on this thread. Not in a handler: a shard cannot wait for its own end.
     ///
     /// ```no_run

@@ -16,6 +16,7 @@ use crate::{Driver, Server, SlowReceiver, Transport};
 use ringio_codec::http::Cookie;
 use ringio_core::base::seed::SHARD_COUNT_MAX;
 use ringio_core::options::{Asset, Options, RecoveryOptions};
+use ringio_runtime::budgets::Limits;
 use std::any::TypeId;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ pub struct Builder {
     pub(crate) hooks: Hooks,
     per_message_deflate: Option<PerMessageDeflate>,
     seats: Seats,
+    pub(crate) budgets: Limits,
 }
 
 impl Builder {
@@ -83,6 +85,7 @@ impl Builder {
             hooks: Hooks::default(),
             per_message_deflate: None,
             seats: Seats::default(),
+            budgets: Limits::default(),
         }
     }
 
@@ -461,6 +464,7 @@ impl Builder {
             requests_timeout_ms: millis_of(self.requests_timeout),
             cleanup_empty_child_namespaces: self.cleanup_empty_child_namespaces,
             seats: self.seats,
+            budgets: self.budgets,
         };
         Ok((settings, self.states, TokioContext::new(self.tokio)))
     }

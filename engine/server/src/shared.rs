@@ -15,6 +15,7 @@ use crate::tokio_context::TokioContext;
 use crate::{Driver, Namespace, Socket};
 use parking_lot::RwLock;
 use ringio_core::options::{Asset, Options};
+use ringio_runtime::budgets::Limits;
 use ringio_runtime::injector::InjectError;
 use ringio_runtime::shard_thread::{self, Running};
 use std::any::{Any, TypeId};
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) cleanup_empty_child_namespaces: bool,
     pub(crate) requests_timeout_ms: u64,
     pub(crate) seats: Seats,
+    pub(crate) budgets: Limits,
 }
 
 impl Settings {
@@ -48,6 +50,7 @@ impl Settings {
             options: Arc::clone(&self.options),
             assets: Arc::clone(&self.assets),
             drain_ms: self.drain_ms,
+            budgets: self.budgets,
         }
     }
 }
@@ -207,9 +210,14 @@ impl Shared {
 
     /// Asks the shards to stop, now or as soon as they run.
     pub(crate) fn close(&self) {
+        self.close_over(0);
+    }
+
+    /// The same, their sessions in equal shares over this time.
+    pub(crate) fn close_over(&self, spread_ms: u64) {
         self.is_closing.store(true, Ordering::SeqCst);
         if let Some(running) = self.running() {
-            running.stop();
+            running.stop_over(spread_ms);
         }
     }
 

@@ -184,6 +184,7 @@ impl Shard {
             self.session_ids.shrink_to_fit();
         }
         self.counters.sessions_closed += 1;
+        self.note_session_gone();
         self.wheel.disarm(heartbeat.timer);
         self.disarm(timer);
         #[cfg(ringio_planted)]
@@ -274,6 +275,7 @@ impl Shard {
         for key in keys {
             if let Some(connection) = self.connections.remove(key) {
                 self.disarm(connection.timer);
+                self.note_gone(connection.address);
                 self.outputs.push_back(Output::Close { file: connection.file });
             }
         }

@@ -36,6 +36,8 @@ pub enum Deadline {
     Fetch(u64),
     /// Other servers have not answered.
     Request(u64),
+    /// The next share of the sessions is to be sent away.
+    Drain,
     /// Other servers are to hear that this one is there; those not heard for long are gone.
     ClusterBeat,
 }
@@ -67,6 +69,7 @@ impl Shard {
                 Deadline::Recovery => self.forget_absent(),
                 Deadline::Fetch(id) => self.fetch_is_late(id),
                 Deadline::Request(id) => self.request_is_late(id),
+                Deadline::Drain => self.drain_is_due(),
                 Deadline::ClusterBeat => self.cluster_beat_is_due(),
             }
         }
@@ -180,6 +183,7 @@ impl Shard {
     pub(super) fn drop_connection(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.remove(key) else { return };
         self.disarm(connection.timer);
+        self.note_gone(connection.address);
         self.outputs.push_back(Output::Close { file: connection.file });
     }
 }

@@ -8,6 +8,7 @@ pub mod closing;
 pub mod cluster;
 pub mod deadlines;
 pub mod decisions;
+pub mod drain;
 pub mod inbound;
 pub mod lifecycle;
 pub mod names;
@@ -36,6 +37,7 @@ use crate::connection::Connection;
 use crate::connection::deflate::SharedDeflate;
 use crate::connection::polled_body::BodyCompressor;
 use crate::door::{Counters, Event, Output, PeerMessage};
+use crate::gate::Gate;
 use crate::namespace::Namespace;
 use crate::namespace::ack::AckIds;
 use crate::namespace::directory::Namespaces;
@@ -119,6 +121,10 @@ pub struct Shard {
     /// Something stands behind a send that was handed out: its end is to be told soon.
     awaits_sent: bool,
     selection: Selection,
+    /// Who may come in, beyond what this shard knows.
+    gate: Option<Arc<dyn Gate>>,
+    /// The end is near: no session opens, and those that there are go one after the other until then.
+    drain: Option<drain::Drain>,
     ping_frame: Frame,
     /// `Options::outbox_marks`, at hand.
     high_mark: usize,
@@ -188,6 +194,8 @@ impl Shard {
             bodies,
             awaits_sent: false,
             selection: Selection::default(),
+            gate: None,
+            drain: None,
             ping_frame,
             high_mark,
             counters: Counters::default(),

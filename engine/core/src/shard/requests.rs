@@ -334,6 +334,9 @@ impl Shard {
         if !ask.is_protocol_4 && !self.options.allow_eio3 {
             return self.refuse(key, request, EngineError::UnsupportedProtocolVersion);
         }
+        if !self.admits_session(key) {
+            return;
+        }
         let handshake = self.handshake_of(key, request);
         let link = Link::Polling { waiting: Some(key), posting: None };
         let session = self.insert_session(link, handshake, Dialect::of(&query, true));

@@ -37,6 +37,9 @@ impl Shard {
     pub(super) fn open_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) {
         let Some((mut answer, deflate)) = self.accept_websocket(key, request) else { return };
         if self.options.plain_websocket {
+            if !self.admits_session(key) {
+                return;
+            }
             let handshake = self.handshake_of(key, request);
             let session = self.insert_session(Link::WebSocket(key), handshake, None);
             return self.become_websocket(key, session, answer, deflate);
@@ -48,6 +51,9 @@ impl Shard {
             response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message());
             self.transmit(key, Frame::raw(answer));
             return self.finish_connection(key);
+        }
+        if !self.admits_session(key) {
+            return;
         }
         let handshake = self.handshake_of(key, request);
         let session = self.insert_session(Link::WebSocket(key), handshake, Dialect::of(&query, false));

@@ -131,7 +131,9 @@ impl World {
     pub fn connect(&mut self, shard: usize) -> Wire {
         let file = FileId(self.next_file);
         self.next_file += 1;
-        let key = self.shards[shard].handle_accepted(self.now, file, Some("127.0.0.1:5555".parse().unwrap()), false);
+        let address = Some("127.0.0.1:5555".parse().unwrap());
+        assert!(self.shards[shard].admits(address), "a connection too many");
+        let key = self.shards[shard].handle_accepted(self.now, file, address, false);
         self.ends.push(End {
             shard,
             file,

@@ -1,0 +1,216 @@
+//! A server under pressure: clients that read slowly, more of them than may be, and an end that takes its time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod wire;
+
+use client::{PATIENCE, Place, Running};
+use ringio::{DisconnectReason, EmitError, Server, SlowReceiver, Socket};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use wire::{WebSocket, get};
+
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+const OUTBOX_BYTES_MAX: usize = 64 << 10;
+
+matrix! {
+    a_sender_that_waits_for_room_fills_no_outbox_and_loses_nothing
+    policies_are_for_the_server_the_namespace_and_the_emit
+    more_clients_than_there_is_room_for_are_turned_away
+    a_server_that_drains_sends_everybody_away_in_turn
+}
+
+fn address(server: &Running) -> SocketAddr {
+    server.url.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+fn joined(server: &Running) -> WebSocket {
+    let mut wire = WebSocket::open(address(server), WEBSOCKET).1.unwrap();
+    wire.next().unwrap();
+    wire.send("40");
+    wire.next().unwrap();
+    wire
+}
+
+fn a_sender_that_waits_for_room_fills_no_outbox_and_loses_nothing(place: Place) {
+    const EVENTS: usize = 500;
+    let io = place.builder().outbox_bytes_max(OUTBOX_BYTES_MAX).ping_interval(PATIENCE).build().unwrap();
+    let (most, drains) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (seen, counted) = (Arc::clone(&most), Arc::clone(&drains));
+    io.on_connection(move |socket: Socket| {
+        let (seen, counted) = (Arc::clone(&seen), Arc::clone(&counted));
+        socket.on_drain(move |socket: Socket| {
+            assert!(socket.queued_bytes() <= OUTBOX_BYTES_MAX / 8);
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        socket.on("export", async move |socket: Socket| {
+            for number in 0..EVENTS {
+                let row = format!("{number}:{}", "x".repeat(4_000));
+                socket.emit_when_room("row", &row).await?;
+                seen.fetch_max(socket.queued_bytes(), Ordering::Relaxed);
+            }
+            socket.emit("end", &()).into_result()
+        });
+    });
+    let server = Running::start(&io);
+    let mut wire = joined(&server);
+    wire.send("42[\"export\"]");
+    for number in 0..EVENTS {
+        let row = wire.next().unwrap();
+        assert!(row.starts_with(&format!("42[\"row\",\"{number}:x")), "{}", &row[..30]);
+    }
+    assert_eq!(wire.next().unwrap(), "42[\"end\"]");
+    let most = most.load(Ordering::Relaxed);
+    assert!((OUTBOX_BYTES_MAX / 2..OUTBOX_BYTES_MAX).contains(&most), "{most} bytes waited");
+    assert!(drains.load(Ordering::Relaxed) > 0);
+    // Who waits for a client that leaves hears that it has.
+    let (tell, told) = channel();
+    io.on_connection(move |socket: Socket| {
+        let tell = tell.clone();
+        socket.on("endless", async move |socket: Socket| {
+            let error = loop {
+                if let Err(error) = socket.emit_when_room("row", &"x".repeat(50_000)).await {
+                    break error;
+                }
+            };
+            tell.send(error).unwrap();
+        });
+    });
+    let mut wire = joined(&server);
+    wire.send("42[\"endless\"]");
+    wire.next().unwrap();
+    drop(wire);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), EmitError::Disconnected);
+}
+
+/// In one turn, so that nothing leaves the outbox meanwhile.
+fn policies_are_for_the_server_the_namespace_and_the_emit(place: Place) {
+    const EVENTS: usize = 1_000;
+    let io = place
+        .builder()
+        .outbox_bytes_max(OUTBOX_BYTES_MAX)
+        .when_slow(SlowReceiver::DropNew)
+        .when_slow_in("/latest", SlowReceiver::DropOld)
+        .ping_interval(PATIENCE)
+        .build()
+        .unwrap();
+    let text = |number: usize| format!("{number}:{}", "x".repeat(200));
+    let _ = io.of("/latest");
+    for name in ["/", "/latest"] {
+        io.of(name).sockets_on("burst", move |socket: Socket| {
+            let sent = (0..EVENTS).filter(|number| socket.emit("n", &text(*number)).is_ok()).count();
+            assert_eq!(sent == EVENTS, socket.namespace().name() == "/latest");
+        });
+    }
+    io.sockets_on("prices", |socket: Socket| {
+        for number in 0..EVENTS {
+            socket.conflate(if number % 2 == 0 { "even" } else { "odd" }).emit("price", &number);
+        }
+        assert!(socket.queued_bytes() < 100);
+    });
+    let server = Running::start(&io);
+    let mut wire = joined(&server);
+    wire.send("40/latest,");
+    wire.next().unwrap();
+    let mut ask = |event: &str, last: &str| {
+        wire.send(event);
+        let mut numbers = Vec::new();
+        loop {
+            let message = wire.next().unwrap();
+            let digits: String = message.chars().skip_while(|c| *c != '"' && *c != ',').collect();
+            let digits: String = digits.split(',').next_back().unwrap().chars().filter(char::is_ascii_digit).collect();
+            numbers.push(digits.parse::<usize>().unwrap());
+            if message.contains(last) {
+                return numbers;
+            }
+        }
+    };
+    let latest = ask("42/latest,[\"burst\"]", "\"999:");
+    assert!(latest.len() < EVENTS && latest.windows(2).all(|pair| pair[1] == pair[0] + 1), "the last ones, in order");
+    assert_eq!(ask("42[\"prices\"]", ",999]"), [998, 999]);
+    let counters = tokio::runtime::Runtime::new().unwrap().block_on(io.shard_counters());
+    let sum = |each: fn(&ringio::Counters) -> u64| counters.iter().map(each).sum::<u64>();
+    assert_eq!(sum(|counters| counters.slow_dropped_old) as usize, EVENTS - latest.len());
+    assert_eq!(sum(|counters| counters.slow_conflated) as usize, EVENTS - 2);
+    assert_eq!(sum(|counters| counters.slow_dropped_new + counters.slow_closed), 0);
+    // The server's own policy: the first ones come, and the client stays.
+    wire.send("42[\"burst\"]");
+    let first = wire.next().unwrap();
+    assert!(first.starts_with("42[\"n\",\"0:x"), "{first}");
+    wire.send("42[\"prices\"]");
+    let mut count = 1;
+    while !wire.next().unwrap().contains(",998]") {
+        count += 1;
+    }
+    assert!(count < EVENTS, "{count}");
+}
+
+fn more_clients_than_there_is_room_for_are_turned_away(place: Place) {
+    let io = place.builder().sessions_max(2).connections_max(4).build().unwrap();
+    let server = Running::start(&io);
+    let address = address(&server);
+    let (one, two) = (joined(&server), joined(&server));
+    let (answer, wire) = WebSocket::open(address, WEBSOCKET);
+    assert!(answer.status == 503 && wire.is_none());
+    assert_eq!(answer.headers("retry-after").len(), 1);
+    assert_eq!(get(address, POLLING).status, 503);
+    // Its place is free as soon as the server has seen it go.
+    drop(one);
+    while get(address, POLLING).status != 200 {
+        std::thread::yield_now();
+    }
+    let idle: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let is_closed = |mut stream: &TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        match stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    };
+    while idle.iter().filter(|stream| is_closed(stream)).count() < 7 {
+        std::thread::yield_now();
+    }
+    assert!(idle.iter().filter(|stream| !is_closed(stream)).count() >= 1, "those with a place stay");
+    drop((idle, two));
+    let one_address = place.builder().connections_per_address_max(1).build().unwrap();
+    let server = Running::start(&one_address);
+    let mut wire = joined(&server);
+    let second = TcpStream::connect(self::address(&server)).unwrap();
+    while !is_closed(&second) {
+        std::thread::yield_now();
+    }
+    one_address.emit("still here", &());
+    assert_eq!(wire.next().unwrap(), "42[\"still here\"]");
+}
+
+fn a_server_that_drains_sends_everybody_away_in_turn(place: Place) {
+    let io: Server = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let (tell, told) = channel();
+    io.on_connection(move |socket: Socket| {
+        let tell = tell.clone();
+        socket.on_disconnect(move |reason: DisconnectReason| tell.send(reason).unwrap());
+    });
+    let server = Running::start(&io);
+    let mut wires: Vec<WebSocket> = (0..20).map(|_| joined(&server)).collect();
+    let closing = io.drain(Duration::from_secs(2));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), DisconnectReason::ServerShuttingDown);
+    // Some are gone, and the others are still served.
+    io.emit("last words", &());
+    closing.wait();
+    assert_eq!(told.try_iter().count(), 19);
+    let heard = wires.iter_mut().filter_map(WebSocket::next).filter(|text| text.contains("last words")).count();
+    assert!(heard > 0, "all were sent away at once");
+    assert!(TcpStream::connect(address(&server)).is_err() || get_is_refused(&server));
+}
+
+/// Whether nobody answers there any more.
+fn get_is_refused(server: &Running) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address(server)) else { return true };
+    stream.read(&mut [0]).is_ok_and(|read| read == 0)
+}
