@@ -255,3 +255,32 @@ fn one_stuck_receiver_changes_nothing_for_the_others() {
         assert_eq!(counters.packets_encoded, calm.packets_encoded);
     }
 }
+
+/// Send by send: nothing is told above the low mark.
+#[test]
+fn room_is_told_at_the_low_mark() {
+    let marks = (100_000, 400_000);
+    let mut world =
+        World::new(1, Options { outbox_bytes_max: 1 << 20, outbox_marks: Some(marks), ..Options::default() });
+    let (wire, socket) = stuck(&mut world);
+    world.shards[0].hear_room(socket, true);
+    let json = format!("[\"{}\"]", "x".repeat(50_000));
+    for _ in 0..10 {
+        world.emit(0, socket, &json).unwrap();
+        world.run();
+    }
+    loop {
+        // The send in flight is done, the next one is not.
+        world.stick(wire, false);
+        world.stick(wire, true);
+        world.run();
+        let bytes = world.shards[0].outbox_bytes(socket).unwrap();
+        let is_told = world.heard.contains(&Heard::Relieved);
+        assert_eq!(is_told, bytes <= marks.0, "{bytes} bytes wait");
+        assert_eq!(world.shards[0].await_room(socket, false), if is_told { Room::Free } else { Room::Awaited });
+        if is_told {
+            assert!(bytes > 0);
+            return;
+        }
+    }
+}
