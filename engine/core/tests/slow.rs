@@ -209,7 +209,7 @@ fn play(receivers: usize, stuck: Option<usize>, when_slow: WhenSlow) -> (Counter
     let mut got: BTreeMap<FileId, Vec<u64>> = BTreeMap::new();
     for index in 0..receivers {
         let file = FileId(index as u32);
-        let key = shard.handle_accepted(now, file, None);
+        let key = shard.handle_accepted(now, file, None, false);
         keys.insert(file, key);
         let mut bytes = upgrade_request("/socket.io/?EIO=4&transport=websocket");
         bytes.extend(text("40"));

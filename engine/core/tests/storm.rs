@@ -102,7 +102,7 @@ impl Storm {
         }
         let file = FileId(self.next_file);
         self.next_file += 1;
-        let key = self.shard.handle_accepted(self.now, file, Some(address));
+        let key = self.shard.handle_accepted(self.now, file, Some(address), false);
         self.keys.insert(file, key);
         let mut bytes = upgrade_request("/socket.io/?EIO=4&transport=websocket");
         bytes.extend(text("40"));
