@@ -402,7 +402,7 @@ fn dribbled_heads_and_bodies_meet_an_absolute_deadline() {
         wire,
         format!("POST {} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n", polling_url(&sid)).as_bytes(),
     );
-    for _ in 0..30 {
+    for _ in 0..31 {
         world.send(wire, b"x");
         world.advance(1_000);
     }
