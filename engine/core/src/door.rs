@@ -50,7 +50,7 @@ pub enum Event {
     ConnectRequested { socket: SocketKey },
     /// The answer to `recover_socket`: whether the socket has its former state again, and what was kept for it with
     /// `keep_data`. The application goes on with middlewares or `accept_socket`.
-    RecoveryDecided { socket: SocketKey, is_recovered: bool, data: Option<Box<dyn Any + Send>> },
+    RecoveryDecided { socket: SocketKey, is_recovered: bool, data: Option<Arc<dyn Any + Send + Sync>> },
     /// A client sent an event.
     Message { socket: SocketKey, message: Message },
     /// A client acknowledged; `waiter` is what `emit_with_ack` was given.

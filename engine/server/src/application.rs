@@ -260,7 +260,7 @@ impl App {
     }
 
     /// Whether a client that says it comes back does.
-    fn handle_return(self: &Rc<Self>, key: SocketKey, is_recovered: bool, data: Option<Box<dyn Any + Send>>) {
+    fn handle_return(self: &Rc<Self>, key: SocketKey, is_recovered: bool, data: Option<Arc<dyn Any + Send + Sync>>) {
         if !is_recovered {
             return self.enter(key);
         }
@@ -268,7 +268,7 @@ impl App {
             self.sockets.rename(key, id);
         }
         if let Some(data) = data.and_then(|data| data.downcast::<serde_json::Map<String, serde_json::Value>>().ok()) {
-            self.sockets.change(key, |local| local.data = *data);
+            self.sockets.change(key, |local| local.data = (*data).clone());
         }
         let skips = self.shared.settings.options.recovery.is_some_and(|recovery| recovery.skip_middlewares);
         if skips { self.accept(key) } else { self.enter(key) }
@@ -389,7 +389,7 @@ impl App {
         }
         if matches!(occasion, Occasion::Disconnect) && self.shared.settings.options.recovery.is_some() {
             let data = self.sockets.look(key, |local| std::mem::take(&mut local.data)).unwrap_or_default();
-            self.with_core(|core| core.keep_data(key, Box::new(data)));
+            self.with_core(|core| core.keep_data(key, Arc::new(data)));
         }
     }
 

@@ -241,11 +241,12 @@ impl Builder {
     ///
     /// A client comes back when it was away for less than `max_disconnection` (1 ms to 24 h), left for another reason
     /// than `disconnect` on either side or an unreadable packet, had received at least one event before, and what it missed
-    /// is still in the log. It need not reach the same shard. With `skip_middlewares` the middlewares do not see it.
+    /// is still in the log and takes at most half of `outbox_bytes_max`. It need not reach the same shard, and may be cut off and
+    /// come back again at any time: it gets each event once. If a middleware refuses it, it may try again. With `skip_middlewares` the middlewares do not see it.
     /// Volatile events and those with acknowledgements are not sent again. [`Socket::is_recovered`](crate::Socket::is_recovered) tells.
     ///
     /// Cost: every event carries its offset as one more argument and is logged, up to 100,000 packets and 64 MiB per
-    /// shard; up to 100,000 absent sockets per shard are remembered, the oldest are forgotten first.
+    /// shard, and with several shards up to twice as much of what was sent again is remembered; up to 100,000 absent sockets per shard are remembered, the oldest are forgotten first.
     pub fn connection_state_recovery(mut self, max_disconnection: Duration, skip_middlewares: bool) -> Self {
         self.options.recovery = Some(RecoveryOptions {
             max_disconnection_ms: millis_of(max_disconnection),

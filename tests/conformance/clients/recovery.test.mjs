@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { client, close, connect, connected, emitWithAck, listen } from "../harness/client.mjs";
-import { Inbox } from "../harness/inbox.mjs";
+import { client, close, connect, connected, crowd, emitWithAck, listen } from "../harness/client.mjs";
+import { eventually, Inbox } from "../harness/inbox.mjs";
 import { suite } from "../harness/server.mjs";
 
 const WAYS = { "polling only": { transports: ["polling"] }, "WebSocket only": { transports: ["websocket"] } };
@@ -48,6 +48,63 @@ suite("recovery", "connection state recovery", (server) => {
         }
         assert.equal(missed.size, 0);
         assert.equal(welcome.size, 0, "greeted once only");
+        close(socket, other);
+      });
+
+      // Every shard broadcasts all the time, so that the shards log in different orders; the client is cut off in the midst of it.
+      test("who comes back again and again hears everybody, each event once", async () => {
+        const socket = client(server, transport);
+        const heard = new Map();
+        socket.on("told", (teller, number) => heard.get(teller).push(number));
+        const tellers = await crowd(server, 6);
+        for (const teller of tellers) heard.set(teller.id, []);
+        await connected(socket);
+        await emitWithAck(socket, "join", "room");
+        let number = 0;
+        const tell = () => {
+          for (const teller of tellers) teller.emit("room", "room", "told", teller.id, number);
+          number += 1;
+        };
+        tell();
+        for (const numbers of heard.values()) await eventually(async () => numbers.length, (count) => count === 1, "nothing is told");
+        for (let round = 0; round < 20; round += 1) {
+          const telling = setInterval(tell, 1);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          const { id } = socket;
+          socket.io.engine.close();
+          await absent(tellers[0], id);
+          clearInterval(telling);
+          tell();
+          await connected(socket);
+          assert.equal(socket.recovered, true, `round ${round}`);
+        }
+        const all = Array.from({ length: number }, (_, index) => index);
+        for (const numbers of heard.values()) {
+          await eventually(async () => numbers.length, (count) => count >= number, "not all of it has come");
+          assert.deepEqual(numbers, all);
+        }
+        close(socket, ...tellers);
+      });
+
+      // No other shard has heard of an event for one socket: only its first return tells another shard of the client's offset.
+      test("who saw last what was for it alone comes back twice, wherever to", async () => {
+        const other = await connect(server, transport);
+        const socket = client(server, transport);
+        const messages = inbox(socket, "message");
+        await connected(socket);
+        const { id } = socket;
+        for (let round = 0; round < 8; round += 1) {
+          socket.emit("seen by any");
+          assert.equal((await messages.next())[0], "seen by any");
+          for (const time of ["first", "second"]) {
+            socket.io.engine.close();
+            await absent(other, id);
+            await connected(socket);
+            assert.equal(socket.recovered, true, `round ${round}, ${time} return`);
+          }
+        }
+        await emitWithAck(socket, "state");
+        assert.equal(messages.size, 0, "nothing comes a second time");
         close(socket, other);
       });
 

@@ -11,7 +11,7 @@
 
 use crate::chance::Chance;
 use crate::clock::{Micros, SimulatedClock};
-use crate::oracle::inbox::Claim;
+use crate::oracle::inbox::{Claim, EventId};
 use crate::oracle::{Mark, Oracle, Question, Waiter, Work};
 use crate::trace::note;
 use bytes::Bytes;
@@ -195,13 +195,14 @@ impl App {
             }
             Event::Disconnecting { socket, cause: Cause { reason, .. } } => {
                 note!("shard {}: {} is leaving: {reason}", self.index, self.sid(socket));
+                self.catch_up(None);
                 let rooms = self.rooms_of(socket);
                 self.oracle(|oracle| oracle.disconnecting((self.index, socket), reason, &rooms));
             }
             Event::Disconnected { socket, .. } => {
                 let sid = self.sid(socket);
                 assert!(self.rooms_of(socket).is_empty(), "violation: {sid} is gone and still in rooms");
-                self.core(|core| core.keep_data(socket, Box::new(sid)));
+                self.core(|core| core.keep_data(socket, Arc::new(sid)));
                 self.oracle(|oracle| oracle.disconnected((self.index, socket)));
             }
             Event::Released { socket } => {
@@ -355,6 +356,7 @@ impl App {
         if !self.is_there(key) {
             return;
         }
+        self.catch_up(None);
         match self.draw(|chance| chance.below(100)) {
             0..20 => self.emit(key),
             20..30 => self.emit_with_ack(key),
@@ -369,6 +371,7 @@ impl App {
                 let (app, waits) = (Rc::clone(self), self.later());
                 self.executor.spawn(async move {
                     waits.await;
+                    app.catch_up(None);
                     app.broadcast(key);
                 });
             }
@@ -588,8 +591,19 @@ impl App {
         self.core(|core| core.disconnect(key, close));
     }
 
+    /// Tells the model what operations of other shards have done here so far. When their end is heard, it knows by itself.
+    fn catch_up(&self, ending: Option<EventId>) {
+        for key in self.oracle(|oracle| oracle.operated_on(self.index, ending)) {
+            if self.is_there(key) {
+                let rooms = self.rooms_of(key);
+                self.oracle(|oracle| oracle.adopt_rooms((self.index, key), rooms));
+            }
+        }
+    }
+
     /// Another shard's work begins here, or has ended.
     fn marked(&self, mark: &Mark) {
+        self.catch_up(mark.is_end.then_some(mark.id));
         if !mark.is_end {
             return self.oracle(|oracle| oracle.begin_window(self.index, mark));
         }

@@ -171,12 +171,18 @@ impl Plot {
                 delay_max: chance.between(0, 8_000),
                 is_trusted: !is_cramped,
                 recovers,
+                relapse: None,
             },
             mesh_capacity: *chance.pick(&[1, 2, 4, 1_024]),
             length: chance.between(300_000, 4_000_000),
             has_middleware: chance.one_in(2),
         }
     }
+}
+
+/// In half of the stories with recovery, who comes back is soon cut off again.
+fn relapse(chance: &mut Chance) -> Option<Micros> {
+    chance.one_in(2).then(|| chance.between(2_000, 60_000))
 }
 
 /// Plays the story of a seed to its end.
@@ -186,7 +192,8 @@ impl Plot {
 #[must_use]
 pub fn play(seed: u64, is_printed: bool) -> Outcome {
     trace::begin(is_printed);
-    let plot = Plot::new(&mut Chance::new(seed, 0));
+    let mut plot = Plot::new(&mut Chance::new(seed, 0));
+    plot.habits.relapse = relapse(&mut Chance::new(seed, 4)).filter(|_| plot.habits.recovers);
     note!("{} shards, {} clients, {:?} {:?}", plot.shard_count, plot.client_count, plot.faults, plot.habits);
     note!("{:?} {:?} {:?}", plot.sizes, plot.uring, plot.options);
     let mut world = World::new(seed, &plot);

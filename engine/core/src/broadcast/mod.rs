@@ -3,3 +3,4 @@
 pub mod encode;
 pub mod packets;
 pub mod recovery;
+pub mod replay;

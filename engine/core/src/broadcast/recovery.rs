@@ -2,18 +2,25 @@
 //!
 //! ```text
 //!   origin shard   numbers its packets 1, 2, 3 ..              offset = number * shards + origin, in decimal
-//!   every shard    logs what it delivers, in the order it delivers
-//!   home shard     keeps a socket that has left: sid, rooms, application data
+//!   every shard    logs what it delivers, in the order it delivers; a place is a position in this log, counted from 0
+//!   home shard     keeps a socket that has left: sid, rooms, application data, its standing
+//!
+//!   what a socket was sent, in order:   [replay: from another shard's log][this shard's log from `standing.since` on]
 //! ```
 //! A client comes back with its private id and the last offset it saw, to any shard. Its home answers with the packets
 //! it missed and with how far the home has heard each shard ([`Horizon`]). The shard where it is now adds what its own
-//! log holds beyond that horizon, and until it has itself heard as much, holds back from this socket what lies within:
-//! each packet arrives exactly once, whatever the messages between the shards overtook.
+//! log holds beyond that horizon, and from then on withholds from this socket what lies within: each packet arrives
+//! exactly once, whatever the messages between the shards overtook.
+//!
+//! The logs of two shards have different orders, so an offset is no place in the log of a shard that the socket came to
+//! later. That shard remembers what was sent again, in its order ([`Replay`](super::replay::Replay)): the offset is looked
+//! for there first.
 //!
 //! Bounds: packets and bytes of the log, age of both. What was pushed out of the log cannot be recovered: the client
 //! gets a new socket then, as after a too long absence.
 //! Source: socket.io-adapter 2.5, `SessionAwareAdapter`; the wire format is its own.
 
+use super::replay::Replay;
 use crate::base::frame::Encoded;
 use crate::base::id::{NamespaceId, ShardIndex};
 use crate::base::seed::Sid;
@@ -56,70 +63,93 @@ impl Offset {
 pub type Horizon = Box<[u64]>;
 
 /// A delivered packet.
+#[derive(Debug)]
+pub struct Logged {
+    /// Its number.
+    pub offset: Offset,
+    /// Where.
+    pub namespace: NamespaceId,
+    /// To whom.
+    pub target: Target,
+    /// Its bytes.
+    pub packet: Arc<Encoded>,
+    /// Sent to one socket of the shard that logs it: no other shard hears of it.
+    pub is_direct: bool,
+}
+
+impl Logged {
+    /// Whether a socket in `rooms` would get it.
+    #[must_use]
+    pub fn is_for(&self, namespace: NamespaceId, rooms: &[Box<str>]) -> bool {
+        let is_in = |names: &[Arc<str>]| names.iter().any(|name| rooms.iter().any(|room| **room == **name));
+        self.namespace == namespace
+            && (self.target.rooms.is_empty() || is_in(&self.target.rooms))
+            && !is_in(&self.target.except)
+    }
+}
+
+/// Since when a socket has been fed from this shard's log.
 #[derive(Clone, Debug)]
-struct Entry {
-    offset: Offset,
-    at: Time,
-    namespace: NamespaceId,
-    target: Target,
-    packet: Arc<Encoded>,
-    /// Sent to one socket of this shard: no other shard hears of it.
-    is_direct: bool,
+pub struct Standing {
+    /// The place of the first packet that may have been delivered to it here.
+    pub since: u64,
+    /// What lies within it was delivered by its former home. `None` if this shard had heard as much by then.
+    pub horizon: Option<Horizon>,
+}
+
+impl Standing {
+    /// Whether a packet has been delivered to the socket by its former home.
+    #[must_use]
+    pub fn has_seen(&self, offset: Offset) -> bool {
+        self.horizon.as_ref().is_some_and(|horizon| offset.number <= horizon[usize::from(offset.origin.0)])
+    }
 }
 
 /// What one shard has delivered lately.
 #[derive(Debug)]
 pub struct Log {
     options: RecoveryOptions,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<(Time, Arc<Logged>)>,
+    /// The place of the first entry.
+    first_place: u64,
     bytes: usize,
     heard: Vec<u64>,
+    /// The highest number of each shard that was pushed out.
+    forgotten: Vec<u64>,
 }
 
 impl Log {
     /// An empty log of a shard that hears `shard_count` shards, itself included.
     #[must_use]
     pub fn new(options: RecoveryOptions, shard_count: u16) -> Self {
-        let heard = alloc::vec![0; usize::from(shard_count)];
-        Self { options, entries: VecDeque::new(), bytes: 0, heard }
+        let none = alloc::vec![0; usize::from(shard_count)];
+        Self { options, entries: VecDeque::new(), first_place: 0, bytes: 0, heard: none.clone(), forgotten: none }
     }
 
     /// Notes a delivered packet and forgets what is too old or too much.
-    pub fn push(&mut self, now: Time, offset: Offset, namespace: NamespaceId, target: Target, packet: Arc<Encoded>) {
-        self.note_heard(offset);
-        self.bytes += packet.bytes.len();
-        self.entries.push_back(Entry { offset, at: now, namespace, target, packet, is_direct: false });
+    pub fn push(&mut self, now: Time, logged: Logged) {
+        self.note_heard(logged.offset);
+        self.bytes += logged.packet.bytes.len();
+        self.entries.push_back((now, Arc::new(logged)));
         while self.entries.len() > self.options.packets_max || self.bytes > self.options.bytes_max {
             self.pop();
         }
         self.forget_old(now);
     }
 
-    /// Notes a packet that went to one socket of this shard alone.
-    pub fn push_direct(
-        &mut self,
-        now: Time,
-        offset: Offset,
-        namespace: NamespaceId,
-        target: Target,
-        packet: Arc<Encoded>,
-    ) {
-        self.push(now, offset, namespace, target, packet);
-        if let Some(entry) = self.entries.back_mut().filter(|entry| entry.offset == offset) {
-            entry.is_direct = true;
-        }
-    }
-
     /// Forgets what is older than the longest absence.
     pub fn forget_old(&mut self, now: Time) {
-        while self.entries.front().is_some_and(|entry| now.since(entry.at) > self.options.max_disconnection_ms) {
+        while self.entries.front().is_some_and(|(at, _)| now.since(*at) > self.options.max_disconnection_ms) {
             self.pop();
         }
     }
 
     fn pop(&mut self) {
-        if let Some(entry) = self.entries.pop_front() {
-            self.bytes -= entry.packet.bytes.len();
+        let Some((_, logged)) = self.entries.pop_front() else { return };
+        self.first_place += 1;
+        self.bytes -= logged.packet.bytes.len();
+        if !logged.is_direct {
+            self.forgotten[usize::from(logged.offset.origin.0)] = logged.offset.number;
         }
     }
 
@@ -130,10 +160,11 @@ impl Log {
         *heard = offset.number;
     }
 
-    /// How far each shard has been heard.
+    /// How far each shard has been heard, here or as `horizon` says.
     #[must_use]
-    pub fn horizon(&self) -> Horizon {
-        self.heard.clone().into_boxed_slice()
+    pub fn horizon_with(&self, horizon: Option<&Horizon>) -> Horizon {
+        let of_origin = |origin| horizon.map_or(0, |horizon| horizon[origin]);
+        self.heard.iter().enumerate().map(|(origin, heard)| *heard.max(&of_origin(origin))).collect()
     }
 
     /// Whether as much has been heard as `horizon` says.
@@ -142,34 +173,58 @@ impl Log {
         self.heard.iter().zip(horizon).all(|(heard, wanted)| heard >= wanted)
     }
 
-    /// The packets for a socket in `rooms` after the one with `offset`, or `None` if that one is not in the log any more.
+    /// The place of the oldest packet.
     #[must_use]
-    pub fn missed(&self, offset: Offset, namespace: NamespaceId, rooms: &[Box<str>]) -> Option<Vec<Arc<Encoded>>> {
-        let at = self.entries.iter().position(|entry| entry.offset == offset)?;
-        Some(self.matching(at + 1, namespace, rooms).map(|entry| Arc::clone(&entry.packet)).collect())
+    pub const fn first_place(&self) -> u64 {
+        self.first_place
     }
 
-    /// The packets for a socket in `rooms` that lie beyond `horizon`. What was sent to the socket alone is not among
-    /// them: it was here when it was sent, and has left since.
+    /// The place of the next packet.
     #[must_use]
-    pub fn beyond(&self, horizon: &Horizon, namespace: NamespaceId, rooms: &[Box<str>]) -> Vec<Arc<Encoded>> {
-        let is_beyond =
-            |entry: &&Entry| !entry.is_direct && entry.offset.number > horizon[usize::from(entry.offset.origin.0)];
-        self.matching(0, namespace, rooms).filter(is_beyond).map(|entry| Arc::clone(&entry.packet)).collect()
+    pub fn next_place(&self) -> u64 {
+        self.first_place + self.entries.len() as u64
     }
 
-    fn matching<'a>(
-        &'a self,
-        from: usize,
+    /// The packets for a socket in `rooms` that it has not seen if the last one was that with `offset`, in the order in which
+    /// it was sent them. `None` if that cannot be said any more.
+    #[must_use]
+    pub fn missed(
+        &self,
+        offset: Offset,
+        standing: &Standing,
+        replay: Option<&Replay>,
         namespace: NamespaceId,
-        rooms: &'a [Box<str>],
-    ) -> impl Iterator<Item = &'a Entry> {
-        let is_in = |names: &[Arc<str>]| names.iter().any(|name| rooms.iter().any(|room| **room == **name));
-        self.entries.range(from..).filter(move |entry| {
-            entry.namespace == namespace
-                && (entry.target.rooms.is_empty() || is_in(&entry.target.rooms))
-                && !is_in(&entry.target.except)
-        })
+        rooms: &[Box<str>],
+    ) -> Option<Vec<Arc<Logged>>> {
+        let (again, from) = match replay.and_then(|replay| replay.after(offset)) {
+            Some(again) => (again, standing.since),
+            // What it saw before it came here was sent to a former socket of its client.
+            None => (&[][..], self.place_of(offset)?.saturating_add(1).max(standing.since)),
+        };
+        let skipped = usize::try_from(from.checked_sub(self.first_place)?).ok()?;
+        let here = self.entries.iter().skip(skipped).map(|(_, logged)| logged);
+        let here = here.filter(|logged| !standing.has_seen(logged.offset));
+        Some(again.iter().chain(here).filter(|logged| logged.is_for(namespace, rooms)).cloned().collect())
+    }
+
+    /// The packets for a socket in `rooms` that lie beyond `horizon`; `None` if some of them were pushed out. What was sent
+    /// to the socket alone is not among them: it was here when it was sent, and has left since.
+    #[must_use]
+    pub fn beyond(&self, horizon: &Horizon, namespace: NamespaceId, rooms: &[Box<str>]) -> Option<Vec<Arc<Logged>>> {
+        if self.forgotten.iter().zip(horizon).any(|(forgotten, heard)| forgotten > heard) {
+            return None;
+        }
+        let is_beyond = |logged: &&Arc<Logged>| {
+            !logged.is_direct && logged.offset.number > horizon[usize::from(logged.offset.origin.0)]
+        };
+        let beyond = self.entries.iter().map(|(_, logged)| logged).filter(is_beyond);
+        Some(beyond.filter(|logged| logged.is_for(namespace, rooms)).cloned().collect())
+    }
+
+    /// Most absences are short, so it is looked for from the end.
+    fn place_of(&self, offset: Offset) -> Option<u64> {
+        let at = self.entries.iter().rposition(|(_, logged)| logged.offset == offset)?;
+        Some(self.first_place + at as u64)
     }
 }
 
@@ -184,19 +239,30 @@ pub struct Absent {
     /// Its rooms, its own id among them.
     pub rooms: Vec<Box<str>>,
     /// What the application keeps of it.
-    pub data: Option<Box<dyn Any + Send>>,
+    pub data: Option<Arc<dyn Any + Send + Sync>>,
     /// When it left.
-    pub since: Time,
+    pub left_at: Time,
+    /// Since when it had been fed from the log of the shard that keeps it.
+    pub standing: Standing,
+}
+
+impl core::fmt::Debug for Absent {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Absent").field("sid", &self.sid).field("rooms", &self.rooms).finish_non_exhaustive()
+    }
 }
 
 /// What a shard tells of a socket that comes back.
+#[derive(Debug)]
 pub struct Return {
     /// The socket as it left.
     pub absent: Absent,
+    /// The last packet that it saw.
+    pub offset: Offset,
     /// What it missed, in the order of delivery.
-    pub missed: Vec<Arc<Encoded>>,
-    /// How far its home had heard each shard.
-    pub horizon: Horizon,
+    pub missed: Vec<Arc<Logged>>,
+    /// How far its home had heard each shard; `None` if it comes back to where it is kept.
+    pub horizon: Option<Horizon>,
 }
 
 /// The recovery state of a socket.
@@ -206,28 +272,33 @@ pub struct Recoverable {
     pub pid: Sid,
     /// Its state was restored.
     pub is_recovered: bool,
-    /// What lies within it has been delivered; forgotten when this shard has heard as much.
-    pub horizon: Option<Horizon>,
-}
-
-impl Recoverable {
-    /// Whether a packet has been delivered to the socket by its former home.
-    #[must_use]
-    pub fn has_seen(&self, offset: Offset) -> bool {
-        self.horizon.as_ref().is_some_and(|horizon| offset.number <= horizon[usize::from(offset.origin.0)])
-    }
+    /// Since when it has been fed from this shard's log.
+    pub standing: Standing,
+    /// As what it will be absent again if it is not let in. None once it is.
+    pub former: Option<Box<Absent>>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn packet(text: &str) -> Arc<Encoded> {
-        Arc::new(Encoded { bytes: text.as_bytes().to_vec(), ..Encoded::default() })
-    }
+    const NAMESPACE: NamespaceId = NamespaceId(0);
 
     fn offset(origin: u16, number: u64) -> Offset {
         Offset { origin: ShardIndex(origin), number }
+    }
+
+    fn logged(offset: Offset, target: Target, text: &str) -> Logged {
+        let packet = Arc::new(Encoded { bytes: text.as_bytes().to_vec(), ..Encoded::default() });
+        Logged { offset, namespace: NAMESPACE, target, packet, is_direct: false }
+    }
+
+    fn standing(since: u64) -> Standing {
+        Standing { since, horizon: None }
+    }
+
+    fn texts(packets: &[Arc<Logged>]) -> Vec<&[u8]> {
+        packets.iter().map(|logged| &logged.packet.bytes[..]).collect()
     }
 
     fn options() -> RecoveryOptions {
@@ -247,32 +318,44 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_in_packets_bytes_and_age() {
-        let namespace = NamespaceId(0);
         let mut log = Log::new(options(), 1);
+        let missed = |log: &Log, number| {
+            log.missed(offset(0, number), &standing(0), None, NAMESPACE, &[]).map(|missed| missed.len())
+        };
         for number in 1..=5 {
-            log.push(Time::ZERO, offset(0, number), namespace, Target::everyone(), packet("ab"));
+            log.push(Time::ZERO, logged(offset(0, number), Target::everyone(), "ab"));
         }
-        assert!(log.missed(offset(0, 2), namespace, &[]).is_none(), "pushed out by number");
-        assert_eq!(log.missed(offset(0, 3), namespace, &[]).map(|missed| missed.len()), Some(2));
-        log.push(Time::ZERO, offset(0, 6), namespace, Target::everyone(), packet("12345678"));
-        assert!(log.missed(offset(0, 4), namespace, &[]).is_none(), "pushed out by bytes");
+        assert_eq!(missed(&log, 2), None, "pushed out by number");
+        assert_eq!(missed(&log, 3), Some(2));
+        log.push(Time::ZERO, logged(offset(0, 6), Target::everyone(), "12345678"));
+        assert_eq!(missed(&log, 4), None, "pushed out by bytes");
         log.forget_old(Time::from_millis(101));
-        assert!(log.missed(offset(0, 6), namespace, &[]).is_none(), "too old");
-        assert_eq!(log.bytes, 0);
+        assert_eq!(missed(&log, 6), None, "too old");
+        assert_eq!((log.bytes, log.first_place(), log.next_place()), (0, 6, 6));
     }
 
     /// It was delivered when the socket was here; the shard that the socket came from has never heard of its number.
     #[test]
     fn what_was_sent_to_the_socket_alone_is_not_beyond_the_horizon() {
         let mut log = Log::new(RecoveryOptions::default(), 2);
-        let namespace = NamespaceId(0);
         let own = Target { rooms: [Arc::from("me")].into_iter().collect(), ..Target::default() };
-        log.push_direct(Time::ZERO, offset(1, 1), namespace, own, packet("direct"));
-        log.push(Time::ZERO, offset(1, 2), namespace, Target::everyone(), packet("all"));
+        log.push(Time::ZERO, Logged { is_direct: true, ..logged(offset(1, 1), own, "direct") });
+        log.push(Time::ZERO, logged(offset(1, 2), Target::everyone(), "all"));
         let nothing_heard: Horizon = [0, 0].into();
-        let beyond = log.beyond(&nothing_heard, namespace, &[Box::from("me")]);
-        assert_eq!(beyond.iter().map(|packet| &packet.bytes[..]).collect::<Vec<_>>(), [b"all"]);
-        assert_eq!(log.missed(offset(1, 1), namespace, &[Box::from("me")]).map(|missed| missed.len()), Some(1));
+        let rooms = [Box::from("me")];
+        assert_eq!(texts(&log.beyond(&nothing_heard, NAMESPACE, &rooms).unwrap()), [b"all"]);
+        let missed = log.missed(offset(1, 1), &standing(0), None, NAMESPACE, &rooms);
+        assert_eq!(texts(&missed.unwrap()), [b"all"]);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_horizon_and_was_pushed_out_cannot_be_made_up_for() {
+        let mut log = Log::new(options(), 1);
+        for number in 1..=4 {
+            log.push(Time::ZERO, logged(offset(0, number), Target::everyone(), "ab"));
+        }
+        assert!(log.beyond(&[0].into(), NAMESPACE, &[]).is_none(), "the first one is gone");
+        assert_eq!(log.beyond(&[1].into(), NAMESPACE, &[]).map(|beyond| beyond.len()), Some(3));
     }
 
     #[test]
@@ -282,17 +365,20 @@ mod tests {
             except: except.iter().map(|room| Arc::from(*room)).collect(),
         };
         let mut log = Log::new(RecoveryOptions::default(), 1);
-        let namespace = NamespaceId(0);
         for (number, target) in
             [target(&[], &[]), target(&["a"], &[]), target(&["b"], &[]), target(&["a", "b"], &[]), target(&[], &["a"])]
                 .into_iter()
                 .enumerate()
         {
             let number = number as u64 + 1;
-            log.push(Time::ZERO, offset(0, number), namespace, target, packet(&alloc::format!("{number}")));
+            log.push(Time::ZERO, logged(offset(0, number), target, &alloc::format!("{number}")));
         }
-        let missed = log.missed(offset(0, 1), namespace, &[Box::from("a")]).unwrap();
-        assert_eq!(missed.iter().map(|packet| &packet.bytes[..]).collect::<Vec<_>>(), [b"2", b"4"]);
-        assert!(log.missed(offset(0, 1), NamespaceId(1), &[Box::from("a")]).unwrap().is_empty());
+        let rooms = [Box::from("a")];
+        let missed = |namespace, standing| log.missed(offset(0, 1), &standing, None, namespace, &rooms).unwrap();
+        assert_eq!(texts(&missed(NAMESPACE, standing(0))), [b"2", b"4"]);
+        assert_eq!(texts(&missed(NAMESPACE, standing(2))), [b"4"], "the second was sent before the socket was there");
+        let seen = Standing { since: 0, horizon: Some([3].into()) };
+        assert_eq!(texts(&missed(NAMESPACE, seen)), [b"4"], "its former home had sent three of them");
+        assert!(missed(NamespaceId(1), standing(0)).is_empty());
     }
 }

@@ -30,6 +30,9 @@ impl Shard {
             return false;
         }
         socket.presence = Presence::Entering(namespace);
+        if self.recovery.is_some() {
+            self.make_recoverable(key);
+        }
         self.namespaces.enter(namespace, name, &mut self.seed);
         true
     }
@@ -52,7 +55,7 @@ impl Shard {
         let timer = self.sessions.get_mut(session_key).and_then(|session| session.timer.take());
         self.disarm(timer);
         let is_protocol_3 = self.sessions.get(session_key).is_some_and(Session::is_protocol_3);
-        let pid = if is_protocol_3 { None } else { self.pid_of(key) };
+        let pid = self.pid_of(key);
         let pid = pid.as_ref().map(Sid::as_str);
         let packet = Outgoing::Connect { sid: (!is_protocol_3).then_some(sid.as_str()), pid };
         self.queue_packet(session_key, packets::encode(Vec::new(), &self.options.parser, name, &packet));
@@ -289,7 +292,7 @@ impl Shard {
         for slot in selection.iter() {
             let Some((key, socket)) = self.sockets.at(slot).filter(|(_, socket)| socket.is_joined()) else { continue };
             if let (Some(offset), Some(recovery)) = (offset, &socket.recovery)
-                && recovery.has_seen(offset)
+                && recovery.standing.has_seen(offset)
             {
                 continue;
             }

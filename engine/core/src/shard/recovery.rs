@@ -5,21 +5,26 @@
 //!                                            <--CameBack--- what it was, what it missed
 //!   restore: its id, its rooms, the missed packets into its outbox --> Event::RecoveryDecided --> accept_socket
 //! ```
-//! Missed packets are queued before the CONNECT answer, as in Node. A socket that came back is absent no more. The private
-//! id always names the first home; one that came back to another shard is kept there when it is cut off again, and the
-//! first home forwards the question, until it is told that the socket will not come back.
+//! Missed packets are queued before the CONNECT answer, as in Node. A socket that came back is absent no more, unless it is not
+//! let in after all: then it may try again, as in Node. The private id always names the first home; one that came back to
+//! another shard is kept there when it is cut off again, and the first home forwards the question, until it is told that
+//! the socket will not come back.
 
 use super::Shard;
 use super::deadlines::Deadline;
+use super::outbound::Unqueued;
 use crate::base::frame::{Encoded, Frame};
 use crate::base::id::{NamespaceId, ShardIndex, SocketKey, TimerKey};
 use crate::base::seed::Sid;
+use crate::base::time::Time;
 use crate::broadcast::packets;
-use crate::broadcast::recovery::{Absent, Log, Offset, Recoverable, Return};
+use crate::broadcast::recovery::{Absent, Horizon, Log, Logged, Offset, Recoverable, Return, Standing};
+use crate::broadcast::replay::{Replay, Replays};
 use crate::door::{DisconnectReason, EmitError, EmitFlags, Event, EventParts, PeerMessage};
 use crate::namespace::socket::Presence;
 use crate::options::RecoveryOptions;
 use crate::room::select::Target;
+use crate::session::Session;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -35,6 +40,8 @@ const SWEEP_INTERVAL_MS: u64 = 10_000;
 pub(super) struct Recovery {
     options: RecoveryOptions,
     log: Log,
+    /// What was sent again to sockets that came from other shards.
+    replays: Replays,
     next_number: u64,
     absent: HashMap<Sid, Absent, FixedState>,
     /// Sockets of this home that came back to another shard.
@@ -56,6 +63,7 @@ impl Recovery {
         Some(Box::new(Self {
             options,
             log: Log::new(options, shard_count),
+            replays: Replays::new(options.packets_max, options.bytes_max, hash.clone()),
             next_number: 1,
             absent: HashMap::with_hasher(hash.clone()),
             forwards: HashMap::with_hasher(hash),
@@ -66,7 +74,18 @@ impl Recovery {
 
     /// Whether nobody is absent.
     pub(super) fn is_idle(&self) -> bool {
-        self.absent.is_empty() && self.forwards.is_empty() && self.timer.is_none()
+        self.absent.is_empty() && self.forwards.is_empty() && self.replays.is_empty() && self.timer.is_none()
+    }
+
+    fn log(&mut self, now: Time, logged: Logged) {
+        self.log.push(now, logged);
+        self.replays.forget_old(now, self.options.max_disconnection_ms, self.log.first_place());
+    }
+
+    /// Since when a socket that enters at this moment is fed from this shard's log.
+    fn standing(&self, horizon: Option<Horizon>) -> Standing {
+        let horizon = horizon.filter(|horizon| !self.log.has_reached(horizon));
+        Standing { since: self.log.next_place(), horizon }
     }
 }
 
@@ -100,7 +119,7 @@ impl Shard {
         pid: Sid,
         offset: Offset,
     ) {
-        let found = self.find_absent(namespace, pid, offset).map(Box::new);
+        let found = self.find_absent(namespace, pid, offset, asker).map(Box::new);
         if pid.shard() == self.index
             && let Some(recovery) = self.recovery.as_mut()
         {
@@ -132,6 +151,9 @@ impl Shard {
 
     /// Tells the home of a private id that its socket will not come back.
     fn tell_forgotten(&mut self, pid: Sid) {
+        if let Some(recovery) = self.recovery.as_mut() {
+            recovery.replays.remove(pid);
+        }
         if pid.shard() == self.index {
             self.forget_forward(pid);
         } else {
@@ -140,31 +162,65 @@ impl Shard {
     }
 
     /// What is kept of a socket and what it missed. It is absent no more.
-    pub(super) fn find_absent(&mut self, namespace: NamespaceId, pid: Sid, offset: Offset) -> Option<Return> {
+    fn find_absent(&mut self, namespace: NamespaceId, pid: Sid, offset: Offset, asker: ShardIndex) -> Option<Return> {
         let now = self.now;
         let recovery = self.recovery.as_mut()?;
         let absent = recovery.absent.get(&pid)?;
-        if absent.namespace != namespace || now.since(absent.since) > recovery.options.max_disconnection_ms {
+        if absent.namespace != namespace || now.since(absent.left_at) > recovery.options.max_disconnection_ms {
             return None;
         }
-        let missed = recovery.log.missed(offset, namespace, &absent.rooms)?;
+        let replay = recovery.replays.find(pid);
+        let missed = recovery.log.missed(offset, &absent.standing, replay, namespace, &absent.rooms)?;
         let absent = recovery.absent.remove(&pid)?;
-        Some(Return { absent, missed, horizon: recovery.log.horizon() })
+        let horizon = (asker != self.index).then(|| recovery.log.horizon_with(absent.standing.horizon.as_ref()));
+        if horizon.is_some() {
+            recovery.replays.remove(pid);
+        }
+        Some(Return { absent, offset, missed, horizon })
+    }
+
+    /// Adds to what a socket missed, if it was kept by another shard, what only this one knows of. `None` if something of that
+    /// was pushed out already, or if it takes more than half of an outbox: with what is said besides it would run over, and
+    /// the client be closed for that, and come back, for ever.
+    fn take_in(&mut self, found: Return) -> Option<(Absent, Vec<Arc<Logged>>)> {
+        let Return { mut absent, offset, mut missed, horizon } = found;
+        let recovery = self.recovery.as_mut()?;
+        let is_whole = match &horizon {
+            // Kept here, it goes on in the same log.
+            None => true,
+            Some(horizon) => match recovery.log.beyond(horizon, absent.namespace, &absent.rooms) {
+                Some(beyond) => {
+                    missed.extend(beyond);
+                    true
+                }
+                None => false,
+            },
+        };
+        let bytes: usize = missed.iter().map(|logged| logged.packet.bytes.len()).sum();
+        if !is_whole || (missed.len() > 1 && bytes > self.options.outbox_bytes_max / 2) {
+            self.tell_forgotten(absent.pid);
+            return None;
+        }
+        if horizon.is_some() {
+            absent.standing = recovery.standing(horizon);
+            let replay = Replay { from: offset, packets: missed.clone() };
+            recovery.replays.insert(self.now, absent.pid, absent.standing.since, replay);
+            self.arm_sweep();
+        }
+        Some((absent, missed))
     }
 
     /// The home shard has answered.
     pub(super) fn restore(&mut self, key: SocketKey, found: Option<Box<Return>>) {
-        let entering = self.sockets.get_mut(key).and_then(|socket| match socket.presence {
-            Presence::Entering(namespace) => Some((namespace, socket)),
-            _ => None,
-        });
-        let (found, namespace, socket) = match (found, entering) {
-            (Some(found), Some((namespace, socket))) => (found, namespace, socket),
+        let found = found.and_then(|found| self.take_in(*found));
+        let entering = self.sockets.get_mut(key).filter(|socket| matches!(socket.presence, Presence::Entering(_)));
+        let ((absent, missed), socket) = match (found, entering) {
+            (Some(found), Some(socket)) => (found, socket),
             (found, _) => {
                 // The client left while it came back: it is absent as before, and kept here. Its home, which sends everybody
                 // who asks to this shard, is told when it is forgotten.
-                if let Some(found) = found {
-                    self.insert_absent(found.absent);
+                if let Some((absent, _)) = found {
+                    self.insert_absent(absent);
                 }
                 if self.sockets.contains(key) {
                     self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: false, data: None });
@@ -172,32 +228,44 @@ impl Shard {
                 return;
             }
         };
-        let Return { absent, missed, horizon } = *found;
         socket.sid = absent.sid;
         let session = socket.session;
-        let Some(recovery) = self.recovery.as_ref() else { return };
-        let beyond = recovery.log.beyond(&horizon, namespace, &absent.rooms);
-        let horizon = (!recovery.log.has_reached(&horizon)).then_some(horizon);
-        socket.recovery = Some(Box::new(Recoverable { pid: absent.pid, is_recovered: true, horizon }));
-        for room in &absent.rooms {
-            if **room != *absent.sid.as_str() {
+        let (sid, data, rooms) = (absent.sid, absent.data.clone(), absent.rooms.clone());
+        socket.recovery = Some(Box::new(Recoverable {
+            pid: absent.pid,
+            is_recovered: true,
+            standing: absent.standing.clone(),
+            former: Some(Box::new(absent)),
+        }));
+        for room in &rooms {
+            if **room != *sid.as_str() {
                 self.join(key, room);
             }
         }
-        for packet in missed.into_iter().chain(beyond) {
-            self.queue_control(session, Frame::shared(packet));
+        for logged in missed {
+            self.queue_control(session, Frame::shared(Arc::clone(&logged.packet)));
         }
-        self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: true, data: absent.data });
+        self.events.push_back(Event::RecoveryDecided { socket: key, is_recovered: true, data });
     }
 
-    /// The private id that a socket is told at its CONNECT; made at this moment unless it has come back.
+    /// A socket enters: from now on it is fed from this shard's log, and its client may come back once it is let in.
+    pub(super) fn make_recoverable(&mut self, key: SocketKey) {
+        let Some(recovery) = &self.recovery else { return };
+        let session = self.sockets.get(key).and_then(|socket| self.sessions.get(socket.session));
+        if session.is_none_or(Session::is_protocol_3) {
+            return; // Such a client is not told a private id.
+        }
+        let standing = recovery.standing(None);
+        let pid = self.seed.next_sid();
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.recovery = Some(Box::new(Recoverable { pid, is_recovered: false, standing, former: None }));
+        }
+    }
+
+    /// The private id that a socket is told at its CONNECT: it is let in.
     pub(super) fn pid_of(&mut self, key: SocketKey) -> Option<Sid> {
-        self.recovery.as_ref()?;
-        let fresh = self.seed.next_sid();
-        let socket = self.sockets.get_mut(key)?;
-        let recovery = socket
-            .recovery
-            .get_or_insert_with(|| Box::new(Recoverable { pid: fresh, is_recovered: false, horizon: None }));
+        let recovery = self.sockets.get_mut(key)?.recovery.as_mut()?;
+        recovery.former = None;
         Some(recovery.pid)
     }
 
@@ -209,21 +277,27 @@ impl Shard {
 
     /// Keeps what is needed to restore a socket that leaves, if it may come back. Called while it has its rooms.
     pub(super) fn keep_absent(&mut self, key: SocketKey) {
-        let Some(socket) = self.sockets.get(key) else { return };
-        let Presence::Leaving(namespace, reason) = socket.presence else { return };
-        let Some(pid) = socket.recovery.as_ref().map(|recovery| recovery.pid) else { return };
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let Some(recoverable) = socket.recovery.as_mut() else { return };
+        let Presence::Leaving(namespace, reason) = socket.presence else {
+            // Not let in: absent as before, if it was.
+            if let Some(former) = recoverable.former.take() {
+                self.insert_absent(*former);
+            }
+            return;
+        };
+        let pid = recoverable.pid;
         if !is_recoverable(reason) {
             return self.tell_forgotten(pid);
         }
-        let sid = socket.sid;
+        let (sid, standing) = (socket.sid, recoverable.standing.clone());
         let mut rooms: Vec<Box<str>> = Vec::new();
         self.for_each_room(key, &mut |room| rooms.push(Box::from(room)));
-        let absent = Absent { pid, sid, namespace, rooms, data: None, since: self.now };
-        self.insert_absent(absent);
+        self.insert_absent(Absent { pid, sid, namespace, rooms, data: None, left_at: self.now, standing });
     }
 
     /// What the application wants to have back when the socket comes back; to be given in its `Disconnected`.
-    pub fn keep_data(&mut self, key: SocketKey, data: Box<dyn Any + Send>) {
+    pub fn keep_data(&mut self, key: SocketKey, data: Arc<dyn Any + Send + Sync>) {
         let pid = self.sockets.get(key).and_then(|socket| socket.recovery.as_ref()).map(|recovery| recovery.pid);
         let kept = pid.and_then(|pid| self.recovery.as_mut()?.absent.get_mut(&pid));
         if let Some(absent) = kept {
@@ -232,7 +306,6 @@ impl Shard {
     }
 
     fn insert_absent(&mut self, absent: Absent) {
-        let at = self.now.after(SWEEP_INTERVAL_MS);
         let mut forgotten = Vec::new();
         let Some(recovery) = self.recovery.as_mut() else { return };
         recovery.leaving_order.push_back(absent.pid);
@@ -243,11 +316,18 @@ impl Shard {
                 forgotten.push(oldest);
             }
         }
-        if recovery.timer.is_none() {
-            recovery.timer = Some(self.wheel.arm(at, Deadline::Recovery));
-        }
+        self.arm_sweep();
         for pid in forgotten {
             self.tell_forgotten(pid);
+        }
+    }
+
+    fn arm_sweep(&mut self) {
+        let at = self.now.after(SWEEP_INTERVAL_MS);
+        if let Some(recovery) = self.recovery.as_mut()
+            && recovery.timer.is_none()
+        {
+            recovery.timer = Some(self.wheel.arm(at, Deadline::Recovery));
         }
     }
 
@@ -257,11 +337,12 @@ impl Shard {
         let mut forgotten = Vec::new();
         let Some(recovery) = self.recovery.as_mut() else { return };
         recovery.log.forget_old(now);
+        recovery.replays.forget_old(now, recovery.options.max_disconnection_ms, recovery.log.first_place());
         while let Some(pid) = recovery.leaving_order.front() {
             let is_old = recovery
                 .absent
                 .get(pid)
-                .is_none_or(|absent| now.since(absent.since) > recovery.options.max_disconnection_ms);
+                .is_none_or(|absent| now.since(absent.left_at) > recovery.options.max_disconnection_ms);
             if !is_old {
                 break;
             }
@@ -271,7 +352,7 @@ impl Shard {
                 forgotten.push(pid);
             }
         }
-        let is_needed = !recovery.absent.is_empty();
+        let is_needed = !recovery.absent.is_empty() || !recovery.replays.is_empty();
         recovery.timer = is_needed.then(|| self.wheel.arm(now.after(SWEEP_INTERVAL_MS), Deadline::Recovery));
         for pid in forgotten {
             self.tell_forgotten(pid);
@@ -296,11 +377,12 @@ impl Shard {
     ) {
         let now = self.now;
         if let Some(recovery) = self.recovery.as_mut() {
-            recovery.log.push(now, offset, namespace, target.clone(), Arc::clone(packet));
+            let (target, packet) = (target.clone(), Arc::clone(packet));
+            recovery.log(now, Logged { offset, namespace, target, packet, is_direct: false });
         }
     }
 
-    /// An event for one socket, logged for it.
+    /// An event for one socket, logged for it. If that one is on its way out and may come back, it is only logged, as in Node.
     pub(super) fn emit_recoverable(
         &mut self,
         key: SocketKey,
@@ -310,6 +392,7 @@ impl Shard {
     ) -> Result<(), EmitError> {
         let socket = self.sockets.get(key).ok_or(EmitError::Disconnected)?;
         let (session, sid) = (socket.session, socket.sid);
+        let may_return = matches!(socket.presence, Presence::Leaving(_, reason) if is_recoverable(reason));
         let offset = self.next_offset().ok_or(EmitError::Disconnected)?;
         let wire = offset.to_wire(self.shard_count);
         let buffer = self.frame_pool.buffer();
@@ -318,14 +401,20 @@ impl Shard {
         let when_slow = self.when_slow(flags, self.namespace_name(namespace));
         let packet = Arc::new(encoded.with_compression(flags.for_one()).with_when_slow(when_slow));
         self.counters.packets_encoded += 1;
+        let frame = Frame::shared(Arc::clone(&packet));
+        self.note_outgoing(key, &frame);
+        match self.queue(session, frame, false) {
+            Ok(()) => {}
+            Err(Unqueued::Disconnected) if may_return => {}
+            // Whoever hears of the error may send it anew: it must not come back from the log as well.
+            Err(reason) => return Err(reason.into()),
+        }
         let target = Target { rooms: [Arc::from(sid.as_str())].into_iter().collect(), ..Target::default() };
         let now = self.now;
         if let Some(recovery) = self.recovery.as_mut() {
-            recovery.log.push_direct(now, offset, namespace, target, Arc::clone(&packet));
+            recovery.log(now, Logged { offset, namespace, target, packet, is_direct: true });
         }
-        let frame = Frame::shared(packet);
-        self.note_outgoing(key, &frame);
-        Ok(self.queue(session, frame, false)?)
+        Ok(())
     }
 
     /// An event for many, with an offset, logged by every shard that delivers it.

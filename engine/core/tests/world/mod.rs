@@ -66,6 +66,10 @@ pub struct World {
     /// Sockets whose CONNECT is not decided.
     pub undecided: BTreeSet<SocketKey>,
     pub decides: bool,
+    /// Whether a socket that hears `disconnect` is sent something.
+    pub says_goodbye: bool,
+    /// Whether who comes back is let in.
+    pub lets_back_in: bool,
     /// Connections between shards that are slow: their messages wait for `release`.
     pub slow: BTreeSet<(usize, usize)>,
     held: VecDeque<(usize, usize, PeerMessage)>,
@@ -119,6 +123,8 @@ impl World {
             namespaces: vec!["/", "/admin"],
             undecided: BTreeSet::new(),
             decides: true,
+            says_goodbye: false,
+            lets_back_in: true,
             slow: BTreeSet::new(),
             held: VecDeque::new(),
             told: VecDeque::new(),
@@ -339,7 +345,10 @@ impl World {
                 let rooms = self.rooms(shard, socket);
                 assert!(!self.shards[shard].is_connected(socket));
                 assert!(!self.shards[shard].join(socket, "too late"), "joining is over");
-                self.shards[shard].keep_data(socket, Box::new("kept".to_owned()));
+                self.shards[shard].keep_data(socket, Arc::new("kept".to_owned()));
+                if self.says_goodbye {
+                    self.emit(shard, socket, "[\"goodbye\"]").unwrap();
+                }
                 self.heard.push(Heard::Disconnected(socket, reason, rooms));
             }
             Event::AckReceived { waiter, message } => {
@@ -355,8 +364,11 @@ impl World {
             }
             Event::AckFailed { waiter, .. } => self.heard.push(Heard::AckFailed(waiter)),
             Event::RecoveryDecided { socket, is_recovered, data } => {
-                let data = data.map(|data| *data.downcast::<String>().unwrap());
+                let data = data.map(|data| data.downcast::<String>().unwrap().to_string());
                 self.heard.push(Heard::Recovered(is_recovered, data));
+                if !self.lets_back_in {
+                    return self.shards[shard].refuse_socket(socket, "not again", None);
+                }
                 assert!(self.shards[shard].accept_socket(socket, NamespaceId(0), &Arc::from("/")));
                 self.heard.push(Heard::Connected(socket));
             }

@@ -55,6 +55,8 @@ pub struct Habits {
     pub is_trusted: bool,
     /// Whether to come back to the former socket.
     pub recovers: bool,
+    /// Whether flaky clients that come back are cut off again within these microseconds, half of the time.
+    pub relapse: Option<Micros>,
 }
 
 /// One client.
@@ -72,6 +74,8 @@ pub struct Client {
     wakes_at: Option<Micros>,
     reads_at: Micros,
     is_silent: bool,
+    /// Is cut off at its next thought.
+    is_doomed: bool,
     /// Begins nothing any more.
     is_settling: bool,
 }
@@ -100,6 +104,7 @@ impl Client {
             wakes_at,
             reads_at: 0,
             is_silent: false,
+            is_doomed: false,
             is_settling: false,
         }
     }
@@ -160,6 +165,9 @@ impl Client {
         if self.is_silent {
             return;
         }
+        if std::mem::take(&mut self.is_doomed) {
+            return self.cut_off();
+        }
         for (delayed, text) in std::mem::take(&mut self.packets.delayed) {
             note!("client {}: answers late", self.number);
             self.packets.outgoing.push(packets::Outgoing::Text(text));
@@ -213,6 +221,15 @@ impl Client {
         self.lose();
     }
 
+    /// It comes back, and perhaps not for long.
+    fn relapse(&mut self) {
+        let Some(within) = self.habits.relapse.filter(|_| self.temper == Temper::Flaky) else { return };
+        if !self.is_settling && self.chance.one_in(2) {
+            self.is_doomed = true;
+            self.wakes_at = Some(self.now() + self.chance.between(0, within));
+        }
+    }
+
     /// Its connections break.
     fn cut_off(&mut self) {
         note!("client {}: is cut off", self.number);
@@ -246,6 +263,7 @@ impl Client {
         }
         self.distrust();
         self.packets.end(self.habits.recovers);
+        self.is_doomed = false;
         self.wakes_at = Some(now + self.chance.between(1_000, 200_000));
     }
 

@@ -99,6 +99,9 @@ impl Client {
         };
         self.packets.sockets.insert(namespace.to_owned(), presence);
         self.send(format!("40{}{auth}", prefix(namespace)));
+        if !auth.is_empty() {
+            self.relapse();
+        }
     }
 
     pub(super) fn join_or_leave_namespace(&mut self) {

@@ -98,7 +98,9 @@ impl Client {
             None => self.connect(),
         };
         let Some(transport) = &mut self.transport else { return };
-        *transport.pipe(place) = Some(Pipe { wire, buffer: Vec::new(), is_waiting: true });
+        // A part of an answer to rubbish may be in there.
+        let buffer = transport.pipe(place).take().map_or(Vec::new(), |pipe| pipe.buffer);
+        *transport.pipe(place) = Some(Pipe { wire, buffer, is_waiting: true });
         let mut bytes = head.as_bytes().to_vec();
         bytes.extend_from_slice(body);
         self.write(wire, &bytes);

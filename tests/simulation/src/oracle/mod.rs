@@ -71,6 +71,8 @@ pub struct Mark {
 #[derive(Debug)]
 struct Window {
     id: EventId,
+    /// An operation's: whom it is for, in the model's eyes.
+    operation: Option<(u32, Target)>,
     before: BTreeSet<SocketKey>,
     touched: BTreeSet<SocketKey>,
 }
@@ -312,6 +314,7 @@ impl Oracle {
 
     /// Takes the engine's word for a socket's rooms, where the order of two shards' doings is not known.
     pub fn adopt_rooms(&mut self, place: Place, rooms: BTreeSet<String>) {
+        self.touch(place);
         if let Some(member) = self.members.get_mut(&place) {
             member.rooms = rooms;
         }
@@ -372,7 +375,22 @@ impl Oracle {
         if let Work::Broadcast { .. } = mark.work {
             self.deliver(shard, &before, mark.id, Claim::May);
         }
-        self.windows[shard].push(Window { id: mark.id, before, touched: BTreeSet::new() });
+        let operation = matches!(mark.work, Work::Operate(_)).then(|| (mark.namespace, mark.target.clone()));
+        self.windows[shard].push(Window { id: mark.id, operation, before, touched: BTreeSet::new() });
+    }
+
+    /// Sockets of whose rooms only the engine knows: an operation of another shard may have been done to them, of which the end
+    /// has not been heard. Without those of `ending`, whose end is being heard.
+    #[must_use]
+    pub fn operated_on(&self, shard: usize, ending: Option<EventId>) -> BTreeSet<SocketKey> {
+        let mut keys = BTreeSet::new();
+        for window in self.windows[shard].iter().filter(|window| Some(window.id) != ending) {
+            if let Some((namespace, target)) = &window.operation {
+                keys.extend(window.before.iter().chain(&window.touched).copied());
+                keys.extend(self.selection(shard, *namespace, target));
+            }
+        }
+        keys
     }
 
     /// It has been handled: who was selected, and who may have been.
@@ -380,7 +398,7 @@ impl Oracle {
         let Some(at) = self.windows[shard].iter().position(|window| window.id == mark.id) else {
             panic!("violation: shard {shard} got the end of {} before its beginning", mark.id)
         };
-        let Window { id, before, touched } = self.windows[shard].remove(at);
+        let Window { id, before, touched, .. } = self.windows[shard].remove(at);
         let after = self.selection(shard, mark.namespace, &mark.target);
         let is_certain = |key: &&SocketKey| before.contains(key) && !touched.contains(key);
         let must: BTreeSet<SocketKey> = after.iter().filter(is_certain).copied().collect();
