@@ -93,8 +93,8 @@ fn soak(options: &Options) -> io::Result<bool> {
         thread::sleep(Duration::from_secs(2));
         samples.take(0)?;
     }
-    let clients = faults::clients_counted(server.port())?;
     let descriptors_after = samples::descriptors(server.pid())?;
+    let clients = faults::clients_counted(server.port())?;
     let Slope { level, per_minute, growth } = samples.slope(time);
     let left_over = samples.last_bytes() / level - 1.0;
     let verdicts = [
