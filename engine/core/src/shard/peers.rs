@@ -78,7 +78,8 @@ impl Shard {
         self.peer_messages.push_back((target, PeerMessage::Application(message)));
     }
 
-    /// A connection has left this shard, or could not.
+    /// A connection has left this shard, or could not. It is here until then, whatever happens to it, so the number that its file has
+    /// with the other shard is never lost: only when the server ends is it closed before, and the driver gives up the transfer.
     pub fn handle_transferred(&mut self, now: Time, key: ConnectionKey, remote: Option<FileId>) {
         self.advance(now);
         let Some(remote) = remote else { return self.drop_connection(key) };
