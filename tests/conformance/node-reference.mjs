@@ -27,6 +27,7 @@ const { values, positionals } = parseArgs({
     parser: { type: "string", default: "default" },
     plant: { type: "string" },
     tls: { type: "string" },
+    unix: { type: "string" },
     "client-certificates": { type: "string", default: "none" },
   },
 });
@@ -553,5 +554,5 @@ if (!suite) {
   process.exit(2);
 }
 suite();
-http.listen(Number(values.port), () => console.log("ready"));
+http.listen(values.unix ?? Number(values.port), () => console.log("ready"));
 process.on("SIGTERM", () => process.exit(0));

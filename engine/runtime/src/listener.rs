@@ -1,18 +1,25 @@
-//! Listening sockets: one per shard on the same address, and a clear error when somebody else has it.
+//! Listening sockets: one per shard on the same address, and a clear error when somebody else has it; Unix sockets, inherited ones.
 //!
 //! SO_REUSEPORT lets the kernel spread connections over the shards' sockets. Alone it would also let a second server of the same
 //! user bind the same port and silently take half of the connections; so the first socket is bound without it, which fails if anybody
 //! else is there, and is given it only afterwards, for its siblings. A port that was just left may still be held for a moment,
 //! because a ring is torn down asynchronously after its process has gone: hence the short retry.
 //!
+//! A Unix socket, and one that somebody else has bound (a supervisor that keeps it over restarts), cannot be had once per shard: all shards
+//! accept from the same one. The file of a Unix socket goes with the server.
+//!
 //! TCP_NODELAY is set here because accepted sockets inherit it (tcp(7)): no system call per connection.
 
 use crate::epoll::system;
 use crate::tls::TlsSettings;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 /// Connections that may wait to be accepted, per shard; the kernel bounds it by `net.core.somaxconn` (4096 on most systems).
 pub const BACKLOG: i32 = 4096;
@@ -24,10 +31,118 @@ const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 /// Where a server is to be reached.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its address.
-    pub address: SocketAddr,
+    /// The place.
+    pub place: Place,
     /// What its connections are encrypted with, if they are.
     pub tls: Option<TlsSettings>,
+}
+
+/// A place to listen on.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// An IP address, with a socket per shard.
+    Ip(SocketAddr),
+    /// A Unix socket of this path, which all shards accept from.
+    Path(PathBuf),
+    /// A socket that somebody else has bound, of either kind; all shards accept from it.
+    Bound(Arc<OwnedFd>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Path(path) => write!(f, "unix:{}", path.display()),
+            Self::Bound(_) => f.write_str("an inherited listener"),
+        }
+    }
+}
+
+/// What came of a [`Place`].
+#[derive(Debug)]
+pub struct Listening {
+    /// One socket for each shard.
+    pub listeners: Vec<OwnedFd>,
+    /// The address, if it is of an IP family.
+    pub address: Option<SocketAddr>,
+    /// The file of a Unix socket, which goes with this value.
+    pub file: Option<SocketFile>,
+}
+
+impl Place {
+    /// Listens there.
+    ///
+    /// # Errors
+    /// As [`bind`]; a path is in use while somebody listens there, what is left of a server that has died is taken over.
+    pub fn listen(&self, shards: usize) -> io::Result<Listening> {
+        let share =
+            |listener: &OwnedFd| (0..shards).map(|_| listener.try_clone()).collect::<io::Result<Vec<OwnedFd>>>();
+        let (listeners, file) = match self {
+            Self::Ip(address) if address.ip().is_unspecified() && address.is_ipv6() => {
+                (bind_port(address.port(), shards, BACKLOG)?, None)
+            }
+            Self::Ip(address) => (bind(*address, shards, BACKLOG)?, None),
+            Self::Path(path) => {
+                let listener = bind_path(path)?;
+                let file = SocketFile::at(path)?;
+                system::listen(listener.as_fd(), BACKLOG)?;
+                (share(&listener)?, Some(file))
+            }
+            Self::Bound(listener) => {
+                if system::is_ipv6(listener.as_fd())?.is_some() {
+                    system::set_option(listener.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+                }
+                // It may be bound and not listen yet.
+                system::listen(listener.as_fd(), BACKLOG)?;
+                (share(listener)?, None)
+            }
+        };
+        let address = listeners.first().map(|listener| system::own_address(listener.as_fd())).transpose()?.flatten();
+        Ok(Listening { listeners, address, file })
+    }
+}
+
+fn bind_path(path: &Path) -> io::Result<OwnedFd> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path).map(OwnedFd::from)
+        }
+        outcome => outcome.map(OwnedFd::from),
+    }
+}
+
+/// Whether it is the socket of somebody who listens no more.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The file of a Unix socket; removed with this value, unless another one has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        // The program may change its folder meanwhile.
+        let path = std::path::absolute(path)?;
+        Ok(Self { device_and_inode: Self::identity(&path)?, path })
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if Self::identity(&self.path).is_ok_and(|identity| identity == self.device_and_inode) {
+            let _ = fs::remove_file(&self.path); // Nobody is left who could be told.
+        }
+    }
 }
 
 /// Makes one listening socket per shard. Port 0 becomes one free port for all; see [`local_addr`]. `[::]` takes IPv4 too.

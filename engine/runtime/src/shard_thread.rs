@@ -10,7 +10,7 @@ use crate::epoll::{Epoll, EpollOptions};
 use crate::executor::Executor;
 use crate::injector::Injector;
 use crate::kernel::Kernel;
-use crate::listener::{self, Endpoint};
+use crate::listener::{Endpoint, SocketFile};
 use crate::mesh::{Port, mesh};
 use crate::turn::Turn;
 use crate::uring::{Uring, UringOptions, probe};
@@ -113,6 +113,8 @@ struct Seat<A, K: Kernel, F> {
     index: ShardIndex,
     settings: Settings,
     listeners: Vec<OwnedFd>,
+    /// Go when the last shard has ended.
+    files: Arc<Vec<SocketFile>>,
     port: Port<PeerMessage>,
     injector: Injector<A>,
     stop: Arc<Stop>,
@@ -171,21 +173,19 @@ fn start_with<A: Application, K: Kernel + 'static>(
     open: fn(&Port<PeerMessage>) -> io::Result<K>,
 ) -> io::Result<Running<A>> {
     let shard_count = usize::from(settings.shard_count);
-    let mut addresses = Vec::new();
+    let (mut addresses, mut files) = (Vec::new(), Vec::new());
     let mut listeners: Vec<Vec<OwnedFd>> = (0..shard_count).map(|_| Vec::new()).collect();
-    for Endpoint { address, .. } in &settings.endpoints {
-        let bound = if address.ip().is_unspecified() && address.is_ipv6() {
-            listener::bind_port(address.port(), shard_count, listener::BACKLOG)
-        } else {
-            listener::bind(*address, shard_count, listener::BACKLOG)
-        };
-        let bound =
-            bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-        addresses.push(listener::local_addr(&bound[0])?);
-        for (of_shard, one) in listeners.iter_mut().zip(bound) {
+    for Endpoint { place, .. } in &settings.endpoints {
+        let listening = place
+            .listen(shard_count)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {place}: {error}")))?;
+        addresses.extend(listening.address);
+        files.extend(listening.file);
+        for (of_shard, one) in listeners.iter_mut().zip(listening.listeners) {
             of_shard.push(one);
         }
     }
+    let files = Arc::new(files);
     let ports = mesh::<PeerMessage>(shard_count, MESH_CAPACITY)?;
     let doorbells = ports.iter().map(Port::doorbell).collect::<Vec<_>>();
     let injectors: Vec<Injector<A>> = doorbells.iter().cloned().map(Injector::new).collect();
@@ -203,6 +203,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
             index,
             settings: settings.clone(),
             listeners,
+            files: Arc::clone(&files),
             port,
             injector: injectors[usize::from(index.0)].clone(),
             stop: Arc::clone(&stop),
@@ -255,7 +256,7 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     if seat.settings.pin_threads {
         pin(seat.index);
     }
-    let Seat { index, settings, listeners, port, injector, stop, make, gate, ready, peers } = seat;
+    let Seat { index, settings, listeners, files: _files, port, injector, stop, make, gate, ready, peers } = seat;
     let opened = open(&port).and_then(|kernel| Ok((kernel, entropy::seed()?)));
     let (mut kernel, seed) = match opened {
         Ok(opened) => opened,
@@ -335,7 +336,7 @@ impl<A: Application> Running<A> {
         &self.injectors
     }
 
-    /// Where the server listens: the port that 0 became.
+    /// Where the server listens, as far as these are IP addresses: with the port that 0 became.
     #[must_use]
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.addresses

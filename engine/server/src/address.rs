@@ -1,20 +1,75 @@
 //! What may be given where the server is to listen.
 
 use crate::error::{Error, Result};
-use ringio_runtime::listener::Endpoint;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use listenfd::ListenFd;
+use ringio_runtime::listener::{Endpoint, Place};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One place to listen on.
 #[derive(Clone, Debug)]
 pub struct Address(pub(crate) Endpoint);
 
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self(Endpoint { address, tls: None })
+impl Address {
+    fn at(place: Place) -> Self {
+        Self(Endpoint { place, tls: None })
+    }
+
+    /// A Unix socket; `"unix:/run/chat.sock"` is the same as a text. Its clients have no address. The file is removed when the server ends;
+    /// one that a dead server has left is taken over. Who may connect is decided by the folder's permissions and the process' umask.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::at(Place::Path(path.into()))
+    }
+
+    /// A socket that is bound already, a `std::net::TcpListener` or `std::os::unix::net::UnixListener`.
+    pub fn listener(listener: impl Into<OwnedFd>) -> Self {
+        Self::at(Place::Bound(Arc::new(listener.into())))
+    }
+
+    /// The sockets that a supervisor has bound for this process (`LISTEN_FDS`, as systemd's socket units and `systemfd` pass them), in their
+    /// order. Takes them: a second call finds none.
+    ///
+    /// ```no_run
+    /// use ringio::{Address, Server};
+    ///
+    /// Server::new().listen(Address::inherited()?)
+    /// # ; Ok::<(), ringio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Address`]: there is none.
+    pub fn inherited() -> Result<Vec<Self>> {
+        let mut passed = ListenFd::from_env();
+        let mut addresses = Vec::new();
+        for index in 0..passed.len() {
+            let listener = match passed.take_tcp_listener(index) {
+                Ok(listener) => listener.map(OwnedFd::from),
+                Err(_) => passed.take_unix_listener(index).map_err(no_socket)?.map(OwnedFd::from),
+            };
+            addresses.extend(listener.map(Self::listener));
+        }
+        if addresses.is_empty() {
+            return Err(no_socket(std::io::Error::other("no socket was passed to this process")));
+        }
+        Ok(addresses)
     }
 }
 
-/// Where to listen: a port (`3000`, on all addresses; `0` takes a free one), a `SocketAddr`, `"host:port"`, any of these over TLS
+fn no_socket(source: std::io::Error) -> Error {
+    Error::Address { address: "LISTEN_FDS".to_owned(), source }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::at(Place::Ip(address))
+    }
+}
+
+/// Where to listen: a port (`3000`, on all addresses; `0` takes a free one), a `SocketAddr`, `"host:port"`, `"unix:/path"`, a
+/// listener that is bound already, any of these over TLS
 /// ([`Tls::on`](crate::Tls::on)), or several: a list of the same kind, a tuple of up to four of different kinds.
 pub trait IntoAddresses {
     /// The addresses, resolved.
@@ -51,6 +106,18 @@ impl IntoAddresses for SocketAddr {
     }
 }
 
+impl IntoAddresses for TcpListener {
+    fn into_addresses(self) -> Result<Vec<Address>> {
+        Ok(vec![Address::listener(self)])
+    }
+}
+
+impl IntoAddresses for UnixListener {
+    fn into_addresses(self) -> Result<Vec<Address>> {
+        Ok(vec![Address::listener(self)])
+    }
+}
+
 impl IntoAddresses for (IpAddr, u16) {
     fn into_addresses(self) -> Result<Vec<Address>> {
         SocketAddr::from(self).into_addresses()
@@ -59,6 +126,9 @@ impl IntoAddresses for (IpAddr, u16) {
 
 impl IntoAddresses for &str {
     fn into_addresses(self) -> Result<Vec<Address>> {
+        if let Some(path) = self.strip_prefix("unix:") {
+            return Ok(vec![Address::unix(path)]);
+        }
         match self.to_socket_addrs() {
             Ok(addresses) => Ok(addresses.map(Address::from).collect()),
             Err(source) => Err(Error::Address { address: self.to_owned(), source }),
@@ -123,15 +193,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn ip(address: &Address) -> SocketAddr {
+        match &address.0.place {
+            Place::Ip(address) => *address,
+            other => panic!("{other} is no IP address"),
+        }
+    }
+
     fn ports(addresses: impl IntoAddresses) -> Vec<u16> {
-        addresses.into_addresses().unwrap().iter().map(|address| address.0.address.port()).collect()
+        addresses.into_addresses().unwrap().iter().map(|address| ip(address).port()).collect()
     }
 
     #[test]
     fn a_port_is_on_all_addresses() {
         let addresses = 3000.into_addresses().unwrap();
         assert_eq!(addresses.len(), 1);
-        assert!(addresses[0].0.address.ip().is_unspecified());
+        assert!(ip(&addresses[0]).ip().is_unspecified());
     }
 
     #[test]
@@ -142,6 +219,17 @@ mod tests {
         assert_eq!(ports((3000, "127.0.0.1:1", [5, 6])), [3000, 1, 5, 6]);
         assert_eq!(ports((IpAddr::V4(Ipv4Addr::LOCALHOST), 7)), [7]);
         assert_eq!(ports(SocketAddr::from(([127, 0, 0, 1], 5))), [5]);
+    }
+
+    #[test]
+    fn a_path_is_a_unix_socket() {
+        let addresses = "unix:/run/chat.sock".into_addresses().unwrap();
+        assert_eq!(addresses[0].0.place.to_string(), "unix:/run/chat.sock");
+    }
+
+    #[test]
+    fn without_a_supervisor_nothing_is_inherited() {
+        assert!(Address::inherited().unwrap_err().to_string().contains("LISTEN_FDS"));
     }
 
     #[test]

@@ -169,16 +169,16 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Where it listens first; with the port that `0` became.
+    /// The first IP address it listens on; with the port that `0` became.
     ///
     /// # Panics
-    /// If it was started with an empty list of addresses.
+    /// If it listens on none: only on Unix sockets, or nowhere.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs()[0]
     }
 
-    /// Everywhere it listens.
+    /// All IP addresses it listens on, in the order given.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.running().local_addresses()

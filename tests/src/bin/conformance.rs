@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use ringio::engine::EngineServer;
 use ringio::parser::MsgpackParser;
 use ringio::{
-    Ack, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver, EventName,
-    Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
+    Ack, Address, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver,
+    EventName, Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
 use ringio_tests::oracle;
 use ringio_tests::tls::{self, ClientCertificates};
@@ -44,6 +44,12 @@ struct Options {
     path: Option<String>,
     #[arg(long, default_value = "default")]
     parser: ParserName,
+    /// Listen on the Unix socket of this path instead of a port.
+    #[arg(long)]
+    unix: Option<PathBuf>,
+    /// Listen on the sockets that were passed to the process, instead of a port.
+    #[arg(long)]
+    inherited: bool,
     /// Speak TLS, with `chain.pem` and `key.pem` of this folder; what `ca.pem` has signed is a client certificate that is accepted.
     #[arg(long)]
     tls: Option<PathBuf>,
@@ -185,6 +191,10 @@ fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio
     suite(&io);
     stop_on_signals(&io)?;
     let running = match &options.tls {
+        None if options.inherited => io.start(Address::inherited()?)?,
+        None if options.unix.is_some() => {
+            io.start(options.unix.clone().map(Address::unix).into_iter().collect::<Vec<_>>())?
+        }
         None => io.start(options.port)?,
         Some(folder) => {
             let tls = tls::from_folder(folder, options.client_certificates)?;
