@@ -170,12 +170,15 @@ pub fn write_engine_error_json(out: &mut Vec<u8>, error: EngineError, message: &
 ///
 /// `message` is [`EngineError::message`] or the application's own words. For
 /// [`EngineError::UnsupportedProtocolVersion`] the official server writes it *behind* the 101, into the open WebSocket.
-pub fn write_upgrade_refusal(out: &mut Vec<u8>, message: &str) {
+/// `headers` stand at the end of its head.
+pub fn write_upgrade_refusal(out: &mut Vec<u8>, message: &str, headers: &[(&str, &str)]) {
     out.extend_from_slice(
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: ",
     );
     write_decimal(out, message.len() as u64);
-    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(b"\r\n");
+    write_headers(out, headers);
+    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(message.as_bytes());
 }
 
@@ -237,9 +240,14 @@ mod tests {
     #[test]
     fn refused_upgrade_is_that_of_the_official_server() {
         assert_eq!(
-            text(|out| write_upgrade_refusal(out, EngineError::UnknownTransport.message())),
+            text(|out| write_upgrade_refusal(out, EngineError::UnknownTransport.message(), &[])),
             "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 17\r\n\r\n\
              Transport unknown"
+        );
+        assert_eq!(
+            text(|out| write_upgrade_refusal(out, "no", &[("Sec-WebSocket-Version", "13")])),
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 2\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\nno"
         );
     }
 

@@ -49,13 +49,21 @@ pub enum HandshakeError {
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MethodNotGet => "WebSocket handshake is not a GET",
-            Self::HttpVersion => "WebSocket handshake needs HTTP/1.1",
-            Self::NotUpgrade => "missing upgrade to websocket",
-            Self::UnsupportedVersion => "missing or unsupported Sec-WebSocket-Version",
-            Self::InvalidKey => "missing or invalid Sec-WebSocket-Key",
-        })
+        f.write_str(self.message())
+    }
+}
+
+impl HandshakeError {
+    /// What the client is told; `ws`, which the official server uses, says the same where it refuses.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::MethodNotGet => "Invalid HTTP method",
+            Self::HttpVersion => "A WebSocket needs HTTP/1.1",
+            Self::NotUpgrade => "Invalid Upgrade header",
+            Self::UnsupportedVersion => "Missing or invalid Sec-WebSocket-Version header",
+            Self::InvalidKey => "Missing or invalid Sec-WebSocket-Key header",
+        }
     }
 }
 
@@ -72,10 +80,11 @@ pub fn validate(request: &Request<'_>) -> Result<HandshakeKey, HandshakeError> {
     if !request.is_websocket_upgrade() {
         return Err(HandshakeError::NotUpgrade);
     }
+    let key = request.headers.get("sec-websocket-key").and_then(HandshakeKey::new).ok_or(HandshakeError::InvalidKey)?;
     if request.headers.get("sec-websocket-version") != Some(b"13") {
         return Err(HandshakeError::UnsupportedVersion);
     }
-    request.headers.get("sec-websocket-key").and_then(HandshakeKey::new).ok_or(HandshakeError::InvalidKey)
+    Ok(key)
 }
 
 /// The value of `Sec-WebSocket-Accept` for a value of `Sec-WebSocket-Key`.
@@ -137,6 +146,8 @@ mod tests {
             ("Version: 13", "Version: 12", HandshakeError::UnsupportedVersion),
             ("Sec-WebSocket-Version: 13\r\n", "", HandshakeError::UnsupportedVersion),
             ("Sec-WebSocket-Key:", "X:", HandshakeError::InvalidKey),
+            // The key comes first, as in `ws`.
+            ("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key:", "X:", HandshakeError::InvalidKey),
             ("Q==\r\n", "Q\r\n", HandshakeError::InvalidKey),
             ("dGhl", "dGh!", HandshakeError::InvalidKey),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQAA", HandshakeError::InvalidKey),

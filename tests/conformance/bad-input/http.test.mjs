@@ -149,18 +149,21 @@ suite("clients", "bad HTTP", (server) => {
       assert.equal(await connection.ended(), "");
     });
 
-    const keys = {
-      "no key": { "Sec-WebSocket-Key": undefined },
-      "a key of the wrong length": { "Sec-WebSocket-Key": "AAAA" },
-      "a version nobody speaks": { "Sec-WebSocket-Version": "99" },
-      "no version": { "Sec-WebSocket-Version": undefined },
+    const headers = {
+      "no key": [{ "Sec-WebSocket-Key": undefined }, "Key"],
+      "a key of the wrong length": [{ "Sec-WebSocket-Key": "AAAA" }, "Key"],
+      "a version nobody speaks": [{ "Sec-WebSocket-Version": "99" }, "Version"],
+      "no version": [{ "Sec-WebSocket-Version": undefined }, "Version"],
+      "neither key nor version": [{ "Sec-WebSocket-Key": undefined, "Sec-WebSocket-Version": undefined }, "Key"],
     };
-    for (const [what, headers] of Object.entries(keys)) {
-      test(`${what} is refused`, async () => {
+    for (const [what, [changed, name]] of Object.entries(headers)) {
+      test(`${what} is refused with the name of the header, and with the versions that are spoken`, async () => {
         const connection = await RawConnection.open(server);
-        const { status } = await connection.write(upgradeHead({ headers })).response();
-        assert.ok([400, 426].includes(status), `${status}`);
-        await connection.ended();
+        const { status, headers, body } = await connection.write(upgradeHead({ headers: changed })).response();
+        assert.deepEqual([status, headers.connection, headers["content-type"], body], [400, "close", "text/html", `Missing or invalid Sec-WebSocket-${name} header`]);
+        // Node takes the draft 8 too.
+        assert.match(headers["sec-websocket-version"] ?? "none", name === "Version" ? /^13(, 8)?$/ : /^none$/);
+        assert.equal(await connection.ended(), "");
       });
     }
   });

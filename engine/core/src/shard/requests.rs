@@ -23,6 +23,7 @@ use ringio_codec::http::query::EngineQuery;
 use ringio_codec::http::request::{self, BodyLength, Request, RequestLimits};
 use ringio_codec::http::response::{self, EngineError};
 use ringio_codec::http::{ContentEncoding, accept_encoding};
+use ringio_codec::websocket::HandshakeError;
 use smallvec::{SmallVec, smallvec};
 
 /// Headers of every polling answer.
@@ -380,14 +381,36 @@ impl Shard {
             self.note_refusal(key, request, error, context, message);
         }
         if request.is_websocket_upgrade() {
-            let mut bytes = Vec::new();
-            response::write_upgrade_refusal(&mut bytes, message.unwrap_or(error.message()));
-            self.transmit(key, Frame::raw(bytes));
-            return self.finish_connection(key);
+            return self.refuse_upgrade(key, message.unwrap_or(error.message()), &[]);
         }
         let mut body = Vec::new();
         response::write_engine_error_json(&mut body, error, message.unwrap_or(error.message()));
         self.answer(key, request, error.status(), &[("Content-Type", "application/json")], &body);
+    }
+
+    /// In plain text, as Node does it; the connection ends.
+    fn refuse_upgrade(&mut self, key: ConnectionKey, message: &str, headers: &[(&str, &str)]) {
+        let mut bytes = Vec::new();
+        response::write_upgrade_refusal(&mut bytes, message, headers);
+        self.transmit(key, Frame::raw(bytes));
+        self.finish_connection(key);
+    }
+
+    /// A WebSocket handshake that is none, or of a version that is not spoken here.
+    pub(super) fn refuse_handshake(&mut self, key: ConnectionKey, request: &Request<'_>, error: HandshakeError) {
+        if self.options.hooks.refusals {
+            self.note_refusal(
+                key,
+                request,
+                EngineError::BadRequest,
+                "INVALID_WEBSOCKET_HANDSHAKE",
+                Some(error.message()),
+            );
+        }
+        // RFC 6455 4.4: what would be spoken.
+        let spoken: &[_] =
+            if error == HandshakeError::UnsupportedVersion { &[("Sec-WebSocket-Version", "13")] } else { &[] };
+        self.refuse_upgrade(key, error.message(), spoken);
     }
 
     fn answer_asset(&mut self, key: ConnectionKey, request: &Request<'_>, index: usize, is_head: bool, is_known: bool) {

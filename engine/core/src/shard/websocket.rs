@@ -48,7 +48,7 @@ impl Shard {
         if query.protocol != 4 && !self.options.allow_eio3 {
             // As Node does: found only after the handshake, and said in the wrong language.
             self.note_refusal(key, request, EngineError::UnsupportedProtocolVersion, "", None);
-            response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message());
+            response::write_upgrade_refusal(&mut answer, EngineError::UnsupportedProtocolVersion.message(), &[]);
             self.transmit(key, Frame::raw(answer));
             return self.finish_connection(key);
         }
@@ -93,9 +93,12 @@ impl Shard {
 
     /// The 101 answer and what was agreed on with it, or `None` if the handshake is refused.
     fn accept_websocket(&mut self, key: ConnectionKey, request: &Request<'_>) -> Option<(Vec<u8>, Agreed)> {
-        let Ok(accepted) = validate(request) else {
-            self.refuse(key, request, EngineError::BadRequest);
-            return None;
+        let accepted = match validate(request) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.refuse_handshake(key, request, error);
+                return None;
+            }
         };
         let mut fields = Vec::new();
         let mut deflate = None;
