@@ -107,6 +107,18 @@ fn limit_is_the_longest_message_that_passes() {
 }
 
 #[test]
+fn a_stream_that_ends_within_the_tail_is_whole() {
+    // 0x33: the last block, with fixed codes, "0" and the first bits of its end.
+    let mut inflater = Inflater::new(false);
+    assert_eq!(inflated(&mut inflater, &hex("33"), LIMIT).unwrap(), b"0");
+    assert_eq!(
+        inflated(&mut inflater, &hex("f248cdc9c90700"), LIMIT).unwrap(),
+        b"Hello",
+        "the next one is no part of it"
+    );
+}
+
+#[test]
 fn streams_that_end_and_begin_are_few() {
     let streams = |count| [b"\x03\x00".repeat(count), hex("f248cdc9c90700")].concat();
     let most = STREAM_COUNT_MAX as usize - 1;
