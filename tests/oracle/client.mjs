@@ -1,7 +1,9 @@
 // One client of a script on one server: its session, its connections, and what it knows from what it heard.
 
 import { createHash } from "node:crypto";
+import { constants, deflateRawSync } from "node:zlib";
 import { OPCODE } from "../conformance/harness/raw.mjs";
+import { asMsgpack, readMsgpack } from "./msgpack.mjs";
 import { decodePayload, encodePayload, parseMessage } from "./packets.mjs";
 import { Connection } from "./wire.mjs";
 
@@ -42,11 +44,15 @@ export class Client {
   #headers = {};
   #query = {};
   #isKept = false;
+  /** What its WebSockets ask for: extensions. */
+  #offer = undefined;
   #idCount = 0;
   #isJsonp = false;
   #isToldGone = false;
+  #isMsgpack;
 
-  constructor(index, port, play) {
+  constructor(index, port, play, { isMsgpack = false } = {}) {
+    this.#isMsgpack = isMsgpack;
     this.#index = index;
     this.#port = port;
     this.#play = play;
@@ -65,11 +71,12 @@ export class Client {
     return this.transport === "websocket" ? this.wire === undefined || this.wire.isEnded : this.#isToldGone;
   }
 
-  open({ transport, eio = 4, query = {}, headers = {}, isKept = false }) {
+  open({ transport, eio = 4, query = {}, headers = {}, isKept = false, offer }) {
     Object.assign(this, { eio, transport, sid: undefined, wire: undefined, asks: [] });
     this.#headers = headers;
     this.#query = query;
     this.#isKept = isKept;
+    this.#offer = offer;
     this.#isToldGone = false;
     Object.assign(this, { polling: undefined, wantsPoll: false, half: undefined, probe: undefined, isProbing: false, isUpgraded: false });
     this.#isJsonp = query.j !== undefined && transport === "polling";
@@ -110,10 +117,11 @@ export class Client {
   }
 
   /** Packets in a POST, or as frames. */
-  send(packets) {
+  send(list, { isDeflated = false } = {}) {
+    const packets = this.#isMsgpack ? asMsgpack(list) : list;
     if (this.transport === "websocket") {
       const frames = packets.map(({ text, base64 }) => (text !== undefined ? { text } : this.#binaryFrame(base64)));
-      if (this.wire?.isWebSocket) this.wire.frames(frames);
+      if (this.wire?.isWebSocket) this.wire.frames(isDeflated && this.wire.isDeflating ? frames.map(deflated) : frames);
       return;
     }
     if (packets.some(({ text }) => text === "1")) this.#isToldGone = true;
@@ -167,6 +175,14 @@ export class Client {
     this.#ask("request", method, `${path}${search}`, { headers, body });
   }
 
+  /** Bytes that are to be a request, or several. */
+  raw({ pieces, methods = ["GET"] }) {
+    const connection = this.#connect("raw");
+    // Who gets less than he asked for is owed an end.
+    for (const method of methods) connection.pending.push({ label: "raw", method, onAnswer: (answer) => void (connection.mustEnd ||= answer.headers.connection === "close") });
+    connection.write(...pieces.map((piece) => piece.replaceAll("$sid", encodeURIComponent(this.sid ?? "AAAAAAAAAAAAAAAAAAAA"))));
+  }
+
   // WebSocket ---------------------------------------------------------------------------------------------------------
 
   beginProbe() {
@@ -186,11 +202,13 @@ export class Client {
   #websocket(label, query) {
     const connection = this.#connect(label);
     const upgrade = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY };
+    if (this.#offer !== undefined) upgrade["Sec-WebSocket-Extensions"] = this.#offer;
     connection.request("handshake", "GET", this.target(query), {
       headers: { ...upgrade, ...this.#headers },
       onAnswer: (answer) => {
         const accept = answer.headers["sec-websocket-accept"];
         if (accept === ACCEPT) answer.headers["sec-websocket-accept"] = "(right)";
+        if (answer.headers.connection === "close") connection.mustEnd = true;
       },
     });
     return connection;
@@ -231,7 +249,8 @@ export class Client {
       this.#play.record(this.#index, label, { kind: "answer", label, ...answer });
       return true;
     }
-    for (const packet of packets) this.#observe(packet);
+    if (this.#isMsgpack) packets.forEach((packet, index) => (packets[index] = this.#readPacked(packet)));
+    else for (const packet of packets) this.#observe(packet);
     const { status, headers, body } = answer;
     const wrapper = /^___eio\[\d*\]\(/.exec(body.toString())?.[0];
     this.#play.record(this.#index, label, { kind: "poll", status, headers, wrapper, packets });
@@ -245,7 +264,11 @@ export class Client {
   #heard(connection, entry) {
     if (entry.kind === "frame") {
       if (entry.text === "40" || connection.isClosed) connection.isGreeting = false;
-      if (entry.text !== undefined) this.#observe(entry.text);
+      const read = this.#isMsgpack && entry.opcode === OPCODE.binary ? readMsgpack(Buffer.from(entry.hex, "hex")) : undefined;
+      if (read) {
+        this.#observe(read.text);
+        Object.assign(entry, { text: read.mark + read.text, hex: undefined });
+      } else if (entry.text !== undefined) this.#observe(entry.text);
       // Who gets a close frame answers it.
       if (entry.opcode === OPCODE.close && !connection.hasSaidClose) {
         connection.hasSaidClose = true;
@@ -258,6 +281,13 @@ export class Client {
     // An idle kept connection may end at any time.
     if (entry.kind === "end" && this.#kept.get(connection.label) === connection && !entry.unanswered) return;
     this.#play.record(this.#index, connection.label, entry);
+  }
+
+  /** A packet of a polling payload that may be a message of msgpack. */
+  #readPacked(packet) {
+    const read = packet[0] === "b" ? readMsgpack(Buffer.from(packet.slice(1), "base64")) : undefined;
+    this.#observe(read?.text ?? packet);
+    return read ? read.mark + read.text : packet;
   }
 
   #observe(text) {
@@ -305,4 +335,10 @@ export class Client {
       });
     });
   }
+}
+
+/** A frame compressed by itself, as permessage-deflate has it. */
+function deflated({ text, payload = Buffer.from(text), opcode }) {
+  const whole = deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH });
+  return { ...(opcode === undefined ? {} : { opcode }), rsv: 4, payload: whole.subarray(0, -4) };
 }

@@ -1,6 +1,6 @@
 // Where two records of one script part, and which known differences were met on the way.
 
-import { DIFFERENCES, FORKS } from "./differences.mjs";
+import { DIFFERENCES, FORKS, isRecoveredAgain } from "./differences.mjs";
 
 /**
  * `{ found, known }`: `found` is `undefined` or `{ where, step, reference, subject }` for the first difference that no entry
@@ -12,7 +12,7 @@ export function compare(reference, subject, script) {
   const reconciled = (where, index, sides, without) => {
     let [left, right] = sides;
     for (const { name, reconcile } of DIFFERENCES) {
-      if (name !== without) [left, right] = reconcile(left, right, { where, step: script.steps[index], script, known }) ?? [left, right];
+      if (name !== without) [left, right] = reconcile(left, right, { where, step: script.steps[index], script, known, reference }) ?? [left, right];
     }
     return [left, right];
   };
@@ -36,6 +36,7 @@ export function compare(reference, subject, script) {
       return { found: { where: channel, step: index, reference: rest[0], subject: rest[1] }, known };
     }
   }
+  if (isRecoveredAgain(reference.log, subject.log, script)) return { found: undefined, known: known.add("recovered-once") };
   for (const socket of [...new Set([...Object.keys(reference.log), ...Object.keys(subject.log)])].sort()) {
     const [left, right] = [reference.log[socket] ?? [], subject.log[socket] ?? []];
     if (JSON.stringify(left) === JSON.stringify(right)) continue;

@@ -5,7 +5,8 @@
 // consequence can have consequences.
 
 import { Connection } from "./wire.mjs";
-import { frame, upgradeHead } from "../conformance/harness/raw.mjs";
+import { asMsgpack, readMsgpack } from "./msgpack.mjs";
+import { frame, OPCODE, upgradeHead } from "../conformance/harness/raw.mjs";
 import { within } from "../conformance/harness/inbox.mjs";
 
 /** Steps on the longest way of a consequence: accepted, read, moved to its shard, told to the others. */
@@ -15,13 +16,13 @@ const CONNECTIONS_MAX = 200;
 export class Control {
   #links = [];
 
-  /** With a connection to each of `shards` shards. */
-  static async open(port, shards) {
+  /** With a connection to each of `shards` shards, which speaks what the server's clients speak. */
+  static async open(port, shards, isMsgpack = false) {
     const control = new Control();
     const found = new Map();
     for (let tried = 0; found.size < shards; tried += 1) {
       if (tried === CONNECTIONS_MAX) throw new Error(`${found.size} shards of ${shards} answer`);
-      const link = await Link.open(port);
+      const link = await Link.open(port, isMsgpack);
       // A sid of ours ends with its shard.
       const shard = shards === 1 ? "" : link.sid.slice(-2);
       if (found.has(shard)) link.close();
@@ -61,8 +62,11 @@ class Link {
   #id = 0;
   #opened;
 
-  static async open(port) {
+  #isMsgpack;
+
+  static async open(port, isMsgpack) {
     const link = new Link();
+    link.#isMsgpack = isMsgpack;
     const opened = new Promise((resolve, reject) => (link.#opened = { resolve, reject }));
     link.#connection = new Connection(port, (entry) => link.#take(entry), () => {});
     link.#connection.pending.push({ label: "control", method: "GET", onAnswer: () => true });
@@ -83,21 +87,23 @@ class Link {
   }
 
   #send(text) {
-    this.#connection.write(frame({ text }));
+    const packed = this.#isMsgpack ? asMsgpack([{ text }])[0].base64 : undefined;
+    this.#connection.write(frame(packed === undefined ? { text } : { opcode: OPCODE.binary, payload: Buffer.from(packed, "base64") }));
   }
 
-  #take({ kind, text = "" }) {
+  #take({ kind, hex, text = hex && readMsgpack(Buffer.from(hex, "hex")).text }) {
     if (kind === "end") {
       const error = new Error("the server ended its control connection: it has died");
       this.#opened.reject(error);
       for (const { reject } of this.#waiting.values()) reject(error);
       return;
     }
+    if (text === undefined) return;
     if (text[0] === "0") {
       this.sid = JSON.parse(text.slice(1)).sid;
       this.#send("40/control,");
     } else if (text === "2") {
-      this.#send("3");
+      this.#connection.write(frame({ text: "3" }));
     } else if (text.startsWith("40/control,")) {
       this.#opened.resolve();
     } else if (text.startsWith("43/control,")) {

@@ -4,6 +4,8 @@
 // `reconcile(node, ours, context)` gets the entries of one channel in one step (or a socket's log) and gives both as they
 // would be without the difference, or nothing if it does not concern them.
 
+import { deflateRawSync, gzipSync } from "node:zlib";
+
 export const DIFFERENCES = [
   {
     // Node: `Keep-Alive: timeout=5` beside `Connection: keep-alive`.
@@ -13,7 +15,7 @@ export const DIFFERENCES = [
   {
     // Node knows no length when it refuses and sends a chunk.
     name: "refusals-have-a-length",
-    reconcile: (node, ours) => [node.map((entry) => (entry?.status >= 400 ? withLength(entry) : entry)), ours],
+    reconcile: (node, ours) => [node.map((entry) => (entry?.status >= 400 ? withLength(entry, entry.headers.connection === "close" && entry.body === "") : entry)), ours],
   },
   {
     // Node compresses while it sends, in chunks.
@@ -28,7 +30,27 @@ export const DIFFERENCES = [
   {
     // A refused request may have a body that nobody reads: the connection ends behind the answer. Node keeps it.
     name: "refusals-end-the-connection",
-    reconcile: (node, ours) => [node, keptAlive(ours)],
+    reconcile: (node, ours) => [node, node.some((entry) => entry?.headers?.connection === "close") ? ours : keptAlive(ours)],
+  },
+  {
+    // A WebSocket handshake that is none is told to `connection_error`, as all refusals are; in Node, `ws` keeps it to itself.
+    name: "refused-handshakes-are-told",
+    reconcile: (node, ours, { where, reference }) => (where === "log" ? [node, withoutRefusals(ours, node, refusedHandshakes(reference))] : undefined),
+  },
+  {
+    // Where bytes are no msgpack, Node hands on what its decoder or JavaScript had to say.
+    name: "texts-of-the-msgpack-decoder",
+    reconcile: (node, ours, { where, script }) => (where === "log" && script.suite === "oracle-msgpack" ? [inOurWords(node, ours), ours] : undefined),
+  },
+  {
+    // The versions of the WebSocket protocol that are spoken: Node takes the draft 8 too.
+    name: "one-version-of-websocket",
+    reconcile: (node, ours) => [node.map((entry) => (entry?.status === 400 && entry.headers["sec-websocket-version"] === "13, 8" ? { ...entry, headers: { ...entry.headers, "sec-websocket-version": "13" } } : entry)), ours],
+  },
+  {
+    // What does not get shorter is sent as it is.
+    name: "compressed-if-shorter",
+    reconcile: (node, ours, { where }) => (/ (ws|probe|poll|open)$/.test(where) ? [node.map((entry, index) => (staysAsItIs(entry, ours[index]) ? ours[index] : entry)), ours] : undefined),
   },
   {
     // `42` without a payload is an event without a name: nobody hears of it, not even `onAny` listeners.
@@ -54,7 +76,7 @@ export const DIFFERENCES = [
   {
     // A POST of which a part is missing is cut off when another one overlaps it; Node leaves it if the session was closing.
     name: "half-post-of-a-closing-session",
-    reconcile: (node, ours, { where, step }) => (/ half$/.test(where) && step?.op === "postOverlap" && node.length === 0 && JSON.stringify(ours) === '[{"kind":"end","unanswered":["half"]}]' ? [[], []] : undefined),
+    reconcile: (node, ours, { where, step }) => (/ half$/.test(where) && ["postOverlap", "post", "send", "answer"].includes(step?.op) && node.length === 0 && JSON.stringify(ours) === '[{"kind":"end","unanswered":["half"]}]' ? [[], []] : undefined),
   },
   {
     // Node adds what it read for the type: `unknown packet type NaN`.
@@ -69,7 +91,7 @@ export const DIFFERENCES = [
   },
   {
     // After a packet that the decoder refuses, Node's sockets of a polling client stay until its next GET, POST or silence
-    // ends the transport, and give that as the reason. Ours leave at once.
+    // ends the transport, or a handler ends them, and give that as the reason. Ours leave at once.
     name: "violators-leave-at-once",
     reconcile: (node, ours, { where }) => (where === "log" ? lifeByLife(node, ours, leftAtOnce) : undefined),
   },
@@ -131,6 +153,16 @@ export const FORKS = [
   },
 ];
 
+/**
+ * The same where nobody has read the answer: Node recovered one past more than once, ours did not. Then the logs are not compared.
+ */
+export function isRecoveredAgain(node, ours, script) {
+  const recoveries = (log) => Object.values(log).flat().filter(([what, , , isRecovered]) => what === "connection" && isRecovered === true).map(([, { pid }]) => pid);
+  const hasTried = script.steps.some(({ c, recover }, at) => recover && script.steps.slice(0, at).some((step) => step.c === c && step.recover === recover));
+  const [theirs, own] = [recoveries(node), recoveries(ours)];
+  return hasTried && theirs.length > new Set(theirs).size && own.length < theirs.length;
+}
+
 function isClosing(entries) {
   return JSON.stringify(entries.map(({ kind, code, packets }) => code ?? packets ?? kind)) === '[1005,"end"]' || JSON.stringify(entries.map(({ packets }) => packets)) === '[["1"]]';
 }
@@ -142,7 +174,7 @@ function leftAtOnce(node, ours) {
   return node.map((row, index) => {
     if (index < at || !/^disconnect/.test(row[0])) return row;
     const own = ours.find(([what, reason]) => what === row[0] && reason === "forced close");
-    if (!own || !["transport close", "transport error", "forced close"].includes(row[1])) return row;
+    if (!own || !["transport close", "transport error", "forced close", "server namespace disconnect"].includes(row[1])) return row;
     const isLater = Array.isArray(row[2]) && own[2].every((room) => row[2].includes(room));
     return [row[0], "forced close", isLater ? own[2] : row[2]];
   });
@@ -176,10 +208,62 @@ function isLateGet(node, ours) {
   return isNoop && node?.status === 400 && node.body.includes('"code":1');
 }
 
+/** A packet of Socket.IO and its namespace, in the text of the default parser or behind what msgpack made of it. */
+const PACKET = /^(?:\(msgpack\) (?:.* )?)?4\d(\/[^,]*)?/s;
+
+/** How many handshakes `ws` has refused in a record of Node. */
+function refusedHandshakes(record) {
+  const entries = (record?.steps ?? []).flatMap((channels) => Object.values(channels).flat());
+  return entries.filter(({ status, body }) => status === 400 && /^(Missing or invalid|Invalid or unacceptable) Sec-WebSocket-\w+ header$/.test(body)).length;
+}
+
+/** Without at most `count` refusals of bad requests that `others` does not have in the same place. */
+function withoutRefusals(rows, others, count) {
+  let [at, left] = [0, count];
+  return rows.filter((row) => {
+    if (JSON.stringify(row) === JSON.stringify(others[at])) return (at += 1);
+    if (left > 0 && JSON.stringify(row) === '["refused",3,"Bad request"]') return (left -= 1) < 0;
+    return (at += 1);
+  });
+}
+
+/** Texts of notepack.io, and what JavaScript and Node say when it trips over bytes. */
+const NOTEPACK = /^(Could not parse|Invalid argument|Invalid byte \w+|-?\d+ trailing bytes|Cannot read properties of .*|Attempt to access memory outside buffer bounds|The value of "offset" is out of range.*|Offset is outside the bounds of the DataView|Invalid typed array length: \d+)$/;
+
+/** Those as ours says it, which may find another fault first. */
+function inOurWords(node, ours) {
+  const texts = ours.filter(([what]) => what === "error");
+  return node.map((row) => {
+    if (row[0] !== "error") return row;
+    const [, text] = texts.shift() ?? [];
+    const isMeant = NOTEPACK.test(row[1]) && /^(malformed msgpack|text where msgpack should come|invalid (packet type|namespace|payload|packet id))$/.test(text);
+    return isMeant ? ["error", text] : row;
+  });
+}
+
+/** Node has compressed what is no shorter compressed, and ours has not; all else is equal. */
+function staysAsItIs(node, ours) {
+  if (!node || !ours || node.kind !== ours.kind) return false;
+  if (node.kind === "frame" && node.rsv === 0x40 && ours.rsv === undefined) {
+    const { rsv, ...rest } = node;
+    const bytes = node.text === undefined ? Buffer.from(node.hex, "hex") : Buffer.from(node.text);
+    return JSON.stringify(rest) === JSON.stringify(ours) && deflateRawSync(bytes).length >= bytes.length - slack(bytes);
+  }
+  if (node.kind !== "poll" || !node.headers["content-encoding"] || ours.headers["content-encoding"]) return false;
+  const { "content-encoding": _, ...headers } = node.headers;
+  const body = Buffer.from(node.packets.join("\x1e"));
+  return JSON.stringify({ ...node, headers }) === JSON.stringify(ours) && gzipSync(body).length >= body.length - slack(body);
+}
+
+/** Compressors differ by a few bytes, and the names of ids get shorter than the ids do. */
+function slack(bytes) {
+  return 4 + 16 * bytes.toString().split("(s").length;
+}
+
 /** The entries of each namespace in their order, one namespace after the other. */
 function byNamespace(entries) {
-  const namespaceOf = ({ kind, text }) => /^4\d(\/[^,]*)?/.exec(text ?? kind)?.[1] ?? "/";
-  const isMessage = ({ kind, text }) => /^4\d/.test(text ?? kind);
+  const namespaceOf = ({ kind, text }) => PACKET.exec(text ?? kind)?.[1] ?? "/";
+  const isMessage = ({ kind, text }) => PACKET.test(text ?? kind);
   const names = [...new Set(entries.filter(isMessage).map(namespaceOf))].sort();
   return [...names.flatMap((name) => entries.filter((entry) => isMessage(entry) && namespaceOf(entry) === name)), ...entries.filter((entry) => !isMessage(entry))];
 }
@@ -190,17 +274,17 @@ function readAgain(entries) {
   let waiting;
   const take = (packet) => {
     if (packet.hex !== undefined && waiting) {
-      waiting.attachments.push(packet.hex);
+      waiting.attachments.push(packet.hex + (packet.rsv ? ", compressed" : ""));
     } else if (packet.text !== undefined) {
       const found = /^4([2356])(?:(\d+)-)?((?:\/[^,]*,)?(?:\d+|\(ack \d+\))?)(\[.*)$/s.exec(packet.text);
       if (!found) return void packets.push(packet);
-      waiting = { kind: { 2: 2, 3: 3, 5: 2, 6: 3 }[found[1]], head: found[3], json: found[4], attachments: [] };
+      waiting = { kind: { 2: 2, 3: 3, 5: 2, 6: 3 }[found[1]], head: found[3], json: found[4], attachments: [], ...(packet.rsv ? { rsv: packet.rsv } : {}) };
       packets.push(waiting);
     } else packets.push(packet);
   };
   for (const entry of entries) {
-    if (entry.kind === "frame" && entry.hex !== undefined && entry.opcode === 2) take({ hex: entry.hex });
-    else if (entry.kind === "frame" && entry.text !== undefined) take({ text: entry.text });
+    if (entry.kind === "frame" && entry.hex !== undefined && entry.opcode === 2) take({ hex: entry.hex, ...only(entry, "rsv", "fin") });
+    else if (entry.kind === "frame" && entry.text !== undefined) take({ text: entry.text, ...only(entry, "rsv", "fin") });
     else if (entry.kind === "poll") {
       for (const packet of entry.packets) take(packet[0] === "b" ? { hex: Buffer.from(packet.slice(packet[1] === "4" ? 2 : 1), "base64").toString("hex") } : { text: packet });
       // In revision 3 the attachments alone make a body binary.
@@ -213,10 +297,14 @@ function readAgain(entries) {
   }
   return packets.map((packet) => {
     if (!packet.attachments) return packet;
-    const { kind, head, json, attachments } = packet;
+    const { kind, head, json, attachments, rsv } = packet;
     const values = JSON.parse(json, (_, value) => (value?._placeholder === true ? `(bytes ${attachments[value.num]})` : value));
-    return { kind: `4${kind}${head}`, values };
+    return { kind: `4${kind}${head}`, values, ...(rsv ? { rsv } : {}) };
   });
+}
+
+function only(entry, ...names) {
+  return Object.fromEntries(names.filter((name) => entry[name] !== undefined).map((name) => [name, entry[name]]));
 }
 
 function withoutHeader(name, value, isMeant = () => true) {
@@ -264,8 +352,9 @@ function without(headers, names) {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
 }
 
-function withLength(entry) {
-  if (entry.headers["transfer-encoding"] !== "chunked") return entry;
+/** `isEmpty`: nothing follows, and the end of the connection says so. */
+function withLength(entry, isEmpty = false) {
+  if (entry.headers["transfer-encoding"] !== "chunked" && !(isEmpty && entry.headers["content-length"] === undefined)) return entry;
   const { "transfer-encoding": _, ...headers } = entry.headers;
   return { ...entry, headers: inOrder({ ...headers, "content-length": "(size of the body)" }) };
 }

@@ -3,15 +3,28 @@
 // A script is plain data (`{ seed, suite, clients, steps: [{ op, c, ... }] }`) with every choice made, so that a step can
 // be left out without changing the others: that is how a failing script is cut short.
 
-import { badFrames, badPackets, oddRequests } from "./oddities.mjs";
+import { badFrames, badMsgpack, badPackets, oddBytes, oddRequests } from "./oddities.mjs";
 import { Random } from "./random.mjs";
 
-export const SUITES = ["oracle", "oracle-old", "oracle-recovery"];
+export const SUITES = ["oracle", "oracle-old", "oracle-recovery", "oracle-msgpack", "oracle-deflate"];
 const ROOMS = ["red", "green", "blue"];
 /** How often a script does what ends a client, or is beside the point, against once for everything else. */
 const TEMPERS = [0.1, 0.4, 1.5];
 const NAMESPACES = ["/", "/chat", "/guarded", "/dyn-1", "/dyn-22"];
 const ENCODINGS = ["gzip", "deflate", "gzip, deflate, br", "br", "deflate;q=1, gzip;q=0.5", "gzip;q=0, deflate", "*", "identity"];
+/** What a client offers for its WebSockets, in the suite that compresses. */
+const OFFERS = [
+  "permessage-deflate; client_max_window_bits",
+  "permessage-deflate; client_max_window_bits",
+  "permessage-deflate",
+  "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+  "permessage-deflate; server_max_window_bits=10; client_max_window_bits=12",
+  "permessage-deflate; server_max_window_bits=7, permessage-deflate",
+  "x-webkit-deflate-frame, permessage-deflate",
+  "permessage-deflate; unknown_one",
+];
+/** Events without a name that an event may have. */
+const NAMELESS = /^42\[(\]|null|\[|"(connect|disconnecting|newListener)")/;
 const NAMES = ["news", "chat message", "a/b", "ünïcode", "x"];
 
 export function generate(seed, suite = SUITES[seed % SUITES.length]) {
@@ -51,13 +64,15 @@ class Writer {
             [this.#temper, () => this.#spoil(c, guess)],
           ]
         : [
-            [16, () => add({ op: "send", packets: this.#packets(guess) })],
+            [16, () => add(this.#compressed({ op: "send", packets: this.#packets(guess) }))],
             [3, () => this.#connect(c, guess)],
             [2, () => add({ op: "answer", json: random.pick(["[]", "[1]", '["yes",{"a":[null]}]']), ...(random.chance(0.2) ? { isTwice: true } : {}) })],
             [this.#temper, () => this.#leaveNamespace(c, guess)],
             [this.#temper, () => this.#spoil(c, guess)],
           ];
+    if (guess.joined.length > 0) rows.push([2, () => this.#gather(random.pick(guess.joined))]);
     rows.push([this.#temper, () => add({ op: "request", ...this.#request(guess) })]);
+    rows.push([this.#temper / 2, () => add({ op: "raw", ...random.pick(oddBytes) })]);
     if (guess.transport === "polling") {
       rows.push(
         [6, () => add({ op: "poll" })],
@@ -78,6 +93,29 @@ class Writer {
     random.weighted(rows)();
   }
 
+  /** Everybody in a namespace goes to some rooms, and one of them speaks to those rooms or asks who is there. */
+  #gather(namespace) {
+    const random = this.#random;
+    const present = this.#guesses.flatMap((guess, c) => (guess.transport !== undefined && guess.joined.includes(namespace) ? [c] : []));
+    for (const c of present) {
+      const packets = ROOMS.filter(() => random.chance(0.6)).flatMap((room) => encodeEvent(namespace, "", ["join", room]));
+      if (random.chance(0.4)) packets.push(...encodeEvent(namespace, "", ["keep", random.pick([1, "kept", { a: [1] }])]));
+      if (packets.length > 0) this.steps.push({ op: "send", c, packets });
+    }
+    const room = () => random.pick(ROOMS);
+    const [id, args] = random.weighted([
+      [3, () => ["", ["mixed", room(), room(), room(), room(), random.pick(NAMES), ...this.#values()]]],
+      [1, () => ["", ["except", room(), room(), random.pick(NAMES), ...this.#values()]]],
+      [1, () => ["", ["two", room(), room(), random.pick(NAMES), ...this.#values()]]],
+      [1, () => ["", ["others", room(), random.pick(NAMES), ...this.#values()]]],
+      [3, () => ["3", ["peers", room()]]],
+      [1, () => ["", ["survey", room(), random.chance(0.7), ...this.#values()]]],
+    ])();
+    const c = random.pick(present);
+    this.steps.push({ op: "send", c, packets: encodeEvent(namespace, id, args) });
+    for (const other of present) if (this.#guesses[other].transport === "polling" && random.chance(0.8)) this.steps.push({ op: "poll", c: other });
+  }
+
   #open(c, guess) {
     const random = this.#random;
     const transport = random.pick(["polling", "websocket"]);
@@ -86,7 +124,7 @@ class Writer {
       step.eio = 3;
       if (transport === "polling" && random.chance(0.4)) step.query = { ...step.query, b64: "1" };
     }
-    if (this.#suite === "oracle-old" && transport === "polling" && random.chance(0.2)) {
+    if (transport === "polling" && random.chance(this.#suite === "oracle-old" ? 0.2 : 0.05)) {
       step.query = { ...step.query, j: random.pick(["0", "12"]) };
       // A script carries no bytes; clients of revision 3 say so.
       if (step.eio === 3) step.query.b64 = "1";
@@ -95,6 +133,7 @@ class Writer {
     if (random.chance(0.3)) step.headers = random.pick([{ Origin: "http://a.test" }, { Origin: "http://b.test" }, { "User-Agent": "a ;MSIE b" }, { "X-Test": "1" }]);
     if (random.chance(0.25)) step.headers = { ...step.headers, "Accept-Encoding": random.pick(ENCODINGS) };
     if (random.chance(0.4)) step.isKept = true;
+    if (this.#suite === "oracle-deflate" ? random.chance(0.8) : random.chance(0.1)) step.offer = random.pick(OFFERS);
     this.steps.push(step);
     Object.assign(guess, { transport, eio: step.eio ?? 4, joined: [], rooms: [] });
     if (step.eio === 3) guess.joined.push("/");
@@ -153,12 +192,18 @@ class Writer {
     this.steps.push({ op: "send", c, packets });
   }
 
+  /** One packet may travel compressed; Node reads the next one a tick later then, so that several are no longer one delivery. */
+  #compressed(step) {
+    const isOne = step.packets.filter(({ text }) => text !== undefined).length === 1;
+    return this.#suite === "oracle-deflate" && isOne && this.#random.chance(0.6) ? { ...step, isDeflated: true } : step;
+  }
+
   #packets(guess) {
     const random = this.#random;
     const packets = [];
     if (guess.joined.length === 0) return this.#event("/");
     do packets.push(...this.#event(random.pick(guess.joined), guess));
-    while (!/"count"/.test(packets.at(-1).text) && random.chance(0.3));
+    while (!/\["(count|peers)"/.test(packets.at(-1).text) && random.chance(0.3));
     return packets;
   }
 
@@ -174,8 +219,8 @@ class Writer {
     };
     const asked = random.chance(0.7);
     const [name, args] = random.weighted([
-      [4, () => ["echo", this.#values()]],
-      [4, () => ["ack", this.#values()]],
+      [5, () => ["echo", this.#values()]],
+      [7, () => ["ack", this.#values()]],
       [3, () => ["join", [joined()]]],
       [2, () => ["leave", [room()]]],
       [1, () => ["rooms", []]],
@@ -189,6 +234,13 @@ class Writer {
       [1, () => ["out", [room(), room()]]],
       [1, () => ["count", [room()]]],
       [1, () => ["whoami", []]],
+      [1.5, () => ["mixed", [room(), room(), room(), room(), random.pick(NAMES), ...this.#values()]]],
+      [1, () => ["loose", [room(), random.pick(NAMES), ...this.#values()]]],
+      [1, () => ["keep", [random.pick([1, "kept", null, { a: [1] }])]]],
+      [1, () => ["peers", [room()]]],
+      [0.5, () => ["hurry", this.#values()]],
+      [0.5, () => ["survey", [room(), random.chance(0.7), ...this.#values()]]],
+      [this.#temper / 6, () => ["spare", [room(), random.chance(0.5)]]],
       [2, () => ["ask", this.#values()]],
       [1, () => ["three", []]],
       [1, () => ["blob", [random.pick([0, 1, 3, 200, 70_000])]]],
@@ -200,8 +252,8 @@ class Writer {
       [this.#temper / 3, () => ["kick", [room(), random.chance(0.5)]]],
     ])();
     // A question without an answer would be asked with the handler's own.
-    const needsAck = ["rooms", "count", "whoami"].includes(name);
-    const id = (asked && name !== "ask") || needsAck ? String(random.pick([0, 1, 7, 123456])) : "";
+    const needsAck = ["rooms", "count", "whoami", "peers"].includes(name);
+    const id = (asked && !["ask", "hurry", "survey"].includes(name)) || needsAck ? String(random.pick([0, 1, 7, 123456])) : "";
     return encodeEvent(namespace, id, [name, ...args]);
   }
 
@@ -226,12 +278,17 @@ class Writer {
   #spoil(c, guess) {
     const random = this.#random;
     let packets;
+    // The parser of msgpack has no rules for the names of events, ours has those of the default one: see DIFFERENCES.md.
+    const isAllowed = ([{ text = "" }]) => !(guess.eio === 3 && /^(b|40\/(\/|chat\{))/.test(text)) && !(this.#suite === "oracle-msgpack" && NAMELESS.test(text));
     // In revision 3 `b` is followed by a packet type and a namespace is parsed as a URL: see DIFFERENCES.md.
-    do packets = [random.pick(badPackets)].flat();
-    while (guess.eio === 3 && /^(b|40\/(\/|chat\{))/.test(packets[0].text ?? ""));
+    const bad = this.#suite === "oracle-msgpack" ? [...badPackets, ...badMsgpack] : badPackets;
+    do packets = [random.pick(bad)].flat();
+    while (!isAllowed(packets));
     // Over polling, what Node does with events in front of a broken packet depends on whether a GET waits.
     if (guess.transport === "websocket" && random.chance(0.4)) packets.unshift(...this.#packets(guess));
-    if (random.chance(0.4)) packets.push(...this.#packets(guess));
+    // Whether there is a namespace is asked of the application: what ends the session behind such a CONNECT is quicker.
+    const isAsking = /^40\/./.test(packets.at(-1).text ?? "");
+    if (!isAsking && random.chance(0.4)) packets.push(...this.#packets(guess));
     this.steps.push({ op: "send", c, packets });
     if (random.chance(0.6)) this.#reset(guess);
   }

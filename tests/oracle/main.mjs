@@ -4,7 +4,7 @@
 //   node main.mjs --seed S [--trace]           one seed; with --trace everything that came back
 //   node main.mjs --script FILE                a script as the oracle printed it
 //
-// Ends with 1 if a difference was found that `differences.mjs` does not know.
+// Ends with 1 if a difference was found that `differences.mjs` does not know. What came now and then only is printed, and counted.
 
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -49,6 +49,7 @@ function* scripts() {
 async function run() {
   const all = values.script === undefined ? scripts() : [JSON.parse(await readFile(values.script, "utf8"))];
   let reported = performance.now();
+  let told = 0;
   for (const script of all) {
     if (values.trace) await oracle.trace(script);
     const finding = await oracle.judge(script);
@@ -60,6 +61,11 @@ async function run() {
       console.log(JSON.stringify(short));
       if (!values["keep-going"]) break;
     }
+    for (; told < oracle.rare.length; told += 1) {
+      const { what, found, script: whole, target } = oracle.rare[told];
+      console.log(`\nnow and then: seed ${what}`);
+      console.log(explain(found, whole, [values.reference, target]));
+    }
     if (performance.now() - reported > 30_000) {
       reported = performance.now();
       console.log(oracle.summary());
@@ -70,7 +76,7 @@ async function run() {
 try {
   await run();
   console.log(oracle.summary());
-  if (values["keep-going"]) for (const line of oracle.unstable) console.log(`did not come again: seed ${line}`);
+  for (const { what } of oracle.ofNode) console.log(`several ways on ${values.reference}: seed ${what}`);
 } finally {
   await oracle.close();
 }

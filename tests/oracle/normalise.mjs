@@ -34,6 +34,9 @@ function cleanEntry(entry, rename, counter, hasOffsets) {
     for (const name of Object.keys(entry.headers).sort()) {
       if (!HEADERS_ASIDE.has(name)) clean.headers[name] = rename(entry.headers[name]);
     }
+    // Parameters of an extension have no order.
+    const extension = clean.headers["sec-websocket-extensions"]?.split("; ");
+    if (extension) clean.headers["sec-websocket-extensions"] = [extension[0], ...extension.slice(1).sort()].join("; ");
     // That it is the size of the body has been found out by reading it; ids and counters differ in size.
     if ("content-length" in clean.headers) clean.headers["content-length"] = "(size of the body)";
   }
@@ -64,6 +67,7 @@ function number(seen, value) {
 }
 
 function cleanPacket(text, counter, hasOffsets) {
+  if (text.startsWith("(msgpack) 4")) return `(msgpack) ${cleanPacket(text.slice(10), counter, hasOffsets)}`;
   const message = parseMessage(text);
   if (!message || (message.type !== 2 && message.type !== 5)) return text;
   const { type, attachments, namespace, id, json } = message;

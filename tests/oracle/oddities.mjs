@@ -38,6 +38,23 @@ export const badPackets = [
   text(`451-/chat,["echo",${PLACE}]`, bytes("01")),
 ];
 
+/** Binary messages that the parser of msgpack refuses. */
+export const badMsgpack = [
+  "c1", "00", "c0", "90", "80", "81a47479706502", "ff", "c403010203", "a3616263",
+  // {type, nsp, data} and what is wrong with it
+  "83a47479706502a36e7370a12fa46461746180", // data is a map
+  "83a47479706509a36e7370a12fa46461746190", // kind 9
+  "83a474797065a132a36e7370a12fa46461746190", // kind "2"
+  "83a47479706502a36e737001a46461746190", // namespace 1
+  "84a47479706502a36e7370a12fa464617461" + "91a46563686f" + "a26964a131", // id "1"
+  "83a47479706502a36e7370a12fa464617461" + "9101", // an event named 1
+  "83a47479706501a36e7370a12fa46461746180", // DISCONNECT with data
+  "83a47479706500a36e7370a12fa46461746190", // CONNECT with a list
+  "83a47479706504a36e7370a12fa464617461a0", // CONNECT_ERROR of a client
+  "83a47479706502a36e7370a12fa464617461", // cut short
+  "83a47479706502a36e7370a12fa464617461" + "92a46563686fd9", // cut short in an argument
+].map((hex) => text(bytes(hex)));
+
 /** Lists of frames for `frame` of the harness; `hex` is the payload. */
 export const badFrames = [
   [{ text: "hello", masked: false }],
@@ -114,3 +131,32 @@ export const oddRequests = [
   { method: "GET", path: "//socket.io/", query: EIO },
   { method: "GET", path: "/SOCKET.IO/", query: EIO },
 ];
+
+const GET = `GET /socket.io/?${EIO}`;
+const ODD = "GET /socket.io/?EIO=4&transport=abc";
+const SOCKET = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n";
+const KEY = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+/** Requests to the byte, some of them none; `pieces` are written one after the other. */
+export const oddBytes = [
+  // Fine, in their way.
+  `${ODD} HTTP/1.1\r\nhOST: localhost\r\n\r\n`,
+  `${ODD} HTTP/1.1\r\nHost: localhost\r\nX-Empty:\r\nX-Tab:\ta\t\r\n\r\n`,
+  `\r\n${ODD} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+  // WebSockets that are none.
+  `${SOCKET}${UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n`,
+  `${SOCKET}${UPGRADE}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`,
+  `${SOCKET}${UPGRADE}${KEY}\r\n`,
+  `${SOCKET}${UPGRADE}${KEY}Sec-WebSocket-Version: 12\r\n\r\n`,
+  `${SOCKET.replace("transport=websocket", "transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA")}${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
+  `${SOCKET.replace("transport=websocket", "transport=abc")}${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
+  // No HTTP.
+  "NONSENSE\r\n\r\n",
+  `${ODD} HTTP/1.1\r\nno colon\r\n\r\n`,
+  `${ODD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n`,
+  `${ODD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx`,
+  `${ODD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+  `${ODD} HTTP/9.9\r\nHost: localhost\r\n\r\n`,
+  `${GET} HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`,
+].map((piece) => ({ pieces: [piece] }));

@@ -13,9 +13,9 @@ const PATIENCE_MS = 2_000;
 const NOOP_MS = 1_000;
 const POLLS_MAX = 60;
 
-/** `{ steps: [[{ client, channel, ...entry }, ...], ...], log, names, leaked }` */
-export async function play(script, port, control) {
-  const stage = new Stage(script, port, control);
+/** `{ steps: [[{ client, channel, ...entry }, ...], ...], log, names, isLeaking }`. All waits are `patience` times as long as usual. */
+export async function play(script, port, control, patience = 1) {
+  const stage = new Stage(script, port, control, patience);
   try {
     return await stage.run();
   } finally {
@@ -31,8 +31,10 @@ class Stage {
   #current = [];
   #names = new Map();
   #wake = () => {};
+  #patience;
 
-  constructor(script, port, control) {
+  constructor(script, port, control, patience) {
+    this.#patience = patience;
     this.#script = script;
     this.#control = control;
     const theatre = {
@@ -40,7 +42,7 @@ class Stage {
       name: (id, name) => this.#names.has(id) || this.#names.set(id, name),
       onChange: () => this.#wake(),
     };
-    this.#clients = Array.from({ length: script.clients }, (_, index) => new Client(index, port, theatre));
+    this.#clients = Array.from({ length: script.clients }, (_, index) => new Client(index, port, theatre, { isMsgpack: script.suite === "oracle-msgpack" }));
   }
 
   async run() {
@@ -67,7 +69,7 @@ class Stage {
         if (!client.hasSession || client.isGone) client.open(step);
         break;
       case "send":
-        if (client.hasSession) client.send(step.packets.map((packet) => this.#fill(packet, client, step)));
+        if (client.hasSession) client.send(step.packets.map((packet) => this.#fill(packet, client, step)), step);
         break;
       case "answer": {
         const ask = client.hasSession ? client.asks.shift() : undefined;
@@ -105,6 +107,9 @@ class Stage {
         break;
       case "request":
         client.request(step);
+        break;
+      case "raw":
+        client.raw(step);
         break;
       case "probe":
         // Node lets a second WebSocket probe beside one that the session began with.
@@ -220,7 +225,7 @@ class Stage {
   }
 
   async #until(isDone, limitMs) {
-    const end = performance.now() + limitMs;
+    const end = performance.now() + limitMs * this.#patience;
     while (!isDone()) {
       const rest = end - performance.now();
       if (rest <= 0) return;

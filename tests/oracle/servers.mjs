@@ -33,11 +33,11 @@ export class Theatre {
     return this.#target.name;
   }
 
-  /** The normalised record of a script. */
-  async play(script) {
+  /** The normalised record of a script; see `play` of the player for `patience`. */
+  async play(script, patience = 1) {
     const { server, control } = await this.#server(script.suite);
     try {
-      return normalise(await play(script, server.port, control), script);
+      return normalise(await play(script, server.port, control, patience), script);
     } catch (error) {
       // The server may be beyond use: the next script gets another one.
       await this.#stop(script.suite).catch(() => {});
@@ -50,7 +50,7 @@ export class Theatre {
     if (!found) {
       const server = new ServerUnderTest(this.#target, suite);
       await server.start();
-      found = { server, control: await Control.open(server.port, this.#target.shards) };
+      found = { server, control: await Control.open(server.port, this.#target.shards, suite === "oracle-msgpack") };
       await found.control.log();
       this.#running.set(suite, found);
     }

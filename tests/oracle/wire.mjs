@@ -3,11 +3,13 @@
 // Nothing here waits. Whoever plays looks at `pending` and `isEnded` and is told of every change by `onChange`.
 
 import { connect } from "node:net";
-import { gunzipSync, inflateSync } from "node:zlib";
+import { constants, gunzipSync, inflateRawSync, inflateSync } from "node:zlib";
 import { frame, OPCODE } from "../conformance/harness/raw.mjs";
 
 /** Payload of the pings that only ask whether all that was sent has been read. */
 const SYNC = "oracle-sync";
+/** What permessage-deflate leaves out at the end of a message. */
+const EMPTY_BLOCK = Buffer.from([0, 0, 0xff, 0xff]);
 
 export class Connection {
   /** Answers that have not come yet, oldest first: `{ label, method, answer }`. */
@@ -20,6 +22,8 @@ export class Connection {
   syncs = 0;
   /** A close frame has come. */
   isClosed = false;
+  /** Messages may be compressed. */
+  isDeflating = false;
 
   #socket;
   #bytes = Buffer.alloc(0);
@@ -129,7 +133,10 @@ export class Connection {
       return size;
     }
     this.pending.shift();
-    if (answer.status === 101) this.isWebSocket = true;
+    if (answer.status === 101) {
+      this.isWebSocket = true;
+      this.isDeflating = /^permessage-deflate\b/.test(answer.headers["sec-websocket-extensions"] ?? "");
+    }
     const isTaken = asked.onAnswer?.(answer);
     if (!isTaken) this.#record({ kind: "answer", label: asked.label, ...answer });
     return size;
@@ -138,12 +145,14 @@ export class Connection {
   #readFrame() {
     const found = decodeFrame(this.#bytes);
     if (!found) return undefined;
-    const [{ fin, opcode, payload, isMasked }, size] = found;
+    const [{ fin, rsv, opcode, isMasked, ...raw }, size] = found;
+    const isDeflated = this.isDeflating && rsv === 0x40;
+    const payload = isDeflated ? inflateRawSync(Buffer.concat([raw.payload, EMPTY_BLOCK]), { finishFlush: constants.Z_SYNC_FLUSH }) : raw.payload;
     if (opcode === OPCODE.pong && payload.toString() === SYNC) {
       this.syncs -= 1;
       return size;
     }
-    const entry = { kind: "frame", opcode, ...(fin ? {} : { fin }), ...(isMasked ? { isMasked } : {}) };
+    const entry = { kind: "frame", opcode, ...(fin ? {} : { fin }), ...(isMasked ? { isMasked } : {}), ...(rsv !== 0 ? { rsv } : {}) };
     if (opcode === OPCODE.text) entry.text = payload.toString();
     else if (opcode === OPCODE.close) {
       this.isClosed = true;

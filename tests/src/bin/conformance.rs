@@ -94,6 +94,8 @@ enum Suite {
     Oracle,
     OracleOld,
     OracleRecovery,
+    OracleMsgpack,
+    OracleDeflate,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -176,6 +178,8 @@ fn main() -> ringio::Result<()> {
         Suite::Oracle => serve_oracle(&options, Server::builder()),
         Suite::OracleOld => serve_oracle(&options, oracle::old_options(Server::builder())),
         Suite::OracleRecovery => serve_oracle(&options, oracle::recovery_options(Server::builder())),
+        Suite::OracleMsgpack => serve_oracle(&options, oracle::msgpack_options(Server::builder())),
+        Suite::OracleDeflate => serve_oracle(&options, oracle::deflate_options(Server::builder())),
         Suite::Cors => {
             let origin = CorsOrigin::List(vec!["http://a.test".to_owned()]);
             let exposed_headers = vec!["X-Shown".to_owned()];
