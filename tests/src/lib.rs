@@ -1,4 +1,4 @@
-//! What the programs of the tests are made of: suites of `conformance` that need more than a screen.
+//! What the programs of the tests are made of: suites of `conformance` that need more than a screen, and bytes by hand.
 
 pub mod client;
 pub mod cluster;
@@ -11,3 +11,4 @@ pub mod oracle;
 pub mod packets;
 pub mod requests;
 pub mod tls;
+pub mod wire;

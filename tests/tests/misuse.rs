@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
-mod wire;
 
 use client::bare::{Bare, Heard};
 use client::{PATIENCE, Place, Running};
@@ -12,6 +11,7 @@ use ringio::parser::{
     DecodeError, Decoder, EncodeError, Message, Messages, Packet, PacketKind, Packets, Parser, Payload,
 };
 use ringio::{Ack, AckError, BroadcastAckError, Data, DisconnectReason, EmitError, HandlerError, Request, Socket};
+use ringio_tests::wire;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use std::sync::mpsc::channel;

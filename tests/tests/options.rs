@@ -3,17 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
-mod wire;
 
 use client::{Place, Running};
 use parking_lot::Mutex;
 use ringio::engine::{EngineServer, Message};
 use ringio::{Builder, Cookie, SameSite, Server, Socket, Transport};
+use ringio_tests::wire::{Polling, WebSocket, get, request, until_the_end};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use wire::{Polling, WebSocket, get, request, until_the_end};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";

@@ -3,14 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
-mod wire;
 
 use client::{Place, Running};
 use ringio::{Ack, Data, DisconnectReason, Namespace, Server, Socket};
+use ringio_tests::wire::WebSocket;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use wire::WebSocket;
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 

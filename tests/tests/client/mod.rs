@@ -15,8 +15,7 @@ use serde_json::Value;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// How long anything may take on a busy machine. Nothing is asserted about time itself.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use ringio_tests::wire::PATIENCE;
 
 /// Declares each test once per driver and number of shards.
 #[macro_export]
