@@ -36,7 +36,7 @@ help: ## this list
 run: $(NODE_MODULES) ## build the chat and serve it on http://localhost:3000
 	cargo run --release -p ringio --example chat
 
-test: lint test-rust simulate-planted loom test-asan test-node test-python test-browser test-load test-instructions test-autobahn test-oracle ## everything that CI runs
+test: lint test-rust simulate-planted loom test-asan test-node test-python test-browser test-load test-attacks test-instructions test-autobahn test-oracle ## everything that CI runs
 
 lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
@@ -100,6 +100,14 @@ oracle: $(NODE_MODULES) server ## the same from new seeds, MINUTES=n (60)
 test-load: server ## 5,000 WebSocket clients: nothing lost, repeated, reordered or changed
 	cargo build --release -p ringio-bench --bin drive
 	bash tests/load.sh $(SERVER) $(TARGET)/release/drive
+
+test-attacks: server ## the attack board in its short form, on uring and epoll, with neighbours that must not notice
+	cargo build --release -p ringio-attacks
+	$(TARGET)/release/ringio-attacks --quick --target-dir $(TARGET)
+
+attacks: server slowhttptest socketioxide $(NODE_MODULES) $(PEER_MODULES) ## all of it, on Node and socketioxide too: table in tests/attacks/README.md
+	cargo build --release -p ringio-attacks
+	$(TARGET)/release/ringio-attacks --target-dir $(TARGET) --targets uring,epoll,node,socketioxide --table tests/attacks/README.md
 
 test-instructions: valgrind ## instructions of every hot path, compared with bench/instructions.tsv
 	cargo build --release -p ringio-bench --bin instructions
@@ -201,6 +209,9 @@ openssl:
 
 valgrind:
 	@command -v valgrind >/dev/null || $(call debian,valgrind)
+
+slowhttptest:
+	@command -v slowhttptest >/dev/null || $(call debian,slowhttptest)
 
 # Without the browser its tests say so and are skipped; CI wants them run.
 chromium:

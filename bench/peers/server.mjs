@@ -6,7 +6,7 @@
 //   bun  server.mjs bun     --port N      socket.io on Bun's own engine
 //
 // Options of the rows that need them: --deflate (permessage-deflate), --msgpack (socket.io-msgpack-parser),
-// --recovery (connection state recovery). Prints `ready` when it listens and stops at SIGTERM.
+// --recovery (connection state recovery), --impatient (every deadline 5 s, for tests/attacks). Prints `ready` when it listens and stops at SIGTERM.
 
 import { parseArgs } from "node:util";
 
@@ -18,6 +18,7 @@ const { values, positionals } = parseArgs({
     deflate: { type: "boolean", default: false },
     msgpack: { type: "boolean", default: false },
     recovery: { type: "boolean", default: false },
+    impatient: { type: "boolean", default: false },
   },
 });
 const port = Number(values.port);
@@ -30,6 +31,7 @@ async function options() {
     ...(values.deflate && { perMessageDeflate: { threshold: 0 } }),
     ...(values.msgpack && { parser: (await import("socket.io-msgpack-parser")).default }),
     ...(values.recovery && { connectionStateRecovery: {} }),
+    ...(values.impatient && { pingInterval: 5000, pingTimeout: 5000, upgradeTimeout: 5000, connectTimeout: 5000 }),
   };
 }
 

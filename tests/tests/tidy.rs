@@ -150,6 +150,7 @@ fn unsafe_code_lives_on_its_islands() {
         "tests/simulation",
         "tests/fuzz",
         "tests/soak",
+        "tests/attacks",
     ] {
         for (name, text) in sources(folder) {
             if islands.iter().any(|island| name.starts_with(island))
@@ -182,6 +183,7 @@ fn every_file_says_what_it_is_for_and_has_one_subject() {
         "tests/simulation",
         "tests/fuzz",
         "tests/soak",
+        "tests/attacks",
     ] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{name} opens with what it is for");

@@ -68,6 +68,7 @@ enum ParserName {
 #[derive(Clone, Copy, ValueEnum)]
 enum Suite {
     EngineV4,
+    Attacked,
     Compression,
     CompressionContext,
     Websocket,
@@ -148,6 +149,7 @@ fn main() -> ringio::Result<()> {
         }
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), bench),
+        Suite::Attacked => serve(&options, impatient(Server::builder()), bench),
         Suite::Emits => serve(&options, Server::builder(), emits::handlers),
         Suite::Files => serve(&options, Server::builder().serve_client(CLIENT_FILES), clients),
         Suite::Client => serve(&options, client::options(Server::builder()), client::handlers),
@@ -238,7 +240,12 @@ fn short_heartbeats(builder: Builder) -> Builder {
         .connect_timeout(Duration::from_secs(1))
 }
 
-/// Echoes every message of Engine.IO.
+/// Every deadline that can be set, short: attacks wait for them.
+fn impatient(builder: Builder) -> Builder {
+    let patience = Duration::from_secs(5);
+    builder.ping_interval(patience).ping_timeout(patience).upgrade_timeout(patience).connect_timeout(patience)
+}
+
 /// Plain WebSocket for the fuzzing suite: messages up to 16 MiB, compressed whatever their length.
 fn websocket_echo(options: &Options, forgets: bool) -> ringio::Result<()> {
     let deflate = PerMessageDeflate {
@@ -253,6 +260,7 @@ fn websocket_echo(options: &Options, forgets: bool) -> ringio::Result<()> {
     echo(options, &options.apply(builder.per_message_deflate(deflate)).build_websocket()?)
 }
 
+/// Echoes every message of Engine.IO.
 fn engine_echo(options: &Options, allow_eio3: bool) -> ringio::Result<()> {
     echo(options, &options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
 }

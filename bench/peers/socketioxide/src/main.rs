@@ -1,4 +1,5 @@
-//! socketioxide with the events of the suite `bench`: `peer-socketioxide --port N [--threads N]`.
+//! socketioxide with the events of the suite `bench`: `peer-socketioxide --port N [--threads N] [--impatient]`.
+//! With `--impatient` every deadline is 5 s, for `tests/attacks`.
 
 use axum::Router;
 use bytes::Bytes;
@@ -23,7 +24,12 @@ fn main() {
     };
     runtime.expect("the system gives threads").block_on(async move {
         // A queue of 128 packets per socket by default; the saturated broadcast needs more than its bursts.
-        let (layer, io) = SocketIo::builder().max_buffer_size(4096).build_layer();
+        let mut builder = SocketIo::builder().max_buffer_size(4096);
+        if arguments.iter().any(|argument| argument == "--impatient") {
+            let patience = std::time::Duration::from_secs(5);
+            builder = builder.ping_interval(patience).ping_timeout(patience).connect_timeout(patience);
+        }
+        let (layer, io) = builder.build_layer();
         io.ns("/", on_connect);
         let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
             .await

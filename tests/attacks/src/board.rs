@@ -1,0 +1,135 @@
+//! Plays attacks: each on a server of its own with its own neighbours, the slow ones beside the others.
+
+use crate::attacks::Attack;
+use crate::neighbours::Neighbours;
+use crate::scene::{Bound, Finding, Scene, WAIT_MAX};
+use crate::server::{Places, Running, Target};
+use parking_lot::Mutex;
+use std::io;
+use std::time::Duration;
+
+/// What an attack did to a server.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its name.
+    pub attack: &'static str,
+    /// On whom.
+    pub target: Target,
+    /// Bytes sent.
+    pub sent: u64,
+    /// CPU time of the server, without the neighbours' part.
+    pub cpu: Duration,
+    /// Most memory held. Bytes.
+    pub held: u64,
+    /// Memory that was not given back when the attack had ended. Bytes.
+    pub kept: u64,
+    /// Most CPU time between a neighbour's question and its answer.
+    pub waited: Duration,
+    /// What came back.
+    pub outcome: String,
+    /// What was not as it must be.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// One line for whoever waits.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let verdict = match (self.findings.is_empty(), self.target.is_ours()) {
+            (true, _) => "ok  ",
+            (false, true) => "FAIL",
+            (false, false) => "note",
+        };
+        let mut line = format!(
+            "{verdict} {:<12} {:<34} {} KiB sent, {} us CPU, {} KiB held, {} KiB kept, waited {} us: {}",
+            self.target.name(),
+            self.attack,
+            self.sent >> 10,
+            self.cpu.as_micros(),
+            self.held >> 10,
+            self.kept >> 10,
+            self.waited.as_micros(),
+            self.outcome,
+        );
+        for finding in &self.findings {
+            line.push_str(&match finding {
+                Finding::Difference(text) => format!("\n       differs: {text}"),
+                Finding::Harm(text) => format!("\n       HARM: {text}"),
+            });
+        }
+        line
+    }
+}
+
+/// Plays one attack; `None` if the target has not what it attacks.
+pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) -> io::Result<Option<Report>> {
+    let Some(mut server) = Running::start(target, attack.setting, places)? else { return Ok(None) };
+    let neighbours = Neighbours::move_in(server.address, server.cpu_clock())?;
+    // What answering neighbours costs by itself.
+    let (cpu, answered) = (server.cpu(), neighbours.answered());
+    let _ = neighbours.advance(10);
+    let _ = neighbours.take_longest_wait();
+    let answers = u32::try_from(neighbours.answered() - answered).unwrap_or(u32::MAX).max(1);
+    let per_answer = server.cpu().saturating_sub(cpu) / answers;
+
+    let mut scene = Scene::new(target, &server, &neighbours, is_quick);
+    let (cpu, answered, resident) = (server.cpu(), neighbours.answered(), server.resident_bytes());
+    if let Err(error) = (attack.story)(&mut scene) {
+        scene.differs(format!("the attack could not go on: {error}"));
+    }
+    scene.hold(Bound { bytes: u64::MAX, per_byte: 0 });
+    let seen = scene.finish();
+    let _ = neighbours.advance(10);
+    let spent = server.cpu().saturating_sub(cpu);
+    let answers = u32::try_from(neighbours.answered() - answered).unwrap_or(u32::MAX);
+    let waited = neighbours.take_longest_wait();
+    let kept = server.resident_bytes().saturating_sub(resident);
+
+    let mut findings = seen.findings;
+    findings.extend(neighbours.complaints().into_iter().map(Finding::Harm));
+    if waited > WAIT_MAX {
+        findings.push(Finding::Harm(format!("a neighbour waited for {} ms of the server's CPU", waited.as_millis())));
+    }
+    drop(neighbours);
+    if let Some(status) = server.ended() {
+        findings.push(Finding::Harm(format!("the server died: {status}")));
+    }
+    Ok(Some(Report {
+        attack: attack.name,
+        target,
+        sent: seen.sent,
+        cpu: spent.saturating_sub(per_answer * answers),
+        held: seen.held,
+        kept,
+        waited,
+        outcome: seen.outcome,
+        findings,
+    }))
+}
+
+/// Plays all of them on one target and tells of each as it ends. The slow ones, which mostly wait, are played beside the others.
+pub fn play_all(
+    attacks: &[&Attack],
+    target: Target,
+    places: &Places,
+    is_quick: bool,
+    tell: impl Fn(&Report) + Sync,
+) -> io::Result<Vec<Report>> {
+    let reports = Mutex::new(Vec::new());
+    let play = |attack: &Attack| -> io::Result<()> {
+        if let Some(report) = play(attack, target, places, is_quick)? {
+            tell(&report);
+            reports.lock().push(report);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let (slow, others): (Vec<&Attack>, Vec<&Attack>) = attacks.iter().partition(|attack| attack.is_slow);
+        let beside: Vec<_> = slow.into_iter().map(|attack| scope.spawn(|| play(attack))).collect();
+        others.into_iter().try_for_each(play)?;
+        beside
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("an attack panicked"))))
+    })?;
+    Ok(reports.into_inner())
+}
