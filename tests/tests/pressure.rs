@@ -3,17 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
-mod wire;
 
 use client::{PATIENCE, Place, Running};
 use ringio::{DisconnectReason, EmitError, Server, SlowReceiver, Socket};
+use ringio_tests::wire::{WebSocket, get};
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
-use wire::{WebSocket, get};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";

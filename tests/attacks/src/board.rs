@@ -63,8 +63,7 @@ impl Report {
 
 /// Plays one attack; `None` if the target has not what it attacks.
 pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) -> io::Result<Option<Report>> {
-    let Some(mut server) = Running::start(target, attack.setting, places)? else { return Ok(None) };
-    let neighbours = Neighbours::move_in(server.address, server.cpu_clock())?;
+    let Some((mut server, neighbours)) = settle(attack, target, places)? else { return Ok(None) };
     // What answering neighbours costs by itself.
     let (cpu, answered) = (server.cpu(), neighbours.answered());
     let _ = neighbours.advance(10);
@@ -105,6 +104,24 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
         outcome: seen.outcome,
         findings,
     }))
+}
+
+/// A server and its neighbours. A port that was free may be somebody's when the server wants it: then another is tried.
+fn settle(attack: &Attack, target: Target, places: &Places) -> io::Result<Option<(Running, Neighbours)>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let settled = Running::start(target, attack.setting, places).and_then(|server| match server {
+            None => Ok(None),
+            Some(server) => {
+                Neighbours::move_in(server.address, server.cpu_clock()).map(|neighbours| Some((server, neighbours)))
+            }
+        });
+        match settled {
+            Err(_) if tries < 5 => {}
+            settled => return settled,
+        }
+    }
 }
 
 /// Plays all of them on one target and tells of each as it ends. The slow ones, which mostly wait, are played beside the others.

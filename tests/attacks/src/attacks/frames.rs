@@ -163,8 +163,11 @@ fn dribbled(scene: &mut Scene<'_>) -> io::Result<()> {
     for at in 0..count {
         write_frame(&mut frames, true, Opcode::Text, format!("42[\"echo\",{at}]").as_bytes());
     }
-    for byte in frames {
-        stream.send(&[byte])?;
+    // The first byte is alone for sure.
+    stream.send(&frames[..1])?;
+    std::thread::sleep(Duration::from_millis(50));
+    for byte in &frames[1..] {
+        stream.send(&[*byte])?;
     }
     for at in 0..count {
         let wanted = format!("42[\"echo\",{at}]");
