@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 use std::io;
 use std::time::Duration;
 
+/// Findings of one attack that are told; the last are the neighbours' and the server's.
+const FINDINGS_SHOWN: usize = 8;
+
 /// What an attack did to a server.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -51,13 +54,32 @@ impl Report {
             self.waited.as_micros(),
             self.outcome,
         );
-        for finding in &self.findings {
+        let rest = self.findings.len().saturating_sub(FINDINGS_SHOWN);
+        for finding in self.findings.iter().rev().take(FINDINGS_SHOWN) {
             line.push_str(&match finding {
                 Finding::Difference(text) => format!("\n       differs: {text}"),
                 Finding::Harm(text) => format!("\n       HARM: {text}"),
             });
         }
+        if rest > 0 {
+            line.push_str(&format!("\n       and {rest} more"));
+        }
         line
+    }
+
+    /// Of an attack that could not be played.
+    fn unplayed(attack: &Attack, target: Target, error: &io::Error) -> Self {
+        Self {
+            attack: attack.name,
+            target,
+            sent: 0,
+            cpu: Duration::ZERO,
+            held: 0,
+            kept: 0,
+            waited: Duration::ZERO,
+            outcome: "not played".to_owned(),
+            findings: vec![Finding::Difference(format!("not played: {error}"))],
+        }
     }
 }
 
@@ -134,7 +156,8 @@ pub fn play_all(
 ) -> io::Result<Vec<Report>> {
     let reports = Mutex::new(Vec::new());
     let play = |attack: &Attack| -> io::Result<()> {
-        if let Some(report) = play(attack, target, places, is_quick)? {
+        let report = play(attack, target, places, is_quick);
+        if let Some(report) = report.unwrap_or_else(|error| Some(Report::unplayed(attack, target, &error))) {
             tell(&report);
             reports.lock().push(report);
         }
