@@ -105,6 +105,9 @@ pub const QUEUED_FRAME_BYTES: usize = 64;
 /// many as there are keys.
 pub const CONFLATED_AMONG: usize = 1_024;
 
+/// Connections of a shard from which on memory is given back when three quarters of them have gone. Fewer hold too little to matter.
+pub const CROWD_MIN: usize = 256;
+
 /// How often a share of the sessions is ended while a server drains. Milliseconds. Finer steps would wake it more often than helps.
 pub const DRAIN_STEP_MS: u64 = 100;
 

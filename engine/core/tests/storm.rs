@@ -227,3 +227,39 @@ fn sessions_are_sent_away_in_equal_shares() {
     world.advance(30_000);
     assert!(world.shards[0].is_vacant(), "no timer is left");
 }
+
+/// After a crowd its tables are as small as before, though a few clients from all over them stay.
+#[test]
+fn memory_is_given_back_when_a_crowd_has_gone() {
+    let shard = shard_with(Options::default());
+    let mut storm =
+        Storm { shard, now: Time::ZERO, keys: BTreeMap::new(), next_file: 0, outputs_in_turn: 0, events_in_turn: 0 };
+    for _ in 0..100 {
+        storm.connect();
+    }
+    storm.turn(1);
+    assert!(!storm.shard.give_back(), "a few are no crowd");
+    let before = storm.shard.reserved_bytes();
+    for wave in 0..3 {
+        for _ in 0..10_000 {
+            storm.connect();
+        }
+        storm.turn(1);
+        assert!(!storm.shard.give_back());
+        let peak = storm.shard.reserved_bytes();
+        assert!(peak > 20 * before, "{peak} against {before}");
+        let keys: Vec<ConnectionKey> = storm.keys.values().skip(100).copied().collect();
+        let mut times = 0;
+        for some in keys.chunks(100) {
+            for key in some {
+                storm.shard.handle_ended(storm.now, *key);
+            }
+            storm.turn(1);
+            times += usize::from(storm.shard.give_back());
+        }
+        assert!((2..=6).contains(&times), "{times} times in wave {wave}: not at every turn");
+        assert!(!storm.shard.give_back(), "nothing more to give");
+        let after = storm.shard.reserved_bytes();
+        assert!(after < 4 * before, "wave {wave}: {after} against {before}");
+    }
+}

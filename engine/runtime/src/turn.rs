@@ -12,6 +12,7 @@
 //! and the wait for the next completions are the same call.
 
 use crate::clock::{Clock, TimeSource};
+use crate::epoll::system;
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
@@ -294,6 +295,10 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             }
         }
         self.port.flush();
+        if self.core.borrow_mut().give_back() {
+            // The allocator keeps what lies below something in use: after a crowd, most of it.
+            system::trim_memory();
+        }
     }
 
     /// Accepts no more and sends all clients away, in equal shares over `spread_ms`. Turns follow until [`Self::is_drained`].

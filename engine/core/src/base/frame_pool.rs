@@ -73,6 +73,16 @@ impl FramePool {
         frame
     }
 
+    /// Lets go of everything; what somebody holds lives on as a frame of its own.
+    pub fn clear(&mut self) {
+        for frame in self.made.drain(..) {
+            frame.set_pooled(false);
+        }
+        self.made.shrink_to_fit();
+        self.hulls = Vec::new();
+        self.bytes = 0;
+    }
+
     /// A frame of raw bytes: joined frames.
     pub fn raw(&mut self, bytes: Vec<u8>) -> Frame {
         self.frame(Encoded { bytes, ..Encoded::default() })

@@ -83,6 +83,17 @@ impl<K: Key, V> Slab<K, V> {
         Some(value)
     }
 
+    /// Gives back the memory behind the last entry.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
+    /// Entries that it has memory for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// Whether `key` still has its entry.
     #[must_use]
     pub fn contains(&self, key: K) -> bool {

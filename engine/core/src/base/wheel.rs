@@ -143,6 +143,17 @@ impl<T> Wheel<T> {
         self.next_place().map(|place| Time::from_millis(place.start(self.elapsed)))
     }
 
+    /// Gives back memory that armed deadlines do not need.
+    pub fn shrink(&mut self) {
+        self.entries.shrink();
+    }
+
+    /// Bytes reserved for deadlines, armed or not.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry<T>>()
+    }
+
     /// Whether the deadline of `key` is still to come.
     #[must_use]
     pub fn contains(&self, key: TimerKey) -> bool {

@@ -189,6 +189,11 @@ impl Spares {
         }
     }
 
+    /// Gives it back.
+    pub fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+
     /// Keeps the memory of an emptied queue, within bounds.
     fn keep(&mut self, frames: SmallVec<[Frame; 2]>) {
         if self.0.len() < SPARE_QUEUES_MAX && frames.capacity() <= SPARE_QUEUE_FRAMES_MAX {

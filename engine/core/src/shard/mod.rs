@@ -11,6 +11,7 @@ pub mod decisions;
 pub mod drain;
 pub mod inbound;
 pub mod lifecycle;
+pub mod memory;
 pub mod names;
 pub mod operations;
 pub mod outbound;
@@ -121,6 +122,8 @@ pub struct Shard {
     /// Something stands behind a send that was handed out: its end is to be told soon.
     awaits_sent: bool,
     selection: Selection,
+    /// Most connections since memory was given back.
+    connections_peak: usize,
     /// Who may come in, beyond what this shard knows.
     gate: Option<Arc<dyn Gate>>,
     /// The end is near: no session opens, and those that there are go one after the other until then.
@@ -194,6 +197,7 @@ impl Shard {
             bodies,
             awaits_sent: false,
             selection: Selection::default(),
+            connections_peak: 0,
             gate: None,
             drain: None,
             ping_frame,
