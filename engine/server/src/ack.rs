@@ -22,6 +22,17 @@ use tokio::sync::oneshot;
 ///
 /// Sending consumes it: a client is answered once. Dropping it answers nothing, and the client waits until its own
 /// timeout. If the client asked for no acknowledgement, sending does nothing.
+///
+/// ```no_run
+/// # use ringio::{Ack, Data, Server};
+/// # let io = Server::new();
+/// io.sockets_on("save", |Data(text): Data<String>, ack: Ack| {
+///     if ack.is_wanted() {
+///         println!("the client waits for the answer");
+///     }
+///     ack.send(&("saved", text.len())) // callback("saved", 5) at the client
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "a client that asked for an acknowledgement waits for it"]
 pub struct Ack {
@@ -62,8 +73,28 @@ impl FromEvent for Ack {
 
 /// What an acknowledgement may become: everything that serde reads (as [`Data`](crate::Data) reads an event's
 /// arguments), or [`RawArgs`](crate::RawArgs) as it came.
+///
+/// ```no_run
+/// # async fn ask(socket: ringio::Socket) -> Result<(), ringio::AckError> {
+/// let age: u8 = socket.emit_with_ack("age?", &()).await?; // anything that serde reads
+/// let (name, age): (String, u8) = socket.emit_with_ack("who?", &()).await?; // several arguments
+/// let untouched: ringio::RawArgs = socket.emit_with_ack("what?", &()).await?; // as it came
+/// # Ok(())
+/// # }
+/// ```
 pub trait FromReply: Sized {
     /// Reads it, on the socket's shard.
+    ///
+    /// ```
+    /// # use ringio::{ArgumentError, FromReply, RawArgs, Reply};
+    /// struct Count(usize);
+    ///
+    /// impl FromReply for Count {
+    ///     fn from_reply(reply: &Reply<'_>) -> Result<Self, ArgumentError> {
+    ///         Ok(Self(RawArgs::from_reply(reply)?.len()))
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// The arguments do not fit.
@@ -77,6 +108,18 @@ impl<T: DeserializeOwned> FromReply for T {
 }
 
 /// The arguments of an acknowledgement.
+///
+/// ```
+/// use ringio::{ArgumentError, FromReply, RawArgs, Reply};
+///
+/// /// How many arguments a client answered with.
+/// struct Count(usize);
+///
+/// // As long as `Count` is not `Deserialize` itself.
+/// fn count(reply: &Reply<'_>) -> Result<Count, ArgumentError> {
+///     Ok(Count(RawArgs::from_reply(reply)?.len()))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Reply<'a>(Arguments<'a>);
 
@@ -108,6 +151,16 @@ impl<R: FromReply> AckSender<R> {
 /// With `socket.timeout(..)` it ends with [`AckError::Timeout`] after that time. Without, it ends with
 /// [`AckError::Disconnected`] when the client leaves, while Node's never ends then. The event has been sent already;
 /// dropping this only forgets the answer.
+///
+/// ```no_run
+/// # use ringio::Socket;
+/// # async fn ask(socket: Socket) {
+/// let answer = socket.emit_with_ack::<String>("name?", &()).await; // in async code
+/// # }
+/// # fn from_a_sync_handler(socket: &Socket) {
+/// socket.emit_with_ack::<String>("name?", &()).on_reply(|answer| println!("{answer:?}"));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct AckReply<R> {
     answer: RemoteAckReply<R>,
@@ -142,6 +195,16 @@ impl<R> Future for AckReply<R> {
 }
 
 /// The acknowledgement a client will send: a future for everywhere.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn ask(socket: ringio::RemoteSocket) {
+/// match socket.timeout(Duration::from_secs(5)).emit_with_ack::<bool>("ready?", &()).await {
+///     Ok(is_ready) => println!("{is_ready}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RemoteAckReply<R>(State<R>);
 

@@ -71,6 +71,13 @@ impl From<SocketAddr> for Address {
 /// Where to listen: a port (`3000`, on all addresses; `0` takes a free one), a `SocketAddr`, `"host:port"`, `"unix:/path"`, a
 /// listener that is bound already, any of these over TLS
 /// ([`Tls::on`](crate::Tls::on)), or several: a list of the same kind, a tuple of up to four of different kinds.
+///
+/// ```
+/// # use ringio::IntoAddresses;
+/// assert_eq!(3000_u16.into_addresses()?.len(), 1); // on all addresses
+/// assert_eq!((80_u16, "127.0.0.1:3000").into_addresses()?.len(), 2);
+/// # Ok::<(), ringio::Error>(())
+/// ```
 pub trait IntoAddresses {
     /// The addresses, resolved.
     ///

@@ -27,6 +27,17 @@ pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 const ONE_ACK_MS_MAX: u64 = 3_600_000;
 
 /// Not all sockets that a broadcast reached have acknowledged.
+///
+/// ```no_run
+/// # use ringio::BroadcastAckError;
+/// # async fn poll(io: ringio::Server) {
+/// match io.to("jury").emit_with_ack::<bool>("vote", &()).await {
+///     Ok(votes) => println!("all {} have voted", votes.len()),
+///     Err(BroadcastAckError::Incomplete { responses }) => println!("only {}", responses.len()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BroadcastAckError<R> {
@@ -56,6 +67,13 @@ type Gathered<R> = Result<Vec<R>, BroadcastAckError<R>>;
 
 /// The acknowledgements of a broadcast: a future for everywhere. The event has been sent already; dropping this only
 /// forgets the answers.
+///
+/// ```no_run
+/// # async fn poll(io: ringio::Server) {
+/// let question = io.to("jury").emit_with_ack::<bool>("vote", &()); // sent already
+/// println!("{:?}", question.await);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct BroadcastAcks<R>(State<R>);
 

@@ -31,6 +31,18 @@ use tokio::sync::oneshot;
 /// others.sockets_join("archive");
 /// others.disconnect_sockets(false);
 /// ```
+///
+/// ```no_run
+/// # async fn more(io: ringio::Server) -> Result<(), Box<dyn std::error::Error>> {
+/// io.to("map").volatile().compress(false).emit("position", &(1.5, 2.5)); // may be dropped, is not compressed
+/// io.to("lobby").local().send("for the clients of this server alone");
+/// for socket in io.within("lobby").fetch_sockets().await? {
+///     println!("{}", socket.id());
+/// }
+/// io.within("lobby").sockets_leave("lobby");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before emit or another operation"]
 pub struct BroadcastOperator {
@@ -221,6 +233,17 @@ fn ask(
 }
 
 /// The sockets asked for with `fetch_sockets`: a future for everywhere.
+///
+/// ```no_run
+/// # use ringio::FetchError;
+/// # async fn count(io: ringio::Server) {
+/// match io.fetch_sockets().await {
+///     Ok(sockets) => println!("{} sockets on all servers", sockets.len()),
+///     Err(FetchError::Timeout { sockets, .. }) => println!("at least {}", sockets.len()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the sockets are the future's output"]
 pub struct FetchSockets(Fetch);

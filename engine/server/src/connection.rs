@@ -38,6 +38,28 @@ use std::rc::Rc;
 ///     conn.on_packet(|packet| println!("{:?}", packet.kind));
 /// });
 /// ```
+///
+/// ```no_run
+/// # use ringio::{ReadyState, Socket};
+/// # fn watch(socket: &Socket) {
+/// let conn = socket.conn();
+/// let (address, revision) = (conn.remote_address(), conn.protocol());
+/// let agent = conn.request().and_then(|request| request.header("user-agent").map(str::to_owned));
+/// println!("{address:?} speaks Engine.IO {revision}: {agent:?}, upgrading: {}", conn.is_upgrading());
+/// if conn.ready_state() == ReadyState::Open && conn.outbox_bytes() > 1_000_000 {
+///     println!("a slow client");
+/// }
+///
+/// conn.on_message(|message| println!("came: {message:?}"));
+/// conn.on_packet_create(|packet| println!("goes: {:?}", packet.kind));
+/// conn.on_heartbeat(|| println!("alive"));
+/// conn.on_upgrading(|transport| println!("tries {}", transport.as_str()));
+/// conn.on_flush(|| println!("given to the transport"));
+/// let drained = conn.on_drain(|| println!("taken by the system"));
+/// conn.off(drained);
+/// conn.on_close(|reason, description| println!("{reason} {description:?}"));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connection {
     app: Rc<App>,
@@ -45,6 +67,10 @@ pub struct Connection {
 }
 
 /// Whether a session takes packets.
+///
+/// ```
+/// assert_eq!(ringio::ReadyState::Closing.as_str(), "closing");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyState {
     /// It does.
@@ -68,6 +94,17 @@ impl ReadyState {
 }
 
 /// A packet of Engine.IO.
+///
+/// ```no_run
+/// # use ringio::{EnginePacketKind, Socket};
+/// # fn count(socket: &Socket) {
+/// socket.conn().on_packet(|packet| {
+///     if packet.kind == EnginePacketKind::Pong {
+///         println!("alive");
+///     }
+/// });
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct EnginePacket<'a> {
     /// Its type.

@@ -16,6 +16,16 @@ use std::rc::Rc;
 /// The data of a socket. Changes are visible at once on this shard, and to others when they fetch the socket.
 ///
 /// After the socket has left, writing does nothing and reading finds nothing.
+///
+/// ```no_run
+/// # fn remember(socket: &ringio::Socket) -> Result<(), serde_json::Error> {
+/// socket.data().insert("username", "alice")?; // any server's fetch_sockets shows it
+/// assert_eq!(socket.data().get::<String>("username").as_deref(), Some("alice"));
+/// println!("{}", socket.data().to_json());
+/// socket.data().remove("username");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SocketData<'a> {
     pub(crate) socket: &'a Socket,
@@ -63,6 +73,21 @@ pub(crate) fn to_json(app: &App, socket: SocketKey) -> Vec<u8> {
 /// The extensions of a socket: at most one value of each type.
 ///
 /// Values need not be `Send`. To change one in place keep it in a `Cell`, `RefCell` or `Rc<RefCell<..>>`.
+///
+/// ```no_run
+/// #[derive(Clone)]
+/// struct User {
+///     id: u64,
+/// }
+///
+/// # fn remember(socket: &ringio::Socket) {
+/// let extensions = socket.extensions();
+/// extensions.insert(User { id: 7 }); // handlers may ask for Extension<User>
+/// assert_eq!(extensions.get::<User>().map(|user| user.id), Some(7));
+/// extensions.remove::<User>();
+/// assert!(!extensions.contains::<User>());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Extensions<'a> {
     pub(crate) socket: &'a Socket,

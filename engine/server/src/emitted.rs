@@ -9,6 +9,15 @@ use std::future::{IntoFuture, Ready, ready};
 /// The result of an emit. It may be ignored.
 ///
 /// `emit(..).await?` works too, for code that is async anyway; it never waits.
+///
+/// ```
+/// use ringio::{EmitError, Server};
+///
+/// let emitted = Server::new().emit("news", &1);
+/// assert!(!emitted.is_ok());
+/// assert_eq!(emitted.error(), Some(&EmitError::NotRunning));
+/// assert_eq!(emitted.into_result(), Err(EmitError::NotRunning));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emitted(Result<(), EmitError>);
 

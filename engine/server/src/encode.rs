@@ -24,6 +24,37 @@ const SCRATCH_BYTES_KEPT: usize = 1 << 16;
 ///
 /// Everything that implements [`serde::Serialize`]: a tuple is several arguments, `()` is none, everything else
 /// (arrays and slices too) is one. [`RawArgs`](crate::RawArgs) is sent on as it was received.
+///
+/// ```no_run
+/// use ringio::Bytes;
+///
+/// #[derive(serde::Serialize)]
+/// struct Picture {
+///     name: String,
+///     data: Bytes, // an attachment
+/// }
+///
+/// # fn emit(socket: &ringio::Socket, picture: Picture) {
+/// socket.emit("none", &());
+/// socket.emit("one", "text");
+/// socket.emit("one", &[1, 2, 3]);
+/// socket.emit("two", &("text", 1));
+/// socket.emit("picture", &picture);
+/// # }
+/// ```
+/// A type of your own that is no `Serialize` may write several arguments itself:
+///
+/// ```
+/// use ringio::{ArgumentWriter, EmitArgs};
+///
+/// struct Points(Vec<(f64, f64)>);
+///
+/// impl EmitArgs for Points {
+///     fn write(&self, writer: &mut ArgumentWriter<'_>) -> Result<(), serde_json::Error> {
+///         self.0.iter().try_for_each(|point| writer.push(point))
+///     }
+/// }
+/// ```
 pub trait EmitArgs {
     /// Appends the arguments.
     ///
@@ -33,6 +64,20 @@ pub trait EmitArgs {
 }
 
 /// Where [`EmitArgs`] writes to.
+///
+/// ```
+/// use ringio::{ArgumentWriter, EmitArgs};
+///
+/// /// A name and its length.
+/// struct Named(String);
+///
+/// impl EmitArgs for Named {
+///     fn write(&self, writer: &mut ArgumentWriter<'_>) -> Result<(), serde_json::Error> {
+///         writer.push(&self.0)?;
+///         writer.push(&self.0.len())
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ArgumentWriter<'a> {
     scratch: &'a mut Scratch,

@@ -48,6 +48,19 @@ pub enum Message<'a> {
 }
 
 /// One client, on its own shard, for the length of one call.
+///
+/// ```no_run
+/// # use ringio::engine::{EngineServer, Message};
+/// # let engine = EngineServer::builder().build_engine()?;
+/// engine.on_message(|session, message| match message {
+///     Message::Text("bye") => session.close(),
+///     message => {
+///         println!("{} says {message:?}", session.key());
+///         session.send(message);
+///     }
+/// });
+/// # Ok::<(), ringio::Error>(())
+/// ```
 pub struct Session<'a> {
     application: &'a EngineApplication,
     key: SessionKey,
@@ -95,6 +108,22 @@ struct Handlers {
 }
 
 /// A server that speaks Engine.IO alone. A handle: `Send + Sync`, cheap to clone.
+///
+/// ```no_run
+/// use ringio::engine::EngineServer;
+///
+/// # fn main() -> ringio::Result<()> {
+/// let engine = EngineServer::builder().path("/engine.io").build_engine()?;
+/// engine.on_connection(|session| println!("{session:?} is here"));
+/// engine.on_message(|session, message| drop(session.send(message)));
+/// engine.on_close(|session, reason| println!("{session:?} has gone: {reason}"));
+/// engine.stop_on_signals()?;
+/// println!("{:?}", engine.start("127.0.0.1:3000")?); // `listen` does both
+/// engine.join(); // until engine.close()
+/// # engine.close(); engine.listen(3000)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct EngineServer(Arc<Inner>);
 

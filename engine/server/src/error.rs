@@ -84,6 +84,13 @@ impl std::error::Error for Error {
 }
 
 /// Why an emit reached nobody.
+///
+/// ```
+/// use ringio::EmitError;
+///
+/// assert!(EmitError::ReservedName("disconnect".to_owned()).is_mistake()); // of the program
+/// assert!(!EmitError::Disconnected.is_mistake()); // life
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -180,6 +187,17 @@ impl From<EmitError> for AckError {
 }
 
 /// Why `fetch_sockets` does not know all sockets.
+///
+/// ```no_run
+/// # use ringio::FetchError;
+/// # async fn count(io: ringio::Server) -> usize {
+/// match io.fetch_sockets().await {
+///     Ok(sockets) => sockets.len(),
+///     Err(FetchError::Timeout { sockets, .. }) => sockets.len(), // of those who answered
+///     Err(_) => 0,
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -216,6 +234,15 @@ impl fmt::Display for FetchError {
 impl std::error::Error for FetchError {}
 
 /// Why an extractor could not give a handler what it asks for.
+///
+/// ```
+/// # use ringio::{Ack, TryData};
+/// # let io = ringio::Server::new();
+/// io.sockets_on("age", |TryData(age): TryData<u8>, ack: Ack| match age {
+///     Ok(_) => ack.send(&"thank you"),
+///     Err(error) => ack.send(&error.to_string()), // the arguments are no u8: ..
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArgumentError {
@@ -266,6 +293,15 @@ impl fmt::Display for ArgumentError {
 impl std::error::Error for ArgumentError {}
 
 /// Why an event was not handled to its end.
+///
+/// ```
+/// # use ringio::HandlerError;
+/// # let io = ringio::Server::new();
+/// io.on_handler_error(|socket, event, error| match error {
+///     HandlerError::Argument(error) => println!("{} sent a bad {event}: {error}", socket.id()),
+///     error => println!("{event}: {error}"),
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandlerError {

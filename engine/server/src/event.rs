@@ -49,6 +49,20 @@ use std::marker::PhantomData;
 ///     CHAT.on(socket, |_, _, ack| { ack.send(&7_u32); });
 /// }
 /// ```
+///
+/// One listener for the sockets of a namespace, and a question:
+///
+/// ```no_run
+/// # use ringio::{Event, Server, Socket};
+/// const SUM: Event<(i64, i64), i64> = Event::new("sum");
+///
+/// # async fn ask(io: Server, socket: Socket) -> Result<(), ringio::AckError> {
+/// SUM.sockets_on(&io, |_socket, (a, b), ack| drop(ack.send(&(a + b))));
+/// let sum: i64 = SUM.emit_with_ack(&socket, &(1, 2)).await?;
+/// assert_eq!((SUM.name(), sum), ("sum", 3));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Event<A, R = ()> {
     name: &'static str,
     types: PhantomData<fn(A) -> R>,
@@ -241,6 +255,17 @@ macro_rules! any_ack {
 any_ack!(Ack ServerSideAck);
 
 /// What an [`Event`] can be emitted to.
+///
+/// ```no_run
+/// use ringio::{EmitTarget, Event};
+///
+/// const NEWS: Event<String> = Event::new("news");
+///
+/// /// To a socket, a room, everybody: whatever it is given.
+/// fn announce(target: &impl EmitTarget, text: &str) {
+///     NEWS.emit(target, &text.to_owned());
+/// }
+/// ```
 pub trait EmitTarget {
     /// Its own `emit`.
     #[doc(hidden)]
@@ -248,6 +273,17 @@ pub trait EmitTarget {
 }
 
 /// What an [`Event`] can be emitted to with an acknowledgement of type `R`.
+///
+/// ```no_run
+/// use ringio::{AskTarget, Event};
+///
+/// const AGE: Event<(), u8> = Event::new("age?");
+///
+/// /// A future of one answer, or of all answers of a room.
+/// fn ask<T: AskTarget<u8>>(target: &T) -> T::Reply {
+///     AGE.emit_with_ack(target, &())
+/// }
+/// ```
 pub trait AskTarget<R> {
     /// The future acknowledgement.
     type Reply;

@@ -54,6 +54,25 @@ pub trait FromEvent: Sized {
 }
 
 /// One event on its way to its handlers.
+///
+/// ```
+/// use ringio::{ArgumentError, EventContext, FromEvent};
+///
+/// /// Events of this application are `name(version, value, file?)`.
+/// struct Versioned {
+///     version: u32,
+///     text: String,
+/// }
+///
+/// impl FromEvent for Versioned {
+///     fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+///         if context.argument_count() < 2 || context.attachments().len() > 1 {
+///             return Err(ArgumentError::Refused(format!("{} of {}", context.name(), context.socket().id())));
+///         }
+///         Ok(Self { version: context.argument(0)?, text: context.argument(1)? })
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct EventContext<'a> {
     socket: &'a Socket,
@@ -129,6 +148,13 @@ impl<'a> EventContext<'a> {
 /// The first argument, or all of them if `T` is a tuple. Missing arguments count as `null`, surplus ones are ignored.
 ///
 /// Cost: deserialized from the received bytes; nothing is kept of them.
+///
+/// ```
+/// # use ringio::Data;
+/// # let io = ringio::Server::new();
+/// io.sockets_on("hello", |Data(name): Data<String>| println!("{name}"));
+/// io.sockets_on("sum", |Data((a, b)): Data<(i64, i64)>| println!("{}", a + b)); // two arguments
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data<T>(pub T);
 
@@ -139,6 +165,15 @@ impl<T: DeserializeOwned> FromEvent for Data<T> {
 }
 
 /// Like [`Data`], but the handler runs in any case and gets the error.
+///
+/// ```
+/// # use ringio::{Socket, TryData};
+/// # let io = ringio::Server::new();
+/// io.sockets_on("age", |socket: Socket, TryData(age): TryData<u8>| match age {
+///     Ok(age) => socket.emit("thanks", &age),
+///     Err(error) => socket.emit("oops", &error.to_string()),
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TryData<T>(pub Result<T, ArgumentError>);
 
@@ -149,6 +184,12 @@ impl<T: DeserializeOwned> FromEvent for TryData<T> {
 }
 
 /// All arguments: `Args<(String, u64)>`, or `Args<Vec<T>>` if there may be any number.
+///
+/// ```
+/// # use ringio::Args;
+/// # let io = ringio::Server::new();
+/// io.sockets_on("numbers", |Args(numbers): Args<Vec<f64>>| println!("{}", numbers.iter().sum::<f64>()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Args<T>(pub T);
 
@@ -159,6 +200,14 @@ impl<T: DeserializeOwned> FromEvent for Args<T> {
 }
 
 /// The binary parts of an event, in the order of their placeholders. They share the received memory.
+///
+/// ```
+/// # use ringio::{Ack, Attachments};
+/// # let io = ringio::Server::new();
+/// io.sockets_on("files", |Attachments(files): Attachments, ack: Ack| {
+///     ack.send(&files.iter().map(|file| file.len()).sum::<usize>())
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachments(pub Vec<Bytes>);
 
@@ -169,6 +218,17 @@ impl FromEvent for Attachments {
 }
 
 /// What was given to `Builder::state`, the same for the whole server.
+///
+/// ```
+/// # use ringio::{Server, Socket, State};
+/// struct Config {
+///     greeting: String,
+/// }
+///
+/// let io = Server::builder().state(Config { greeting: "hello".to_owned() }).build()?;
+/// io.on_connection(|socket: Socket, config: State<Config>| socket.emit("greeting", &config.greeting));
+/// # Ok::<(), ringio::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct State<S>(pub Arc<S>);
 
@@ -194,6 +254,16 @@ impl<S: Send + Sync + 'static> FromEvent for State<S> {
 }
 
 /// A clone of what `socket.extensions().insert` was given. Without it the handler does not run.
+///
+/// ```
+/// # use ringio::{Extension, Socket};
+/// #[derive(Clone)]
+/// struct User(u64);
+///
+/// # let io = ringio::Server::new();
+/// io.on_connection(|socket: Socket| drop(socket.extensions().insert(User(7))));
+/// io.sockets_on("who am I", |socket: Socket, Extension(User(id)): Extension<User>| socket.emit("you are", &id));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<T>(pub T);
 
@@ -205,6 +275,13 @@ impl<T: Clone + 'static> FromEvent for Extension<T> {
 }
 
 /// The event's name, for a handler of several events.
+///
+/// ```
+/// # use ringio::{EventName, RawArgs, Socket};
+/// # fn watch(socket: &Socket) {
+/// socket.on_any(|EventName(name): EventName, args: RawArgs| println!("{name} {}", args.json()));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(pub String);
 

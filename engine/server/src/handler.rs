@@ -19,6 +19,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// A closure or function that handles events: up to eight extractors, sync or async.
+///
+/// ```
+/// # use ringio::{Ack, Data, Emitted, Server, Socket};
+/// async fn profile(socket: Socket, Data(id): Data<u64>) -> Result<(), std::io::Error> {
+///     let profile = std::fs::read_to_string(format!("profiles/{id}"))?; // or what a database says, awaited
+///     socket.emit("profile", &profile);
+///     Ok(())
+/// }
+///
+/// let io = Server::new();
+/// io.sockets_on("ping", |socket: Socket| socket.emit("pong", &()));
+/// io.sockets_on("sum", |ack: Ack, Data((a, b)): Data<(i64, i64)>| -> Emitted { ack.send(&(a + b)) });
+/// io.sockets_on("profile", profile);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is no event handler",
     label = "not a handler",
@@ -38,6 +52,13 @@ pub trait Handler<M>: Sized + 'static {
 }
 
 /// What a handler may return.
+///
+/// ```
+/// use ringio::{HandlerError, HandlerOutput};
+///
+/// assert!(().into_result().is_ok());
+/// assert_eq!(Err::<(), _>("no such file").into_result(), Err(HandlerError::Failed("no such file".to_owned())));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return {Self}",
     note = "handlers return (), Emitted or a Result of them whose error has Display; end the closure with a semicolon"

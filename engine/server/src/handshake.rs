@@ -11,6 +11,24 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// How a client came here: its first request, to which this dereferences, and its auth payload. Cloning is cheap.
+///
+/// ```no_run
+/// # use ringio::{ConnectError, Server, Socket};
+/// #[derive(serde::Deserialize)]
+/// struct Auth {
+///     token: String,
+/// }
+///
+/// # let io = Server::new();
+/// io.with_middleware(|socket: Socket| {
+///     let handshake = socket.handshake(); // reads like a Request, too
+///     println!("{:?} asks for {} with {}", handshake.address(), handshake.url(), handshake.raw_auth());
+///     match handshake.auth::<Auth>() {
+///         Ok(auth) if auth.token == "secret" => Ok(()),
+///         _ => Err(ConnectError::new("not authorized")),
+///     }
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Handshake {
     request: Request,

@@ -35,6 +35,19 @@ type CorsHook = Arc<dyn Fn(&Request) -> CorsOptions + Send + Sync>;
 /// A closure or function, sync or async, from [`Request`] to `Result<T, E>`, with what becomes `V` and `F`.
 ///
 /// `M` only tells the compiler which of the implementations is meant.
+///
+/// ```
+/// # use ringio::{Request, Server};
+/// async fn is_known(request: Request) -> Result<(), String> {
+///     match request.query("key") {
+///         Some(key) if key == "secret" => Ok(()),
+///         _ => Err("who are you?".to_owned()),
+///     }
+/// }
+///
+/// let io = Server::builder().allow_request(is_known).build()?;
+/// # Ok::<(), ringio::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is no hook for requests",
     note = "a hook is `|request: Request| -> Result<_, _>` or async, and Send + Sync"
@@ -79,6 +92,18 @@ where
 }
 
 /// A request that Engine.IO has refused: Node's `connection_error`.
+///
+/// ```
+/// # use ringio::{Refusal, Server};
+/// let io = Server::builder()
+///     .on_connection_error(|refusal: &Refusal| {
+///         println!("{} {}: {}", refusal.code(), refusal.message(), refusal.context());
+///         println!("{:?} asked for {}", refusal.request().address(), refusal.request().url());
+///         println!("{:?}", refusal.reason()); // what allow_request said
+///     })
+///     .build()?;
+/// # Ok::<(), ringio::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub(crate) request: Request,

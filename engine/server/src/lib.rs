@@ -64,7 +64,22 @@
 //! With [`Builder::adapter`] servers act as one: broadcasts, acknowledgements, rooms, `fetch_sockets` and remote sockets reach the
 //! clients of all of them, and [`Namespace::server_side_emit`] the servers themselves. [`cluster`] says what an adapter is.
 //!
-//! Whoever comes from Node finds each of its methods, and what misuse leads to, in [`node_api`].
+//! # What can go wrong
+//! An emit never waits and never panics: it gives an [`Emitted`], which may be ignored, or says why nobody will hear it. A handler that fails,
+//! panics, or gets arguments that do not fit costs its own event and nothing else; [`Server::on_handler_error`] hears of it. Everything
+//! that waits is bounded (bytes for a slow client, acknowledgements, async handlers, namespaces made for clients), and [`Builder`] says how.
+//!
+//! ```no_run
+//! # let io = ringio::Server::new();
+//! io.on_handler_error(|socket, event, error| eprintln!("{event} of {}: {error}", socket.id()));
+//! if let Err(error) = io.emit("news", "Rust wins").into_result() {
+//!     eprintln!("nobody hears it: {error}");
+//! }
+//! ```
+//!
+//! # Read on
+//! From Node: the guide [`guides::from_node`], which begins with the official tutorial, and [`node_api`], where each method of Node and each
+//! misuse has a row. From socketioxide: [`guides::from_socketioxide`]. Options: [`Builder`]. Parameters of handlers: [`extract`].
 //!
 //! # Where is ...?
 //! events to handlers: `application`; handlers' types: `handler`, [`extract`]; JSON: `encode`, `decode`; options:

@@ -55,6 +55,13 @@ pub(crate) struct SharedListener {
 }
 
 /// Which listeners `off` removes: one, by its [`ListenerId`], or all of an event, by its name.
+///
+/// ```no_run
+/// # fn quiet(socket: &ringio::Socket, listener: ringio::ListenerId) {
+/// socket.off(listener); // one
+/// socket.off("chat"); // all of an event
+/// # }
+/// ```
 pub trait ListenerKey {
     /// What is meant.
     #[doc(hidden)]

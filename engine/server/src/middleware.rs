@@ -17,6 +17,15 @@ use std::sync::Arc;
 use crate::handler::{AsyncMarker, SyncMarker};
 
 /// Why a middleware refuses a client: what its `connect_error` event shows.
+///
+/// ```
+/// use ringio::ConnectError;
+///
+/// let error = ConnectError::new("not authorized").with_data(&[("retry after", 60)])?;
+/// assert_eq!(error.message(), "not authorized"); // err.message at the client
+/// assert_eq!(error.data().map(ToString::to_string).as_deref(), Some(r#"[["retry after",60]]"#)); // err.data
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectError {
     message: String,
@@ -99,6 +108,18 @@ pub(crate) type SharedMiddleware = Arc<dyn Fn(Socket) -> Step + Send + Sync>;
 /// `Result<(), E>`, where `E` becomes a [`ConnectError`] (as `&str` and `String` do).
 ///
 /// `M` only tells the compiler which of the implementations is meant.
+///
+/// ```
+/// # use ringio::{ConnectError, Server, Socket};
+/// async fn is_known(socket: Socket) -> Result<(), ConnectError> {
+///     println!("{} asks", socket.id());
+///     Ok(())
+/// }
+///
+/// let io = Server::new();
+/// io.with_middleware(is_known);
+/// io.with_middleware(|socket: Socket| if socket.id().is_empty() { Err("impossible") } else { Ok(()) });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is no middleware",
     note = "a middleware is `|socket: Socket| -> Result<(), E>` or async, with an `E` that becomes a ConnectError",

@@ -27,6 +27,35 @@ use std::time::Duration;
 const SHARD_FOR_OTHERS: u16 = 0;
 
 /// A namespace of a server.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use ringio::{DisconnectReason, Server, Socket};
+/// # let io = Server::new();
+/// let chat = io.of("/chat");
+/// assert_eq!((chat.name(), chat.server().path()), ("/chat", "/socket.io/"));
+/// chat.on_connection(|socket: Socket| socket.join("lobby"));
+/// chat.on_disconnecting(|socket: Socket| println!("{} leaves {:?}", socket.id(), socket.rooms()));
+/// chat.on_disconnect(|reason: DisconnectReason| println!("{reason}"));
+///
+/// chat.emit("news", "for everybody");
+/// chat.send("the event `message`"); // `write` is the same
+/// chat.to("lobby").within("garden").except("cellar").emit("news", "for some");
+/// chat.except("cellar").emit("news", "for all others");
+/// chat.local().emit("news", "for those of this server");
+/// chat.volatile().emit("position", &1);
+/// chat.compress(false).emit("random", &2);
+/// # async fn ask(chat: ringio::Namespace) {
+/// let answers = chat.timeout(Duration::from_secs(5)).emit_with_ack::<bool>("ready?", &()).await;
+/// # }
+///
+/// chat.sockets_join("archive");
+/// chat.sockets_leave("archive");
+/// chat.disconnect_sockets(false);
+/// chat.remove_all_listeners();
+/// # chat.write(&());
+/// # chat.off_server_side("reload");
+/// ```
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 

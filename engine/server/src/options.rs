@@ -43,6 +43,55 @@ const MILLIS_MAX: u64 = 86_400_000;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Everything that Node has an option for:
+///
+/// ```
+/// # use ringio::{Cookie, HttpCompression, PerMessageDeflate, Server, Transport};
+/// # use std::time::Duration;
+/// # fn main() -> ringio::Result<()> {
+/// let io = Server::builder()
+///     .path("/chat")
+///     .add_trailing_slash(false)
+///     .transports(&[Transport::Polling, Transport::WebSocket])
+///     .allow_upgrades(true)
+///     .allow_eio3(true) // clients of version 2
+///     .connect_timeout(Duration::from_secs(45))
+///     .ping_timeout(Duration::from_secs(20))
+///     .upgrade_timeout(Duration::from_secs(10))
+///     .per_message_deflate(PerMessageDeflate::default())
+///     .http_compression(HttpCompression::default())
+///     .connection_state_recovery(Duration::from_secs(120), true)
+///     .cookie(Cookie::default())
+///     .on_initial_headers(|_request, headers| headers.append("X-First", "1"))
+///     .on_headers(|_request, headers| headers.append("X-Each", "1"))
+///     .on_connection_error(|refusal| println!("{}", refusal.message()))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+/// And what it has not:
+///
+/// ```
+/// # use ringio::Server;
+/// # use ringio::parser::MsgpackParser;
+/// # use std::time::Duration;
+/// # fn main() -> ringio::Result<()> {
+/// let io = Server::builder()
+///     .parser(MsgpackParser::new())
+///     .attachments_max(10)
+///     .outbox_bytes_max(1 << 20)
+///     .dynamic_namespaces_max(100)
+///     .requests_timeout(Duration::from_secs(5))
+///     .pin_threads(false)
+///     .drain(Duration::from_secs(5))
+///     .state("for handlers that ask for State<&str>")
+///     .build()?;
+/// # let _ = |handle| Server::builder().tokio(handle).serve_client("node_modules/socket.io-client/dist");
+/// # let _ = Server::builder().build_websocket()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "call build"]
 pub struct Builder {
     pub(crate) options: Options,

@@ -48,6 +48,27 @@ pub(crate) struct Pattern {
 ///
 /// What is added here holds for namespaces made later, as in Node; what is sent goes to all that are there. It has no
 /// `fetch_sockets` (Node's throws): ask its [`children`](Self::children).
+///
+/// ```no_run
+/// # use ringio::{Server, Socket};
+/// # let io = Server::new();
+/// let rooms = io.of_matching(|name, _| name.starts_with("/room-"));
+/// rooms.with_middleware(|_: Socket| Ok::<_, &str>(()));
+/// rooms.on_connection(|socket: Socket| println!("{} in {}", socket.id(), socket.namespace().name()));
+/// let chat = rooms.sockets_on("chat", |socket: Socket| socket.broadcast().emit("chat", &()));
+/// rooms.on_disconnecting(|socket: Socket| println!("{:?}", socket.rooms()));
+/// rooms.on_disconnect(|| println!("gone"));
+/// rooms.sockets_off(chat);
+///
+/// rooms.send("to everybody in every room"); // `write` is the same
+/// rooms.within("lobby").emit("news", &1);
+/// rooms.except("lobby").emit("news", &2);
+/// rooms.local().volatile().emit("position", &3);
+/// rooms.volatile().compress(false).emit("position", &4);
+/// rooms.compress(false).local().emit("random", &5);
+/// println!("{} rooms", rooms.children().len());
+/// # rooms.write(&());
+/// ```
 #[derive(Clone)]
 pub struct ParentNamespace {
     shared: Arc<Shared>,
@@ -163,6 +184,14 @@ impl std::fmt::Debug for ParentNamespace {
 }
 
 /// Some sockets of all namespaces that a pattern has made: as [`BroadcastOperator`], for each of them.
+///
+/// ```no_run
+/// # let io = ringio::Server::new();
+/// # let rooms = io.of_matching(|name, _| name.starts_with("/room-"));
+/// let staff = rooms.to("staff").within("guests").except("muted").local().volatile().compress(false);
+/// staff.emit("news", "for some in every room");
+/// staff.clone().to("lobby").send("the event `message`");
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before emit"]
 pub struct ParentBroadcastOperator {

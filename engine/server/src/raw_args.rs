@@ -24,6 +24,21 @@ use serde::de::DeserializeOwned;
 ///     socket.to(room).emit("room", &args.skip(1))
 /// });
 /// ```
+///
+/// ```no_run
+/// # use ringio::{RawArgs, Server, Socket};
+/// # let io = Server::new();
+/// io.sockets_on("relay", |socket: Socket, mut args: RawArgs| {
+///     println!("{} arguments, {} attachments: {}", args.len(), args.attachments().len(), args.json());
+///     let room: String = args.get(0).map_err(|error| error.to_string())?;
+///     let mut rest = args.skip(1);
+///     if !rest.is_empty() {
+///         rest.push_front(socket.id()).and_then(|()| rest.push(&"relayed")).map_err(|error| error.to_string())?;
+///         socket.to(room).emit("relayed", &rest);
+///     }
+///     Ok::<_, String>(())
+/// });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawArgs {
     json: Bytes,

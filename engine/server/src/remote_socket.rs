@@ -20,6 +20,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A socket seen from anywhere. Cloning is cheap.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn example(io: ringio::Server) -> Result<(), Box<dyn std::error::Error>> {
+/// for socket in io.fetch_sockets().await? {
+///     println!("{} of {} in {:?}", socket.id(), socket.namespace().name(), socket.rooms());
+///     println!("{:?} {:?}", socket.handshake().address(), socket.data().get::<String>("username"));
+///     socket.emit("hello", &1).await?;
+///     socket.volatile().emit("position", &2);
+///     socket.compress(false).emit("random", &3);
+///     socket.join("archive");
+///     socket.leave("lobby");
+///     let answer = socket.timeout(Duration::from_secs(5)).emit_with_ack::<bool>("ready?", &()).await;
+///     if answer.is_err() && !socket.is_elsewhere() {
+///         socket.disconnect(true);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RemoteSocket {
     namespace: Namespace,
@@ -192,6 +212,15 @@ impl PartialEq for RemoteSocket {
 impl Eq for RemoteSocket {}
 
 /// A remote socket and how to emit to it.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn example(socket: ringio::RemoteSocket) {
+/// socket.volatile().compress(false).emit("position", &1);
+/// let patient = socket.timeout(Duration::from_secs(60)).volatile();
+/// let answer = patient.timeout(Duration::from_secs(90)).emit_with_ack::<bool>("ready?", &()).await;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before emit"]
 pub struct RemoteSocketOperator {
@@ -261,6 +290,12 @@ impl RemoteSocketOperator {
 }
 
 /// The data of a remote socket, as it was when the socket was fetched.
+///
+/// ```no_run
+/// # fn show(socket: &ringio::RemoteSocket) {
+/// println!("{:?} of {}", socket.data().get::<String>("username"), socket.data().to_json());
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DataSnapshot<'a> {
     data: &'a Map<String, Value>,

@@ -16,6 +16,26 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A request's head. Cloning is cheap.
+///
+/// What it says:
+///
+/// ```
+/// # use ringio::Request;
+/// fn describe(request: &Request) -> String {
+///     let from = request.address().zip(request.port());
+///     let count = (request.headers().count(), request.queries().count());
+///     let age = request.time().elapsed().unwrap_or_default();
+///     let flags = (request.is_secure(), request.is_cross_domain());
+///     format!(
+///         "{} {} of {from:?} at {} ({age:?} ago), {:?} {:?} {count:?} {flags:?}",
+///         request.method(),
+///         request.url(),
+///         request.issued_ms(),
+///         request.header("user-agent"),
+///         request.query("transport"),
+///     )
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Request(pub(crate) Arc<HandshakeRequest>);
 

@@ -4,6 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One room or several: `"a"`, a `String`, `["a", "b"]`, a `Vec`, a slice. A socket's id is the room of that socket.
+///
+/// ```
+/// use ringio::IntoRooms;
+///
+/// let mut all = Vec::new();
+/// ["a", "b"].for_each_room(&mut |room| all.push(room.to_owned()));
+/// String::from("c").for_each_room(&mut |room| all.push(room.to_owned()));
+/// assert_eq!(all, ["a", "b", "c"]);
+/// ```
 pub trait IntoRooms {
     /// Calls `each` with every name.
     fn for_each_room(self, each: &mut dyn FnMut(&str));

@@ -38,6 +38,24 @@ use tokio::sync::oneshot;
 ///     io.listen(3000)
 /// }
 /// ```
+///
+/// Beside the handlers, what an operator wants to know:
+///
+/// ```no_run
+/// # use ringio::Server;
+/// # async fn report(io: Server) -> ringio::Result<()> {
+/// io.on_handler_error(|socket, event, error| println!("{} of {}: {error}", event, socket.id()));
+/// let running = io.start("127.0.0.1:3000")?;
+/// println!("{} on {} shards", running.local_addr(), io.shards());
+/// println!("{:?} {:?}", io.handler_counters(), io.shard_counters().await);
+/// println!("{:?} {:?}", io.node(), io.cluster_counters());
+/// println!("{} clients below {}", io.engine().clients_count().await, io.sockets().name());
+/// println!("{:?} {:?} {:?}", io.connect_timeout(), io.upgrade_timeout(), io.serve_client());
+/// println!("pings after {:?}, pongs within {:?}", io.ping_interval(), io.ping_timeout());
+/// io.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Server {
     main: Namespace,
@@ -163,6 +181,17 @@ impl Deref for Server {
 }
 
 /// A server that runs. Dropping it changes nothing: the server runs until it is closed.
+///
+/// ```no_run
+/// # fn main() -> ringio::Result<()> {
+/// let io = ringio::Server::new();
+/// let running = io.start("127.0.0.1:0")?;
+/// println!("{} of {:?}, by {:?}", running.local_addr(), running.local_addrs(), running.driver());
+/// running.close();
+/// running.join();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     server: Server,

@@ -106,6 +106,10 @@ impl Server {
 }
 
 /// The Engine.IO server below a Socket.IO server. Made by [`Server::engine`].
+///
+/// ```
+/// assert_eq!(ringio::Server::new().engine().path(), "/socket.io/");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
     server: Server,

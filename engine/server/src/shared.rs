@@ -63,6 +63,11 @@ type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
 type ErrorHook = Arc<dyn Fn(&Socket, &str, &HandlerError) + Send + Sync>;
 
 /// How often handlers did not do their work, over all shards.
+///
+/// ```
+/// let counters = ringio::Server::new().handler_counters();
+/// assert_eq!((counters.failed, counters.panicked, counters.overloaded), (0, 0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerCounters {

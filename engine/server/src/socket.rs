@@ -23,6 +23,51 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// One client in one namespace, on the client's own shard. Cloning is cheap.
+///
+/// ```no_run
+/// # use ringio::{EventName, Server, Socket};
+/// # use std::time::Duration;
+/// # let io = Server::new();
+/// io.on_connection(|socket: Socket| {
+///     println!("{} in {} of {}", socket.id(), socket.namespace().name(), socket.server().path());
+///     println!("{:?} by {}", socket.handshake().address(), socket.conn().transport().as_str());
+///     if !socket.is_recovered() {
+///         socket.data().insert("username", "alice")?;
+///     }
+///     socket.join(["lobby", "news"]);
+///     socket.leave("news");
+///
+///     socket.emit("welcome", &("to", 7));
+///     socket.send("the event `message`"); // `write` is the same
+///     socket.volatile().emit("position", &1.5);
+///     socket.compress(false).emit("random", &4);
+///     socket.timeout(Duration::from_secs(5)).emit_with_ack::<bool>("ready?", &()).on_reply(|answer| println!("{answer:?}"));
+///
+///     socket.broadcast().emit("joined", socket.id());
+///     socket.to("lobby").except("muted").emit("joined", socket.id());
+///     socket.within("lobby").local().emit("joined", "for those of this server");
+///     socket.except("lobby").emit("joined", "elsewhere");
+///     socket.local().emit("joined", "on this server");
+///
+///     let first = socket.on_any(|name: EventName| println!("{}", name.0));
+///     socket.prepend_any(|| println!("before that one"));
+///     socket.prepend("chat", || println!("before those of chat"));
+///     assert_eq!(socket.listeners_any().len(), 2);
+///     socket.off_any(first);
+///     socket.prepend_any_outgoing(|name: EventName| println!("sent: {}", name.0));
+///     assert_eq!(socket.listeners_any_outgoing().len(), 1);
+///     socket.on_disconnecting(|socket: Socket| println!("still in {:?}", socket.rooms()));
+///     socket.on_disconnect(|socket: Socket| assert!(socket.is_disconnected() && !socket.is_connected()));
+///     socket.remove_all_listeners();
+///
+///     let remote = socket.to_remote(); // for other threads
+///     std::thread::spawn(move || remote.map(|remote| remote.emit("hello", "from elsewhere")));
+///     socket.extensions().insert(7_u64);
+///     socket.disconnect(false);
+/// #   socket.write(&());
+///     Ok::<_, serde_json::Error>(())
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Socket {
     app: Rc<App>,
@@ -339,6 +384,22 @@ impl PartialEq for Socket {
 impl Eq for Socket {}
 
 /// A socket and how to emit to it: `socket.volatile().emit(..)`, `socket.timeout(..).emit_with_ack(..)`.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn example(socket: ringio::Socket) {
+/// let careless = socket.volatile().compress(false); // may be kept and used again
+/// careless.emit("position", &1);
+/// careless.send(&2); // `write` is the same
+/// careless.broadcast().emit("position", &3);
+/// careless.to("map").emit("position", &4);
+/// careless.within("map").except("blind").emit("position", &5);
+/// careless.except("blind").emit("position", &6);
+/// careless.local().emit("position", &7);
+/// let answer = careless.timeout(Duration::from_secs(5)).volatile().emit_with_ack::<bool>("seen?", &()).await;
+/// # socket.timeout(Duration::ZERO).compress(true).write(&());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before emit"]
 pub struct SocketOperator {

@@ -231,3 +231,26 @@ example("dynamic_namespaces", (server) => {
     close(main, other);
   });
 });
+
+example("tutorial", (server) => {
+  test("what is sent again is stored once, and who was away hears what came behind its offset", async () => {
+    const one = client(server, { auth: { serverOffset: 0 } });
+    Object.assign(one._opts, { ackTimeout: 10_000, retries: 3 });
+    await connected(one);
+    const heard = listen(one, "chat message");
+    one.emit("chat message", "hello", "one-0");
+    // Recovery adds its own offset behind the arguments.
+    assert.deepEqual((await heard.next()).slice(0, 2), ["hello", 1]);
+    const two = await connect(server);
+    assert.equal(await emitWithAck(two, "chat message", "hello", "one-0"), undefined);
+    await emitWithAck(two, "chat message", "world", "two-0");
+    assert.deepEqual((await heard.next()).slice(0, 2), ["world", 2], "and not hello once more");
+    const three = client(server, { auth: { serverOffset: 1 } });
+    const missed = listen(three, "chat message");
+    await connected(three);
+    assert.deepEqual((await missed.next()).slice(0, 2), ["world", 2]);
+    await emitWithAck(two, "chat message", "end", "two-1");
+    assert.deepEqual((await missed.next()).slice(0, 2), ["end", 3]);
+    for (const socket of [one, two, three]) close(socket);
+  });
+});

@@ -8,6 +8,43 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 /// Connects a server to the others; given to [`Builder::adapter`](crate::Builder::adapter).
+///
+/// A link to a broker hands what it is told to its own thread, and what it hears to the [`Inbox`]:
+///
+/// ```
+/// use ringio::cluster::{Adapter, Inbox, InboxError, Link, Members, MembersReply, Outgoing, PublishError};
+/// use std::sync::{Arc, mpsc::SyncSender};
+///
+/// /// Sends to a thread that speaks to the broker.
+/// struct ToBroker(SyncSender<Outgoing>);
+///
+/// impl Adapter for ToBroker {
+///     fn connect(&self, inbox: Inbox) -> std::io::Result<Box<dyn Link>> {
+///         println!("{} joins; inbox.deliver(..) takes what others say", inbox.node());
+///         Ok(Box::new(ToBroker(self.0.clone())))
+///     }
+/// }
+///
+/// impl Link for ToBroker {
+///     fn open(&self, namespace: &Arc<str>) {
+///         println!("subscribe to {namespace}");
+///     }
+///
+///     fn close(&self, namespace: &str) {
+///         println!("unsubscribe from {namespace}");
+///     }
+///
+///     fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+///         self.0.try_send(outgoing).map_err(|_| PublishError::Full)
+///     }
+///
+///     fn members(&self, _namespace: &Arc<str>, reply: MembersReply) {
+///         reply.send(Members::Count(0)) // or later, when the broker has said how many subscribe
+///     }
+///
+///     fn shutdown(&self) {}
+/// }
+/// ```
 pub trait Adapter: Send + Sync + 'static {
     /// Called once when the server starts, before it listens. From then on `inbox` takes what others have published.
     ///
@@ -20,6 +57,17 @@ pub trait Adapter: Send + Sync + 'static {
 ///
 /// Its methods are called on the shards and must not wait: a link to a broker has a thread of its own and a bounded queue to
 /// it. Messages that one thread publishes must arrive in that order. A panic counts as a failed publish.
+///
+/// See [`Adapter`] for one. A link that cannot count servers says how they notice each other:
+///
+/// ```
+/// # use ringio::cluster::HeartbeatOptions;
+/// fn heartbeat() -> Option<HeartbeatOptions> {
+///     Some(HeartbeatOptions::default()) // what Link::heartbeat returns
+/// }
+/// # fn open() {} fn close() {} fn publish() {} fn members() {} fn shutdown() {}
+/// # (open(), close(), publish(), members(), shutdown(), heartbeat());
+/// ```
 pub trait Link: Send + Sync + 'static {
     /// This server has the namespace: its messages are wanted, and others count it. May be called again.
     fn open(&self, namespace: &Arc<str>);
@@ -47,6 +95,16 @@ pub trait Link: Send + Sync + 'static {
 }
 
 /// What one server tells others about one namespace.
+///
+/// ```
+/// # use ringio::cluster::Outgoing;
+/// fn channel(outgoing: &Outgoing) -> String {
+///     match &outgoing.to {
+///         Some(node) => format!("answers#{node}"),
+///         None => format!("all#{}", outgoing.namespace),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outgoing {
@@ -65,6 +123,15 @@ impl Outgoing {
 }
 
 /// What another server has told.
+///
+/// ```
+/// # use ringio::cluster::{Inbox, Incoming};
+/// fn hand_in(inbox: &Inbox, incoming: Incoming) {
+///     if let Err(error) = inbox.deliver(incoming) {
+///         println!("not taken: {error:?}");
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Who.
@@ -76,6 +143,12 @@ pub struct Incoming {
 }
 
 /// Why other servers were not told.
+///
+/// ```
+/// # use ringio::cluster::PublishError;
+/// let error = PublishError::Disconnected("connection refused".to_owned());
+/// assert_eq!(error.to_string(), "no connection to other servers: connection refused");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -102,6 +175,13 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 /// Takes the answer of [`Link::members`], from any thread. Dropped unanswered, the question ends with its time.
+///
+/// ```
+/// # use ringio::cluster::{Members, MembersReply};
+/// fn answer(reply: MembersReply) {
+///     reply.send(Members::Count(2)) // this server and two others
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "whoever asked waits for the answer"]
 pub struct MembersReply {

@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What went to other servers and came from them.
+///
+/// ```
+/// let io = ringio::Server::new();
+/// assert_eq!(io.cluster_counters().published, 0); // alone
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterCounters {

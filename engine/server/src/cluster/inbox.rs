@@ -18,6 +18,20 @@ pub(crate) const INBOX_MESSAGES_MAX: usize = 16_384;
 pub(crate) const INBOX_BYTES_MAX: usize = 64 << 20;
 
 /// Takes what other servers have published. Cloning is cheap.
+///
+/// ```
+/// use ringio::cluster::{Inbox, Incoming, PublishError};
+///
+/// fn heard(inbox: &Inbox, incoming: Incoming) {
+///     if incoming.from != *inbox.node() && inbox.deliver(incoming).is_err() {
+///         // The server is busy: wait, and try again with what the error gives back.
+///     }
+/// }
+///
+/// fn lost(inbox: &Inbox) {
+///     inbox.report(&PublishError::Disconnected("the broker is gone".to_owned()));
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Inbox {
     shared: Weak<Shared>,
@@ -32,6 +46,16 @@ struct Load {
 }
 
 /// A message that was not taken.
+///
+/// ```
+/// # use ringio::cluster::{Incoming, InboxError};
+/// fn to_be_delivered_later(error: InboxError) -> Option<Incoming> {
+///     match error {
+///         InboxError::Full(incoming) => Some(incoming),
+///         InboxError::Closed => None,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub enum InboxError {
     /// Too many wait: here it is again, to be delivered later.

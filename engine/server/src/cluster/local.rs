@@ -25,6 +25,16 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With heartbeats, as a cluster works in which nobody knows who is there:
+///
+/// ```
+/// use ringio::cluster::{HeartbeatOptions, LocalCluster};
+///
+/// let cluster = LocalCluster::with_heartbeat(HeartbeatOptions::default());
+/// let io = ringio::Server::builder().adapter(cluster).build()?;
+/// # Ok::<(), ringio::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct LocalCluster {
     places: Arc<Places>,

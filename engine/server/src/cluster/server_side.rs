@@ -24,6 +24,17 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 /// Not all other servers have answered.
+///
+/// ```no_run
+/// # use ringio::cluster::ServerSideError;
+/// # async fn ask(io: ringio::Server) {
+/// match io.server_side_emit_with_ack::<f64>("load", &()).await {
+///     Ok(loads) => println!("{loads:?}"),
+///     Err(ServerSideError::Timeout { responses, expected }) => println!("{} of {expected:?}", responses.len()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerSideError<R> {
@@ -61,6 +72,13 @@ type Answered<R> = Result<Vec<R>, ServerSideError<R>>;
 
 /// The answers of the other servers: a future for everywhere. The event has been sent already; dropping this only forgets
 /// the answers.
+///
+/// ```no_run
+/// # async fn ask(io: ringio::Server) {
+/// let answers = io.server_side_emit_with_ack::<f64>("load", &()); // sent already
+/// println!("{:?}", answers.await);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ServerSideReplies<R>(State<R>);
 
@@ -85,6 +103,12 @@ impl<R> Future for ServerSideReplies<R> {
 }
 
 /// How many servers have a namespace: a future for everywhere.
+///
+/// ```no_run
+/// # async fn count(io: ringio::Server) {
+/// println!("{:?} servers", io.server_count().await);
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the number is the future's output"]
 pub struct ServerCount(Result<oneshot::Receiver<Option<u32>>, EmitError>);
@@ -180,6 +204,14 @@ impl Namespace {
     }
 
     /// How many servers of the cluster have this namespace, this one included; 1 without an adapter.
+    ///
+    /// ```no_run
+    /// # async fn count(io: ringio::Server) {
+    /// if let Ok(count) = io.of("/chat").server_count().await {
+    ///     println!("{count} servers have it");
+    /// }
+    /// # }
+    /// ```
     pub fn server_count(&self) -> ServerCount {
         let (sender, receiver) = oneshot::channel();
         let (id, timeout_ms) = (self.id(), self.shared().settings.requests_timeout_ms);

@@ -16,6 +16,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One event of another server on its way to its handlers.
+///
+/// ```
+/// use ringio::ArgumentError;
+/// use ringio::cluster::{FromServerSideEvent, ServerSideContext};
+///
+/// /// `reload of /admin with 2 arguments, the first is 7`
+/// struct Summary(String);
+///
+/// impl FromServerSideEvent for Summary {
+///     fn from_server_side_event(context: &ServerSideContext<'_>) -> Result<Self, ArgumentError> {
+///         let (name, namespace) = (context.name(), context.namespace().name());
+///         let (count, first) = (context.argument_count(), context.argument::<u64>(0)?);
+///         Ok(Self(format!("{name} of {namespace} with {count} arguments, the first is {first}")))
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ServerSideContext<'a> {
     namespace: &'a Namespace,
@@ -74,6 +90,23 @@ impl<'a> ServerSideContext<'a> {
 }
 
 /// Taken from an event of another server before its handler runs. Implement it for extractors of your own.
+///
+/// ```
+/// use ringio::ArgumentError;
+/// use ringio::cluster::{FromServerSideEvent, ServerSideContext};
+///
+/// /// Events of other servers carry a version first.
+/// struct Version(u32);
+///
+/// impl FromServerSideEvent for Version {
+///     fn from_server_side_event(context: &ServerSideContext<'_>) -> Result<Self, ArgumentError> {
+///         context.argument(0).map(Self)
+///     }
+/// }
+///
+/// let io = ringio::Server::new();
+/// io.on_server_side("reload", |Version(version): Version| println!("{version}"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "{Self} cannot be taken from an event of another server",
     note = "there is no socket; to take arguments write Data<..>, for example |Data(text): Data<String>|"
@@ -116,6 +149,15 @@ extract! {
 ///
 /// A server is answered once: the first of several handlers counts, as in Node. One that is not answered waits for its
 /// timeout.
+///
+/// ```
+/// # use ringio::ServerSideAck;
+/// # let io = ringio::Server::new();
+/// io.on_server_side("load", |ack: ServerSideAck| {
+///     println!("another server waits: {}", ack.is_wanted());
+///     ack.send(&0.7)
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "a server that asked for an answer waits for it"]
 pub struct ServerSideAck {
@@ -161,6 +203,17 @@ pub trait ErasedServerSideHandler: Send + Sync {
 pub(crate) type SharedServerSideHandler = Arc<dyn ErasedServerSideHandler>;
 
 /// A closure or function that handles events of other servers: up to eight extractors, sync or async.
+///
+/// ```
+/// # use ringio::{Data, Namespace, Server, ServerSideAck};
+/// async fn count(namespace: Namespace, ack: ServerSideAck) {
+///     ack.send(&namespace.local().fetch_sockets().await.map_or(0, |sockets| sockets.len()));
+/// }
+///
+/// let io = Server::new();
+/// io.on_server_side("reload", |Data(what): Data<String>| println!("{what}"));
+/// io.on_server_side("count", count);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is no handler of events of other servers",
     note = "it takes up to eight extractors with their types written out and no socket, such as `|Data(text): Data<String>, ack: ServerSideAck|`",

@@ -129,6 +129,12 @@ pub trait Decoder: 'static {
 }
 
 /// The type of a packet.
+///
+/// ```
+/// # use ringio::parser::PacketKind;
+/// assert_eq!(PacketKind::Event.number(), 2);
+/// assert_eq!(PacketKind::from_number(2), Some(PacketKind::Event));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PacketKind {
@@ -189,6 +195,14 @@ impl Messages<'_> {
     }
 
     /// A binary message; base64 where the transport is polling.
+    ///
+    /// ```
+    /// # use ringio::parser::{EncodeError, Messages, Packet};
+    /// fn encode(packet: &Packet<'_>, messages: &mut Messages<'_>) -> Result<(), EncodeError> {
+    ///     messages.push_binary(&[packet.kind.number()]);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn push_binary(&mut self, bytes: &[u8]) {
         self.0.push_binary(bytes);
     }

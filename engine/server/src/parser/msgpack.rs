@@ -27,6 +27,13 @@ use std::sync::Arc;
 /// Whole numbers beyond 2^53 stay exact. An event of a reserved name, an id that is no whole number, and nesting beyond 128
 /// levels close the connection (Node lets them in), as does everything that is no packet. A packet is bounded by
 /// `max_http_buffer_size`; as JSON it may take up to six times that while its handler runs.
+///
+/// ```
+/// use ringio::parser::MsgpackParser;
+///
+/// let io = ringio::Server::builder().parser(MsgpackParser::new().attachments_max(100)).build()?;
+/// # Ok::<(), ringio::Error>(())
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct MsgpackParser(Msgpack);
 
@@ -84,6 +91,12 @@ impl Parser for MsgpackParser {
 }
 
 /// The decoder of [`MsgpackParser`].
+///
+/// ```
+/// use ringio::parser::{Decoder, MsgpackParser, Parser};
+///
+/// assert_eq!(MsgpackParser::new().decoder().bytes_held(), 0); // a message is a packet
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MsgpackDecoder(Msgpack);
 

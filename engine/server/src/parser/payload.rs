@@ -17,6 +17,17 @@ use std::fmt;
 /// What a packet carries, on its way between handlers and a parser.
 ///
 /// Serializing it writes the value with bytes where attachments belong, in the order of the JSON's keys.
+///
+/// ```
+/// use ringio::Bytes;
+/// use ringio::parser::Payload;
+///
+/// let payload = Payload::from_value(&("upload", Bytes::from_static(b"abc")))?;
+/// assert_eq!(payload.json(), r#"["upload",{"_placeholder":true,"num":0}]"#);
+/// assert_eq!(payload.attachments(), [Bytes::from_static(b"abc")]);
+/// assert_eq!(Payload::from_json("[1,2]", &[]).to_value::<(u8, u8)>(), Ok((1, 2)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload<'a> {
     json: Cow<'a, str>,
