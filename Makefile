@@ -137,18 +137,36 @@ instructions-table: valgrind ## write bench/instructions.tsv anew, after a chang
 	cargo build --release -p ringio-bench --bin instructions
 	$(TARGET)/release/instructions --write bench/instructions.tsv
 
-peers: $(PEER_MODULES) ## measure Ringio beside socket.io (ws, uWebSockets, Bun), socketioxide and uWebSockets alone: NAME=x ROUNDS=n SECONDS=n ROWS=a,b
-	cargo build --release -p ringio-bench -p ringio-tests
-	cargo build --release --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
-	$(TARGET)/release/measure --name $(or $(NAME),peers) --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),2) \
-		$(if $(ROWS),--scenarios $(ROWS)) --reference raw-uws \
-		--target 'ringio-uring=$(SERVER) bench --port {port} --shards 1 --driver uring' \
-		--target 'ringio-epoll=$(SERVER) bench --port {port} --shards 1 --driver epoll' \
-		--target 'socketio-ws=node $(PEERS)/server.mjs ws --port {port}' \
-		--target 'socketio-uws=node $(PEERS)/server.mjs uws --port {port}' \
-		--target 'socketio-bun=$(PEERS)/node_modules/@oven/bun-linux-x64/bin/bun $(PEERS)/server.mjs bun --port {port}' \
-		--target 'socketioxide=$(TARGET)/peers/release/peer-socketioxide --port {port}' \
-		--target 'raw-uws=node $(PEERS)/server.mjs raw-uws --port {port}'
+peers: peer-servers ## measure Ringio beside socket.io (ws, uWebSockets, Bun), socketioxide and uWebSockets alone: NAME=x ROUNDS=n SECONDS=n WARMUP=s ROWS=a,b ARGS=--no-syscalls
+	$(MEASURE) $(if $(ROWS),--scenarios $(ROWS)) $(PEER_TARGETS)
+
+latency: NAME ?= latency
+latency: ROUNDS ?= 2
+latency: WARMUP ?= 0.3
+latency: peer-servers ## how long a message takes at 1, 10, 100 and 1,000 paced connections, beside the peers; ROUNDS=n SECONDS=n
+	$(MEASURE) --scenarios $(or $(ROWS),latency-1$(comma)latency-10$(comma)latency-100$(comma)latency-1000) $(PEER_TARGETS)
+
+io-layer: NAME ?= io-layer
+io-layer: ROUNDS ?= 2
+io-layer: SECONDS ?= 1
+io-layer: WARMUP ?= 0.3
+io-layer: ## one trivial protocol on Ringio's drivers, tokio, tokio-uring, monoio and the bare ring; ROUNDS=n SECONDS=n ROWS=a,b
+	cargo build --release -p ringio-bench -p ringio-loadtest
+	cargo build --locked --release --manifest-path bench/io_layer/Cargo.toml --target-dir $(TARGET)/io-layer
+	$(MEASURE) --raw --scenarios $(or $(ROWS),echo-1$(comma)echo-500$(comma)broadcast-1000$(comma)broadcast-1000-50/s) \
+		$(foreach layer,ring epoll tokio-direct tokio tokio-uring monoio monoio-epoll,--target '$(layer)=$(TARGET)/io-layer/release/io-layer $(layer) {mode} --port {port}')
+
+growth: bench-programs ## what a delivery, a join and an idle connection cost as their number grows, with plots; NAME=x CLIENTS=n (100000)
+	$(TARGET)/release/growth --name $(or $(NAME),growth) $(if $(CLIENTS),--clients $(CLIENTS))
+
+cores: bench-programs ## one and two shards, messages between shards, SO_REUSEPORT, and a model of more cores; NAME=x ROUNDS=n
+	$(TARGET)/release/cores --name $(or $(NAME),cores) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+hundred-thousand: bench-programs ## 100,000 live clients in one process under `ulimit -n 20000`; NAME=x N=n
+	ulimit -n 20000; $(TARGET)/release/crowd --name $(or $(NAME),hundred-thousand) --clients $(or $(N),100000)
+
+thresholds: valgrind bench-programs ## where one way of doing it becomes cheaper than another: few members, simd-json, joining; NAME=x
+	$(TARGET)/release/thresholds --name $(or $(NAME),thresholds)
 
 loadtest-figures: $(PEER_MODULES) ## what the load generator costs beside Ringio, Node and socketioxide, 4 minutes: NAME=x ROUNDS=n SECONDS=n
 	cargo build --release -p ringio-loadtest -p ringio-tests
@@ -163,6 +181,25 @@ clean: ## remove everything that was built or installed here
 .PHONY: $(shell awk -F: '/^[a-z-]+:/ { print $$1 }' $(firstword $(MAKEFILE_LIST)))
 
 # What the targets above stand on.
+
+comma := ,
+MEASURE = $(TARGET)/release/measure --name $(or $(NAME),peers) --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),2) --warmup $(or $(WARMUP),1) $(ARGS)
+PEER_TARGETS = --reference raw-uws \
+	--target 'ringio-uring=$(SERVER) bench --port {port} --shards 1 --driver uring' \
+	--target 'ringio-epoll=$(SERVER) bench --port {port} --shards 1 --driver epoll' \
+	--target 'socketio-ws=node $(PEERS)/server.mjs ws --port {port}' \
+	--target 'socketio-uws=node $(PEERS)/server.mjs uws --port {port}' \
+	--target 'socketio-bun=$(PEERS)/node_modules/@oven/bun-linux-x64/bin/bun $(PEERS)/server.mjs bun --port {port}' \
+	--target 'socketioxide=$(TARGET)/peers/release/peer-socketioxide --port {port}' \
+	--target 'raw-uws=node $(PEERS)/server.mjs raw-uws --port {port}' \
+	--lacks socketio-bun=deflate --lacks socketioxide=recovery,deflate \
+	--lacks raw-uws=acks,rooms,namespaces,recovery,polling,msgpack,leave
+
+bench-programs:
+	cargo build --release -p ringio-bench -p ringio-loadtest -p ringio-tests
+
+peer-servers: $(PEER_MODULES) bench-programs
+	cargo build --release --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
 
 server:
 	cargo build --release -p ringio-tests --bin conformance

@@ -5,8 +5,9 @@
 //   node server.mjs raw-uws --port N      uWebSockets.js alone: no Socket.IO server, only its frames, ready-made
 //   bun  server.mjs bun     --port N      socket.io on Bun's own engine
 //
-// Options of the rows that need them: --deflate (permessage-deflate), --msgpack (socket.io-msgpack-parser),
-// --recovery (connection state recovery), --impatient (every deadline 5 s, for tests/attacks). Prints `ready` when it listens and stops at SIGTERM.
+// Options of the rows that need them: --deflate (permessage-deflate), --parser msgpack (socket.io-msgpack-parser),
+// --recovery (connection state recovery), --namespaces N (/n0, /n1, ... too), --impatient (every deadline 5 s, for tests/attacks).
+// Prints `ready` when it listens and stops at SIGTERM.
 
 import { parseArgs } from "node:util";
 
@@ -16,9 +17,10 @@ const { values, positionals } = parseArgs({
   options: {
     port: { type: "string", default: "3000" },
     deflate: { type: "boolean", default: false },
-    msgpack: { type: "boolean", default: false },
+    parser: { type: "string", default: "default" },
     recovery: { type: "boolean", default: false },
     impatient: { type: "boolean", default: false },
+    namespaces: { type: "string", default: "0" },
   },
 });
 const port = Number(values.port);
@@ -29,13 +31,18 @@ async function options() {
   return {
     serveClient: false,
     ...(values.deflate && { perMessageDeflate: { threshold: 0 } }),
-    ...(values.msgpack && { parser: (await import("socket.io-msgpack-parser")).default }),
+    ...(values.parser === "msgpack" && { parser: (await import("socket.io-msgpack-parser")).default }),
     ...(values.recovery && { connectionStateRecovery: {} }),
     ...(values.impatient && { pingInterval: 5000, pingTimeout: 5000, upgradeTimeout: 5000, connectTimeout: 5000 }),
   };
 }
 
-function serveBench(io) {
+function serveBench(server) {
+  serveNamespace(server.of("/"));
+  for (let index = 0; index < Number(values.namespaces); index++) serveNamespace(server.of(`/n${index}`));
+}
+
+function serveNamespace(io) {
   io.on("connection", (socket) => {
     socket.on("echo", (...args) => socket.emit("echo", ...args));
     socket.on("ack", (...args) => args.pop()(...args));
@@ -60,7 +67,8 @@ const engines = {
     const { Server } = await import("socket.io");
     const app = uws.App();
     const io = new Server(await options());
-    io.attachApp(app);
+    // Not an option of Socket.IO: this engine compresses as its application is told to.
+    io.attachApp(app, values.deflate ? { compression: uws.SHARED_COMPRESSOR } : {});
     serveBench(io);
     app.listen(port, (token) => token && ready());
   },
@@ -85,6 +93,7 @@ const engines = {
     app.ws("/socket.io/", {
       maxPayloadLength: 1_000_000,
       idleTimeout: 0,
+      ...(values.deflate && { compression: uws.SHARED_COMPRESSOR }),
       open(socket) {
         socket.subscribe("all");
         socket.send(open);
@@ -96,8 +105,8 @@ const engines = {
           case 0x30: // CONNECT
             return socket.send('40{"sid":"AAAAAAAAAAAAAAAAAAAA"}');
           case 0x32: // EVENT: `42["b..` is a broadcast, everything else an echo; `drive` asks it for no acks and rooms
-            if (bytes[4] === 0x62) return app.publish("all", message);
-            return socket.send(message);
+            if (bytes[4] === 0x62) return app.publish("all", message, false, values.deflate);
+            return socket.send(message, false, values.deflate);
           case 0x35: // BINARY_EVENT
             return socket.send(message);
         }

@@ -12,11 +12,18 @@
 //! The programs are in `src/bin`; `README.md` says how to run each.
 #![forbid(unsafe_code)]
 
+pub mod callgrind;
 pub mod clock;
+pub mod cores;
+pub mod crowd;
 pub mod drive;
+pub mod growth;
 pub mod hot;
+pub mod in_process;
 pub mod measure;
+pub mod plot;
 pub mod process;
+pub mod record;
 pub mod report;
 pub mod stamp;
 pub mod verify;

@@ -95,6 +95,23 @@ pub fn waiting_time(pid: u32) -> io::Result<Duration> {
     Ok(total)
 }
 
+/// How often the threads of process `pid` have gone to sleep by themselves, from `/proc/PID/task/*/status`.
+///
+/// # Errors
+/// When the process is gone.
+pub fn sleep_count(pid: u32) -> io::Result<u64> {
+    let mut total = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading.
+        let Ok(status) = std::fs::read_to_string(task?.path().join("status")) else {
+            continue;
+        };
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        total += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(total)
+}
+
 /// Keeps the calling thread (and those it starts) on `core`.
 ///
 /// # Errors
@@ -148,6 +165,9 @@ mod tests {
         assert!(resident_bytes(pid).unwrap() > 100 * 1024);
         assert!(thread_count(pid).unwrap() >= 1);
         assert!(waiting_time(pid).is_ok());
+        let before = sleep_count(pid).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(sleep_count(pid).unwrap() > before);
         assert!(CpuClock::of(u32::MAX).is_err());
     }
 }

@@ -83,6 +83,9 @@ pub struct Window {
     pub latency_p99_us: f64,
     /// Largest of the same.
     pub latency_max_us: f64,
+    /// Times the server's threads went to sleep, per delivery.
+    #[serde(default)]
+    pub sleeps_per_delivery: f64,
 }
 
 /// Connections that do nothing.

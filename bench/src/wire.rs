@@ -2,7 +2,8 @@
 //!
 //! A speaker of its own and not the engine's codec: a mistake shared by both sides would be invisible.
 //! Only what the `bench` suite needs: unfragmented, undeflated WebSocket frames (RFC 6455, section 5.2),
-//! Engine.IO 4 and Socket.IO 5 packets of the namespace "/".
+//! Engine.IO 4 and Socket.IO 5 packets. A namespace is written as it stands in a packet: nothing for "/", otherwise with
+//! its comma (`/n3,`).
 //!
 //! Outgoing frames are built once as a [`Template`]; sending patches the stamps (and the ack id) in place,
 //! so a message costs the client a copy. Incoming ones are compared byte by byte with what they must be.
@@ -25,7 +26,7 @@ pub const UPGRADE_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// What the raw protocol's server sends first: it has accepted and counts the connection among its receivers.
 pub const RAW_GREETING: u8 = b'+';
 
-const BINARY_HEADER: &[u8] = br#"451-["bin",{"_placeholder":true,"num":0}]"#;
+const BINARY_ARGUMENTS: &str = r#"["bin",{"_placeholder":true,"num":0}]"#;
 const ACK_ID_FIRST: u32 = 100_000;
 const ACK_ID_COUNT: u32 = 900_000;
 
@@ -54,7 +55,7 @@ pub fn delivered_frame_size(language: Language, size: usize) -> usize {
     let (prefix, suffix) = answer_around(language);
     let payload = prefix.len() + if language == Language::Ack { 10 } else { 0 } + size + suffix.len();
     match language {
-        Language::Binary => 2 + BINARY_HEADER.len() + frame_header_size(size) + size,
+        Language::Binary => 2 + "451-".len() + BINARY_ARGUMENTS.len() + frame_header_size(size) + size,
         Language::Raw => 4 + size,
         _ => frame_header_size(payload) + payload,
     }
@@ -68,16 +69,24 @@ fn frame_header_size(payload_size: usize) -> usize {
     }
 }
 
-/// What stands before and after the payload in the server's answer (for an ack: after `43` and the id).
+/// What stands before and after the payload in the answer of a server in "/" (for an ack: after `43` and the id).
 fn answer_around(language: Language) -> (&'static [u8], &'static [u8]) {
     match language {
-        Language::Echo => (br#"42["echo",""#, br#""]"#),
-        Language::Ack => (b"", br#""]"#),
-        Language::Broadcast => (br#"42["broadcast",""#, br#""]"#),
-        Language::Room => (br#"42["room",""#, br#""]"#),
+        Language::Echo => (br#"42["echo",""#, END),
+        Language::Ack => (b"", END),
+        Language::Broadcast => (br#"42["broadcast",""#, END),
+        Language::Room => (br#"42["room",""#, END),
         Language::Binary | Language::Raw => (b"", b""),
     }
 }
+
+/// The packet whose one attachment follows.
+fn binary_header(namespace: &str) -> Vec<u8> {
+    format!("451-{namespace}{BINARY_ARGUMENTS}").into_bytes()
+}
+
+/// What stands behind the payload.
+const END: &[u8] = br#""]"#;
 
 /// Appends one masked client frame and returns where its payload starts.
 fn push_client_frame(opcode: u8, payload: &[u8], out: &mut Vec<u8>) -> usize {
@@ -133,15 +142,15 @@ struct Patch {
 impl Template {
     /// The message of `language` carrying `pattern`; `room` names the room of [`Language::Room`].
     #[must_use]
-    pub fn new(language: Language, pattern: &Pattern, room: &str) -> Self {
+    pub fn new(language: Language, pattern: &Pattern, namespace: &str, room: &str) -> Self {
         let mut frame = Vec::new();
         let (before, after): (Vec<u8>, &[u8]) = match language {
-            Language::Echo => (br#"42["echo",""#.to_vec(), br#""]"#),
-            Language::Ack => (format!("42{ACK_ID_FIRST}[\"ack\",\"").into_bytes(), br#""]"#),
-            Language::Broadcast => (br#"42["broadcast",""#.to_vec(), br#""]"#),
-            Language::Room => (format!("42[\"room\",\"{room}\",\"").into_bytes(), br#""]"#),
+            Language::Echo => (format!("42{namespace}[\"echo\",\"").into_bytes(), END),
+            Language::Ack => (format!("42{namespace}{ACK_ID_FIRST}[\"ack\",\"").into_bytes(), END),
+            Language::Broadcast => (format!("42{namespace}[\"broadcast\",\"").into_bytes(), END),
+            Language::Room => (format!("42{namespace}[\"room\",\"{room}\",\"").into_bytes(), END),
             Language::Binary => {
-                push_client_frame(OPCODE_TEXT, BINARY_HEADER, &mut frame);
+                push_client_frame(OPCODE_TEXT, &binary_header(namespace), &mut frame);
                 (Vec::new(), b"")
             }
             Language::Raw => (((pattern.bytes().len() + 4) as u32).to_le_bytes().to_vec(), b""),
@@ -159,7 +168,7 @@ impl Template {
         let (first, second) = pattern.stamps();
         let stamps =
             [Some(first), second].into_iter().flatten().map(|range| patch(before.len() + range.start)).collect();
-        let ack_id = (language == Language::Ack).then(|| patch(2));
+        let ack_id = (language == Language::Ack).then(|| patch(2 + namespace.len()));
         Self { frame, stamps, ack_id, masked: language != Language::Raw }
     }
 
@@ -270,6 +279,10 @@ pub fn take_raw(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, BadFrame> {
 pub struct Expected {
     language: Language,
     pattern: Pattern,
+    /// What a text message begins with; of an ack what stands before its id.
+    prefix: Vec<u8>,
+    /// Whether an offset may stand behind the payload.
+    has_offset: bool,
 }
 
 /// What a frame turned out to be.
@@ -289,10 +302,19 @@ pub enum Checked {
 pub const ENGINE_PONG: &[u8] = b"3";
 
 impl Expected {
-    /// Messages of `language` carrying `pattern`.
+    /// Messages of `language` carrying `pattern`, in this namespace; `has_offset`: with the offset of connection state recovery.
     #[must_use]
-    pub fn new(language: Language, pattern: Pattern) -> Self {
-        Self { language, pattern }
+    pub fn new(language: Language, pattern: Pattern, namespace: &str, has_offset: bool) -> Self {
+        let prefix = match language {
+            Language::Ack => format!("43{namespace}").into_bytes(),
+            Language::Binary => binary_header(namespace),
+            _ => {
+                let answer = answer_around(language).0;
+                let (kind, rest) = answer.split_at(answer.len().min(2));
+                [kind, namespace.as_bytes(), rest].concat()
+            }
+        };
+        Self { language, pattern, prefix, has_offset }
     }
 
     /// Compares a text message with what it must be.
@@ -301,25 +323,30 @@ impl Expected {
         if payload == b"2" {
             return Checked::EnginePing;
         }
+        let rest = payload.strip_prefix(&*self.prefix);
         let stamp = match self.language {
-            Language::Binary if payload == BINARY_HEADER => return Checked::AttachmentNext,
+            Language::Binary if rest == Some(b"") => return Checked::AttachmentNext,
             Language::Binary | Language::Raw => None,
-            Language::Ack => self.check_ack(payload),
-            language => {
-                let (prefix, suffix) = answer_around(language);
-                payload
-                    .strip_prefix(prefix)
-                    .and_then(|rest| rest.strip_suffix(suffix))
-                    .and_then(|payload| self.pattern.check(payload))
-            }
+            Language::Ack => rest.and_then(|rest| self.check_ack(rest)),
+            _ => rest.and_then(|rest| self.check_ended(rest)),
         };
         stamp.map_or(Checked::Corrupt, Checked::Message)
     }
 
-    fn check_ack(&self, payload: &[u8]) -> Option<Stamp> {
-        let (id, rest) = payload.strip_prefix(b"43")?.split_first_chunk::<6>()?;
-        let stamp = self.pattern.check(rest.strip_prefix(br#"[""#)?.strip_suffix(br#""]"#)?)?;
+    fn check_ack(&self, rest: &[u8]) -> Option<Stamp> {
+        let (id, rest) = rest.split_first_chunk::<6>()?;
+        let stamp = self.check_ended(rest.strip_prefix(br#"[""#)?)?;
         (*id == ack_id(stamp.sequence)).then_some(stamp)
+    }
+
+    /// The payload and what ends its packet: `"]`, or the offset as a second argument.
+    fn check_ended(&self, rest: &[u8]) -> Option<Stamp> {
+        let (payload, end) = rest.split_at_checked(self.pattern.bytes().len())?;
+        let is_offset = |end: &[u8]| {
+            let offset = end.strip_prefix(br#"",""#).and_then(|rest| rest.strip_suffix(END));
+            offset.is_some_and(|offset| !offset.is_empty() && !offset.contains(&b'"'))
+        };
+        if end == END || self.has_offset && is_offset(end) { self.pattern.check(payload) } else { None }
     }
 
     /// Compares an attachment, or a raw message, with what it must be.
@@ -390,8 +417,8 @@ mod tests {
         for size in [16, 40, 64, 200, 70_000] {
             let pattern = Pattern::new(size);
             for language in [Language::Echo, Language::Ack, Language::Broadcast, Language::Room] {
-                let mut template = Template::new(language, &pattern, "r7");
-                let expected = Expected::new(language, pattern.clone());
+                let mut template = Template::new(language, &pattern, "", "r7");
+                let expected = Expected::new(language, pattern.clone(), "", false);
                 for sequence in [3, 900_001] {
                     let stamp = Stamp { sender: 5, sequence };
                     let mut frame = Vec::new();
@@ -418,10 +445,53 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_stand_in_front_of_what_belongs_to_them() {
+        let (pattern, namespace) = (Pattern::new(40), "/n3,");
+        let stamp = Stamp { sender: 5, sequence: 3 };
+        for language in [Language::Echo, Language::Ack, Language::Broadcast] {
+            let mut frame = Vec::new();
+            Template::new(language, &pattern, namespace, "").push(stamp, &mut frame);
+            let text = String::from_utf8(unmask(&frame).1).unwrap();
+            assert!(text.starts_with("42/n3,"), "{text}");
+            let answer =
+                if language == Language::Ack { text.replace("\"ack\",", "").replacen("42", "43", 1) } else { text };
+            let check = |namespace, answer: &str| {
+                Expected::new(language, pattern.clone(), namespace, false).check_text(answer.as_bytes())
+            };
+            assert_eq!(check(namespace, &answer), Checked::Message(stamp));
+            assert_eq!(check("/n4,", &answer), Checked::Corrupt);
+            assert_eq!(check("", &answer), Checked::Corrupt);
+        }
+        let mut frames = Vec::new();
+        Template::new(Language::Binary, &pattern, namespace, "").push(stamp, &mut frames);
+        let expected = Expected::new(Language::Binary, pattern, namespace, false);
+        assert_eq!(expected.check_text(&unmask(&frames).1), Checked::AttachmentNext);
+    }
+
+    #[test]
+    fn an_offset_is_read_where_one_is_expected() {
+        let pattern = Pattern::new(40);
+        let stamp = Stamp { sender: 1, sequence: 1 };
+        let mut frame = Vec::new();
+        Template::new(Language::Broadcast, &pattern, "", "").push(stamp, &mut frame);
+        let text = String::from_utf8(unmask(&frame).1).unwrap();
+        let with = |end: &str| text.replace("\"]", end);
+        let check = |has_offset, text: &str| {
+            Expected::new(Language::Broadcast, pattern.clone(), "", has_offset).check_text(text.as_bytes())
+        };
+        assert_eq!(check(true, &with("\",\"zLn-3\"]")), Checked::Message(stamp));
+        assert_eq!(check(true, &text), Checked::Message(stamp));
+        assert_eq!(check(false, &with("\",\"zLn-3\"]")), Checked::Corrupt);
+        for bad in ["\",\"\"]", "\",\"a\",\"b\"]", "\",\"a", ""] {
+            assert_eq!(check(true, &with(bad)), Checked::Corrupt, "{bad}");
+        }
+    }
+
+    #[test]
     fn attachments_travel_behind_their_packet() {
         let pattern = Pattern::new(1024);
-        let mut template = Template::new(Language::Binary, &pattern, "");
-        let expected = Expected::new(Language::Binary, pattern);
+        let mut template = Template::new(Language::Binary, &pattern, "", "");
+        let expected = Expected::new(Language::Binary, pattern, "", false);
         let stamp = Stamp { sender: 1, sequence: 2 };
         let mut frames = Vec::new();
         template.push(stamp, &mut frames);
@@ -437,13 +507,13 @@ mod tests {
     #[test]
     fn raw_messages_carry_their_size() {
         let pattern = Pattern::new(60);
-        let mut template = Template::new(Language::Raw, &pattern, "");
+        let mut template = Template::new(Language::Raw, &pattern, "", "");
         let stamp = Stamp { sender: 9, sequence: 1 };
         let mut bytes = Vec::new();
         template.push(stamp, &mut bytes);
         let (payload, size) = take_raw(&bytes).unwrap().unwrap();
         assert_eq!(size, bytes.len());
-        assert_eq!(Expected::new(Language::Raw, pattern).check_bytes(payload), Checked::Message(stamp));
+        assert_eq!(Expected::new(Language::Raw, pattern, "", false).check_bytes(payload), Checked::Message(stamp));
         assert_eq!(take_raw(&bytes[..63]), Ok(None));
         assert_eq!(take_raw(&[0; 8]), Err(BadFrame));
     }

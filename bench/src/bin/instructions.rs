@@ -5,11 +5,10 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use ringio_bench::hot::{self, HotPath};
+use ringio_bench::{callgrind, hot};
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::{fs, io};
 
 /// Counts instructions of the hot paths.
@@ -34,18 +33,13 @@ struct Options {
 const TOLERANCE: f64 = 0.05;
 /// Very short paths are off by more than that for one instruction.
 const TOLERANCE_INSTRUCTIONS: f64 = 8.0;
-/// Calls measured; before them as many warm up caches and pools.
-const CALLS: u32 = 20;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(name) = &options.run {
         let Some(path) = hot::find(name) else { return ExitCode::from(2) };
         let mut unit = (path.make)();
-        for _ in 0..CALLS {
-            black_box(unit());
-        }
-        measured(&mut *unit);
+        callgrind::run(&mut *unit);
         return ExitCode::SUCCESS;
     }
     match compare(&options) {
@@ -58,14 +52,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// What callgrind collects, told by the name of this function.
-#[inline(never)]
-fn measured(unit: &mut dyn FnMut() -> u64) {
-    for _ in 0..CALLS {
-        black_box(unit());
-    }
-}
-
 fn compare(options: &Options) -> io::Result<bool> {
     let file = options.check.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default();
     let known = read(&file);
@@ -74,7 +60,7 @@ fn compare(options: &Options) -> io::Result<bool> {
     );
     let (mut passed, mut failed) = (0, 0);
     for path in hot::paths().filter(|path| path.name.contains(&options.only)) {
-        let count = count(path)?;
+        let count = callgrind::count(&["--run", path.name])?;
         table += &format!("{}\t{count:.0}\n", path.name);
         let each = count / f64::from(path.units);
         let verdict = if options.check.is_some() { judge(count, known.get(path.name).copied()) } else { None };
@@ -111,26 +97,6 @@ fn read(table: &str) -> BTreeMap<&str, f64> {
         .collect()
 }
 
-/// Instructions of one call.
-fn count(path: &HotPath) -> io::Result<f64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
-        .arg("--toggle-collect=*instructions*measured*")
-        .arg(std::env::current_exe()?)
-        .args(["--run", path.name])
-        .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("valgrind: {error}; apt-get install valgrind")))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    collected(&text)
-        .filter(|count| *count > 0.0)
-        .map(|count| count / f64::from(CALLS))
-        .ok_or_else(|| io::Error::other(format!("{}: callgrind counted nothing:\n{text}", path.name)))
-}
-
-fn collected(text: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.split_once("Collected :"))?.1.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -144,12 +110,6 @@ mod tests {
         assert!(judge(890.0, Some(1_000.0)).unwrap().starts_with("BETTER"));
         assert!(judge(1.0, None).is_some());
         assert_eq!(judge(17.0, Some(10.0)), None, "short paths are counted to a few instructions");
-    }
-
-    #[test]
-    fn callgrinds_sum_is_read() {
-        assert_eq!(collected("==1== Events    : Ir\n==1== Collected : 12345\n"), Some(12345.0));
-        assert_eq!(collected("nothing"), None);
     }
 
     #[test]

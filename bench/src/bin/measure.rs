@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     // `--list` needs no name: it is looked for before the rest is required.
     if std::env::args().any(|argument| argument == "--list") {
         for row in ROWS {
-            println!("{:<22} {:<14} drive {}", row.name, row.unit.text(), row.arguments);
+            let program = row.driver.program();
+            println!("{:<22} {:<18} {:<10} {program} {}", row.name, row.unit.text(), row.needs, row.arguments);
         }
         return ExitCode::SUCCESS;
     }

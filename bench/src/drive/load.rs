@@ -44,7 +44,9 @@ pub(crate) struct Load {
     members: usize,
     senders: usize,
     templates: Vec<Template>,
-    expected: Expected,
+    /// Of the namespaces in turn: group after group.
+    expected: Vec<Expected>,
+    namespaces: Vec<String>,
     offered: Pace,
     pace: Pace,
     dirty: Vec<usize>,
@@ -65,8 +67,15 @@ impl Load {
             Protocol::Socketio => (language, Pattern::new(size)),
             Protocol::Raw => (Language::Raw, Pattern::new(wire::delivered_frame_size(language, size) - 4)),
         };
-        let template_count = if language == Language::Room { plan.count } else { 1 };
-        let templates = (0..template_count).map(|index| Template::new(language, &pattern, &room_name(index))).collect();
+        let namespaces: Vec<String> = match options.namespaces {
+            0 => vec![String::new()],
+            count => (0..count).map(|index| format!("/n{index},")).collect(),
+        };
+        let template_count = if language == Language::Room { plan.count } else { namespaces.len() };
+        let template =
+            |index: usize| Template::new(language, &pattern, &namespaces[index % namespaces.len()], &room_name(index));
+        let templates = (0..template_count).map(template).collect();
+        let expected = |name: &String| Expected::new(language, pattern.clone(), name, options.recovery);
         let groups = (0..plan.count).map(|index| Group::new(index, index % template_count, plan)).collect();
         let offered = match options.rate {
             None => Pace::InFlight(options.in_flight),
@@ -83,7 +92,8 @@ impl Load {
             members: plan.members,
             senders: plan.senders,
             templates,
-            expected: Expected::new(language, pattern),
+            expected: namespaces.iter().map(expected).collect(),
+            namespaces,
             offered,
             pace: Pace::Silent,
             dirty: Vec::new(),
@@ -339,7 +349,7 @@ impl Load {
                 },
                 (_, Protocol::Raw) => wire::take_raw(rest).map(|message| {
                     message.map(|(payload, size)| {
-                        self.handle_checked(index, self.expected.check_bytes(payload), payload, at);
+                        self.handle_checked(index, self.expected(index).check_bytes(payload), payload, at);
                         size
                     })
                 }),
@@ -378,12 +388,12 @@ impl Load {
     fn handle_frame(&mut self, index: usize, frame: Frame<'_>, at: Instant) {
         match frame {
             Frame::Text(payload) if self.connections[index].phase == Phase::Ready => {
-                let checked = self.expected.check_text(payload);
+                let checked = self.expected(index).check_text(payload);
                 self.handle_checked(index, checked, payload, at);
             }
             Frame::Text(payload) => self.handle_handshake(index, payload, at),
             Frame::Binary(payload) if std::mem::take(&mut self.connections[index].attachment_next) => {
-                self.handle_checked(index, self.expected.check_bytes(payload), payload, at);
+                self.handle_checked(index, self.expected(index).check_bytes(payload), payload, at);
             }
             Frame::Binary(payload) => {
                 self.faults.note_corrupt(index, "binary message without its packet", payload);
@@ -400,24 +410,38 @@ impl Load {
         }
     }
 
+    /// Which of the namespaces client `index` is in.
+    fn namespace_index(&self, index: usize) -> usize {
+        index / self.members % self.namespaces.len()
+    }
+
+    fn expected(&self, index: usize) -> &Expected {
+        &self.expected[self.namespace_index(index)]
+    }
+
     /// The messages before a connection is ready: `0{..}`, `40{..}`, and the ack behind a join.
     fn handle_handshake(&mut self, index: usize, payload: &[u8], at: Instant) {
         let room = (self.scenario == Scenario::Rooms).then(|| room_name(index / self.members));
+        let namespace = &self.namespaces[self.namespace_index(index)];
         let connection = &mut self.connections[index];
         match (connection.phase, payload) {
             (_, b"2") => wire::push_text(wire::ENGINE_PONG, connection.outbox()),
             (Phase::Greeting, [b'0', b'{', ..]) => {
                 connection.phase = Phase::Connecting;
-                wire::push_text(b"40", connection.outbox());
+                wire::push_text(format!("40{namespace}").as_bytes(), connection.outbox());
             }
-            (Phase::Connecting, [b'4', b'0', b'{', ..]) => match room {
-                None => return self.become_ready(index, at),
-                Some(room) => {
-                    connection.phase = Phase::Joining;
-                    wire::push_text(format!("42[\"join\",\"{room}\"]").as_bytes(), connection.outbox());
-                    wire::push_text(b"420[\"ack\",\"joined\"]", connection.outbox());
+            (Phase::Connecting, [b'4', b'0', rest @ ..])
+                if rest.strip_prefix(namespace.as_bytes()).is_some_and(|rest| rest.starts_with(b"{")) =>
+            {
+                match room {
+                    None => return self.become_ready(index, at),
+                    Some(room) => {
+                        connection.phase = Phase::Joining;
+                        wire::push_text(format!("42[\"join\",\"{room}\"]").as_bytes(), connection.outbox());
+                        wire::push_text(b"420[\"ack\",\"joined\"]", connection.outbox());
+                    }
                 }
-            },
+            }
             (Phase::Joining, b"430[\"joined\"]") => return self.become_ready(index, at),
             _ => self.faults.note_corrupt(index, "unexpected packet in the handshake", payload),
         }

@@ -11,7 +11,9 @@ pub mod options;
 mod pace;
 
 use crate::clock::now;
-use crate::process::{CpuClock, pin_to_core, raise_open_files_limit, resident_bytes, thread_count, waiting_time};
+use crate::process::{
+    CpuClock, pin_to_core, raise_open_files_limit, resident_bytes, sleep_count, thread_count, waiting_time,
+};
 use crate::report::{Connect, Idle, Report, Window};
 use load::Load;
 use options::{Options, Protocol, Scenario};
@@ -86,6 +88,7 @@ struct Sample {
     at: Instant,
     server: Duration,
     waiting: Duration,
+    sleeps: u64,
     client: Duration,
     counts: load::Counts,
 }
@@ -94,6 +97,7 @@ impl Run<'_> {
     fn sample(&self, load: &Load) -> io::Result<Sample> {
         Ok(Sample {
             waiting: waiting_time(self.options.pid)?,
+            sleeps: sleep_count(self.options.pid)?,
             at: now(),
             server: self.server.read()?,
             client: CpuClock::own().read()?,
@@ -266,5 +270,6 @@ fn summarise(load: &Load, before: Sample, after: Sample) -> Window {
         latency_p50_us: load.latency_us(0.5),
         latency_p99_us: load.latency_us(0.99),
         latency_max_us: load.latency_us(1.0),
+        sleeps_per_delivery: per((after.sleeps - before.sleeps) as f64, deliveries),
     }
 }

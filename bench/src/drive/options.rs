@@ -37,6 +37,12 @@ pub struct Options {
     /// Rooms, each with clients / rooms members.
     #[arg(long, default_value_t = 200)]
     pub rooms: usize,
+    /// Namespaces over which the clients are spread evenly: /n0, /n1, ...; none: all in "/". A broadcast goes to its namespace.
+    #[arg(long, default_value_t = 0)]
+    pub namespaces: usize,
+    /// Expects the offset that a server with connection state recovery puts behind the arguments of a broadcast.
+    #[arg(long)]
+    pub recovery: bool,
     /// Members of a group that send, in turn. Default: one in broadcast, all in rooms.
     #[arg(long)]
     pub senders: Option<usize>,
@@ -139,7 +145,10 @@ impl Options {
     /// A sentence for the operator when the numbers do not fit together.
     pub fn groups(&self) -> Result<GroupPlan, String> {
         let plan = match self.scenario {
-            Scenario::Broadcast => GroupPlan { count: 1, members: self.clients, senders: self.senders.unwrap_or(1) },
+            Scenario::Broadcast => {
+                let count = self.namespaces.max(1);
+                GroupPlan { count, members: self.clients / count, senders: self.senders.unwrap_or(1) }
+            }
             Scenario::Rooms => {
                 let members = self.clients.checked_div(self.rooms).unwrap_or(0);
                 GroupPlan { count: self.rooms, members, senders: self.senders.unwrap_or(members) }
@@ -147,7 +156,10 @@ impl Options {
             _ => GroupPlan { count: self.clients, members: 1, senders: 1 },
         };
         if plan.count * plan.members != self.clients || self.clients == 0 {
-            return Err(format!("{} clients do not fill {} rooms evenly", self.clients, self.rooms));
+            return Err(format!("{} clients do not fill {} groups evenly", self.clients, plan.count));
+        }
+        if self.namespaces > 0 && (self.scenario == Scenario::Rooms || self.protocol == Protocol::Raw) {
+            return Err("--namespaces is for Socket.IO, and not for rooms".to_owned());
         }
         if plan.senders == 0 || plan.senders > plan.members || self.in_flight == 0 {
             return Err("--senders must be 1 to the members of a group, --in-flight at least 1".to_owned());
@@ -180,6 +192,16 @@ mod tests {
 
     fn parse(line: &str) -> Options {
         Options::parse_from(format!("drive {line} --port 1 --pid 1").split_whitespace())
+    }
+
+    #[test]
+    fn namespaces_are_the_groups_of_a_broadcast() {
+        let plan = |line| parse(line).groups();
+        let of_namespaces = GroupPlan { count: 5, members: 4, senders: 1 };
+        assert_eq!(plan("broadcast --clients 20 --namespaces 5"), Ok(of_namespaces));
+        assert_eq!(plan("echo --clients 7 --namespaces 5"), Ok(GroupPlan { count: 7, members: 1, senders: 1 }));
+        assert!(plan("broadcast --clients 21 --namespaces 5").is_err());
+        assert!(plan("rooms --clients 20 --rooms 4 --namespaces 5").is_err());
     }
 
     #[test]

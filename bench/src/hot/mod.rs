@@ -13,7 +13,7 @@ mod codec;
 mod memory;
 mod mesh;
 mod rooms;
-mod shard;
+pub mod shard;
 mod turn;
 
 /// One hot path.

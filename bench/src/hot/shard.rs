@@ -3,7 +3,7 @@
 use super::{HotPath, client};
 use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex};
 use ringio_core::base::time::Time;
-use ringio_core::door::{EmitFlags, Event, EventParts, Message, Output};
+use ringio_core::door::{EmitFlags, Event, EventParts, Message, Output, PeerMessage};
 use ringio_core::options::{Options, Setup};
 use ringio_core::room::select::Target;
 use ringio_core::shard::Shard;
@@ -35,11 +35,16 @@ pub(super) struct Host {
 }
 
 pub(super) fn shard() -> Shard {
+    shard_of(1)
+}
+
+/// The first of so many.
+fn shard_of(shard_count: u16) -> Shard {
     Shard::new(Setup {
         options: Arc::new(Options::default()),
         assets: Arc::default(),
         shard: ShardIndex(0),
-        shard_count: 1,
+        shard_count,
         seed: [1; 32],
         unix_time_ms: 1_700_000_000_000,
     })
@@ -122,7 +127,13 @@ fn echo() -> Box<dyn FnMut() -> u64> {
 }
 
 fn broadcast(count: u32) -> Box<dyn FnMut() -> u64> {
-    let mut host = Host::new(1_000);
+    broadcast_to(1_000, count)
+}
+
+/// `count` broadcasts of 64 B to so many clients.
+#[must_use]
+pub fn broadcast_to(clients: u32, count: u32) -> Box<dyn FnMut() -> u64> {
+    let mut host = Host::new(clients);
     let json = format!("[\"news\",\"{}\"]", "x".repeat(64));
     let target = Target::everyone();
     Box::new(move || {
@@ -136,6 +147,49 @@ fn broadcast(count: u32) -> Box<dyn FnMut() -> u64> {
         host.flush();
         host.bytes - before
     })
+}
+
+/// A broadcast to a room that has nobody here, told to the other shards of so many.
+#[must_use]
+pub fn broadcast_among(shard_count: u16) -> Box<dyn FnMut() -> u64> {
+    let mut shard = shard_of(shard_count);
+    let json = format!("[\"news\",\"{}\"]", "x".repeat(64));
+    let target = room();
+    Box::new(move || {
+        let parts = EventParts { json: black_box(json.as_bytes()), attachments: &[] };
+        shard.broadcast(MAIN, "/", &target, parts, EmitFlags::default()).expect("there is no parser that could refuse");
+        let mut count = 0;
+        while shard.poll_peer_message().is_some() {
+            count += 1;
+        }
+        count
+    })
+}
+
+/// A broadcast of another shard to a room that has nobody here.
+#[must_use]
+pub fn broadcast_received() -> Box<dyn FnMut() -> u64> {
+    let (mut sender, mut receiver) = (shard_of(2), shard_of(2));
+    let json = format!("[\"news\",\"{}\"]", "x".repeat(64));
+    let target = room();
+    let parts = EventParts { json: json.as_bytes(), attachments: &[] };
+    sender.broadcast(MAIN, "/", &target, parts, EmitFlags::default()).expect("there is no parser that could refuse");
+    let Some((_, PeerMessage::Broadcast { namespace, target, packet, flags, offset })) = sender.poll_peer_message()
+    else {
+        panic!("the other shard is told");
+    };
+    Box::new(move || {
+        let (target, packet) = (target.clone(), Arc::clone(&packet));
+        let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset };
+        receiver.handle_peer(Time::ZERO, ShardIndex(1), black_box(message));
+        1
+    })
+}
+
+fn room() -> Target {
+    let mut target = Target::default();
+    target.rooms.push(Arc::from("room 7"));
+    target
 }
 
 fn connect() -> Box<dyn FnMut() -> u64> {

@@ -26,9 +26,16 @@ impl Run {
     fn figure(&self, unit: Unit) -> Option<f64> {
         match unit {
             Unit::Connection => Some(self.report.connect.cpu_us),
+            Unit::Churn => Some(self.report.connect.cpu_us + self.report.connect.leave_cpu_us?),
+            Unit::Latency => self.report.window.as_ref().map(|window| window.latency_p50_us),
             Unit::Memory => self.report.idle.as_ref().map(|idle| idle.rss_per_connection / 1024.0),
             Unit::Delivery => self.report.window.as_ref().map(|window| window.cpu_us_per_delivery),
         }
+    }
+
+    fn syscalls_per_sleep(&self) -> Option<f64> {
+        let sleeps = self.report.window.as_ref()?.sleeps_per_delivery;
+        Some(self.syscalls_per_delivery()? / sleeps).filter(|ratio| ratio.is_finite())
     }
 
     fn syscalls_per_delivery(&self) -> Option<f64> {
@@ -69,6 +76,7 @@ pub fn render(rows: &[Row], targets: &[String], bases: &[String], runs: &[Run]) 
         }
         out += "\n";
     }
+    tails(&mut out, rows, targets, runs);
     for base in bases {
         out += &format!("\nDivided by {base} of the same round.\n\n");
         header(&mut out, &["scenario"], targets);
@@ -102,6 +110,8 @@ pub fn render(rows: &[Row], targets: &[String], bases: &[String], runs: &[Run]) 
         "p50 us",
         "p99 us",
         "syscalls/delivery",
+        "sleeps/delivery",
+        "syscalls/sleep",
         "faults",
     ];
     header(&mut out, &columns, &[]);
@@ -111,6 +121,27 @@ pub fn render(rows: &[Row], targets: &[String], bases: &[String], runs: &[Run]) 
         }
     }
     out
+}
+
+/// The 99th percentiles of the rows that measure latency.
+fn tails(out: &mut String, rows: &[Row], targets: &[String], runs: &[Run]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.unit == Unit::Latency).collect();
+    if rows.is_empty() {
+        return;
+    }
+    *out += "\nThe above is the median latency; the 99th percentile, us, median [min..max] over the rounds:\n\n";
+    header(out, &["scenario"], targets);
+    for row in rows {
+        *out += &format!("| {} |", row.name);
+        for target in targets {
+            let of = runs.iter().filter(|run| run.row == row.name && run.target == *target);
+            let windows =
+                of.filter(|run| run.syscalls_per_second.is_none()).filter_map(|run| run.report.window.as_ref());
+            let values: Vec<f64> = windows.map(|window| window.latency_p99_us).collect();
+            *out += &format!(" {} |", spread(&values));
+        }
+        *out += "\n";
+    }
 }
 
 fn header(out: &mut String, fixed: &[&str], targets: &[String]) {
@@ -140,7 +171,7 @@ fn details(row: &Row, target: &str, runs: &[Run]) -> String {
     };
     let faulty = runs.iter().filter(|run| !run.report.faults.is_clean()).count();
     format!(
-        "| {} | {target} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {target} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         row.name,
         of(&either(|window| window.deliveries_per_second, |connect| connect.rate), 1.0, 0),
         of(&either(|window| window.server_utilisation, |connect| connect.server_utilisation), 100.0, 0),
@@ -150,11 +181,15 @@ fn details(row: &Row, target: &str, runs: &[Run]) -> String {
         of(&either(|window| window.latency_p50_us, |connect| connect.latency_p50_us), 1.0, 0),
         of(&either(|window| window.latency_p99_us, |connect| connect.latency_p99_us), 1.0, 0),
         of(&Run::syscalls_per_delivery, 1.0, 4),
+        of(&window(|window| window.sleeps_per_delivery), 1.0, 4),
+        of(&Run::syscalls_per_sleep, 1.0, 2),
         if faulty == 0 { "none".to_owned() } else { format!("**{faulty} of {} runs**", runs.len()) },
     )
 }
 
-fn spread(values: &[f64]) -> String {
+/// `median [min..max]`.
+#[must_use]
+pub fn spread(values: &[f64]) -> String {
     let Some(median) = median(values) else {
         return "-".to_owned();
     };
@@ -198,6 +233,6 @@ mod tests {
         let table = render(&rows, &targets, &targets[..1], &runs);
         assert!(table.contains("| echo-500 | us/delivery | 2.00 [1.00..3.00] | 4.00 [2.00..6.00] |"), "{table}");
         assert!(table.contains("| echo-500 | 1.00 [1.00..1.00] | 2.00 [2.00..2.00] |"), "{table}");
-        assert!(table.contains("| 0.5000 | none |"), "{table}");
+        assert!(table.contains("| 0.5000 | 0.0000 | - | none |"), "{table}");
     }
 }

@@ -1,7 +1,8 @@
 //! The servers that the conformance tests talk to, one per suite, written with the public API as a user would.
 //!
 //! ```text
-//! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io]
+//! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io] [--parser default|msgpack|cbor]
+//!                   [--deflate] [--recovery] [--namespaces N]      the measured variants of `bench`
 //! ```
 //! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
 
@@ -56,6 +57,15 @@ struct Options {
     /// Whether clients are asked for certificates.
     #[arg(long, default_value = "none")]
     client_certificates: ClientCertificates,
+    /// Compresses messages of any length, where clients offer it.
+    #[arg(long)]
+    deflate: bool,
+    /// Clients that lost their connection come back to what they missed.
+    #[arg(long)]
+    recovery: bool,
+    /// `bench` serves the namespaces /n0, /n1, ... too.
+    #[arg(long, default_value_t = 0)]
+    namespaces: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -124,6 +134,12 @@ impl Options {
         if let Some(path) = &self.path {
             builder = builder.path(path);
         }
+        if self.deflate {
+            builder = builder.per_message_deflate(PerMessageDeflate { threshold: 0, ..PerMessageDeflate::default() });
+        }
+        if self.recovery {
+            builder = builder.connection_state_recovery(Duration::from_secs(120), true);
+        }
         builder
     }
 }
@@ -148,8 +164,11 @@ fn main() -> ringio::Result<()> {
             serve(&options, builder.allow_eio3(true), clients_v2)
         }
         Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
-        Suite::Bench => serve(&options, Server::builder(), bench),
-        Suite::Attacked => serve(&options, impatient(Server::builder()), bench),
+        Suite::Bench => serve(&options, Server::builder(), |io| {
+            bench(io, "/");
+            (0..options.namespaces).for_each(|index| bench(io, &format!("/n{index}")));
+        }),
+        Suite::Attacked => serve(&options, impatient(Server::builder()), |io| bench(io, "/")),
         Suite::Emits => serve(&options, Server::builder(), emits::handlers),
         Suite::Files => serve(&options, Server::builder().serve_client(CLIENT_FILES), clients),
         Suite::Client => serve(&options, client::options(Server::builder()), client::handlers),
@@ -289,7 +308,8 @@ fn socketio_v5(io: &Server) {
     }
 }
 
-fn bench(io: &Server) {
+fn bench(server: &Server, namespace: &str) {
+    let io = server.of(namespace);
     let everyone = io.clone();
     io.sockets_on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", &args));
     io.sockets_on("ack", |args: RawArgs, ack: Ack| ack.send(&args));
@@ -298,8 +318,8 @@ fn bench(io: &Server) {
     let everyone = io.clone();
     io.sockets_on("room", move |Data(room): Data<String>, args: RawArgs| everyone.to(room).emit("room", &args.skip(1)));
     io.sockets_on("bin", |socket: Socket, args: RawArgs| socket.emit("bin", &args));
-    let everyone = io.clone();
-    io.sockets_on("clients", async move |ack: Ack| ack.send(&everyone.engine().clients_count().await));
+    let server = server.clone();
+    io.sockets_on("clients", async move |ack: Ack| ack.send(&server.engine().clients_count().await));
 }
 
 fn clients(io: &Server) {
