@@ -1,6 +1,6 @@
 //! Instructions of a piece of work, counted by callgrind in a second run of the calling program.
 //!
-//! The program starts itself under valgrind with arguments that make it call [`measured`] once; only what happens within that counts.
+//! The program starts itself under valgrind with arguments that make it call `measured` once; only what happens within that counts.
 use std::hint::black_box;
 use std::io;
 use std::process::Command;

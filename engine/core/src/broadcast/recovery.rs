@@ -13,7 +13,7 @@
 //! exactly once, whatever the messages between the shards overtook.
 //!
 //! The logs of two shards have different orders, so an offset is no place in the log of a shard that the socket came to
-//! later. That shard remembers what was sent again, in its order ([`Replay`](super::replay::Replay)): the offset is looked
+//! later. That shard remembers what was sent again, in its order ([`Replay`]): the offset is looked
 //! for there first.
 //!
 //! Bounds: packets and bytes of the log, age of both. What was pushed out of the log cannot be recovered: the client
