@@ -174,6 +174,8 @@ suite("dynamic-cleanup", "namespaces that go when they are empty", (server) => {
     const main = await connect(server);
     assert.equal(await emitWithAck(main, "by hand", "room-21"), "/room-21");
     assert.equal(await emitWithAck(main, "by hand", "/fixed"), "/fixed");
+    const made = await emitWithAck(main, "made");
+    assert.deepEqual(["/room-21", "/fixed"].map((name) => made.filter((other) => other === name).length), [1, 1]);
     const child = await join("/room-21");
     assert.deepEqual([child.welcome, await child.welcomes.next()], [["/room-21"], ["by hand"]]);
     const text = listen(child.socket, "text");

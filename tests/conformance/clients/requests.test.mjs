@@ -141,11 +141,13 @@ suite("requests", "hooks for requests", (server) => {
       const polling = await request(server, { headers });
       assert.deepEqual([polling.status, polling.body], [403, '{"code":4,"message":"not today"}']);
       const socket = await upgrade(server, { headers });
-      assert.deepEqual([socket.status, socket.body], [400, "not today"]);
+      assert.deepEqual([socket.status, socket.headers["content-type"], socket.body], [400, "text/html", "not today"]);
     }
     const opened = await request(server);
     const posted = await request(server, { method: "POST", target: withSid(opened), headers: { "x-refuse": "x" }, body: "40" });
     assert.equal(posted.status, 200, "only handshakes are asked about");
+    const upgrading = await upgrade(server, { query: `EIO=4&transport=websocket&sid=${sidOf(opened)}`, headers: { "x-refuse": "x" } });
+    assert.equal(upgrading.status, 101, "an upgrade is none");
   });
 
   test("sessions are called as the operator wants", async () => {
