@@ -164,10 +164,12 @@ suite("clients", "bad packets", (server) => {
     });
 
     test("an event in the same POST as the disconnect behind it is not heard", async () => {
-      const { sid, id } = await joinedByPolling();
       // The neighbours would hear it.
-      await engine.post(sid, '42["all","echo","never"]\x1e41');
-      assert.equal(await neighbours.reasonOf(id), "client namespace disconnect");
+      for (const event of ['42["all","echo","never"]', `451-["all","echo",${PLACE}]\x1ebAQ==`]) {
+        const { sid, id } = await joinedByPolling();
+        await engine.post(sid, `${event}\x1e41`);
+        assert.equal(await neighbours.reasonOf(id), "client namespace disconnect");
+      }
     });
 
     test("an attachment in base64 may be of either alphabet and without padding", async () => {
