@@ -185,6 +185,12 @@ suite("clients", "bad HTTP", (server) => {
       await assertAlive(sid);
     });
 
+    test("a GET that names WebSocket and does not ask for it is refused with code 3, and polling goes on", async () => {
+      const { sid } = await engine.open();
+      assertRefused(await engine.request("GET", { EIO: 4, transport: "websocket", sid }), 400, 3, "Bad request");
+      await assertAlive(sid);
+    });
+
     test("a second GET is refused and closes the session; the first is told", async () => {
       const { sid } = await engine.open();
       const first = engine.poll(sid);
@@ -276,6 +282,18 @@ suite("clients", "bad HTTP", (server) => {
       assert.deepEqual(statusAndBody(await engine.post(sid, "40")), [200, "ok"]);
       assert.match((await engine.poll(sid)).body, /^40\{"sid":"/);
     }
+  });
+
+  test("bytes that are no frame behind the head of an upgrade end that connection alone", async () => {
+    const { sid } = await engine.open();
+    for (const query of ["EIO=4&transport=websocket", `EIO=4&transport=websocket&sid=${sid}`]) {
+      const connection = await RawConnection.open(server);
+      connection.write(Buffer.concat([Buffer.from(upgradeHead({ query })), Buffer.from("test")]));
+      assert.equal((await connection.response()).status, 101);
+      await connection.ended();
+    }
+    assert.equal((await engine.post(sid, "40")).body, "ok");
+    assert.match((await engine.poll(sid)).body, /^40\{"sid":"/);
   });
 
   test("a WebSocket frame before the handshake is finished is no harm", async () => {

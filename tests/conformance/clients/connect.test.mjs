@@ -56,6 +56,28 @@ suite("clients", "connecting", (server) => {
         close(main);
       });
 
+      test("what goes to everybody stays in its namespace, and so does who is found", async () => {
+        const main = await connect(server, transport);
+        const admin = main.io.socket("/admin");
+        await connected(admin);
+        const [atMain, atAdmin] = [main, admin].map((socket) => listen(socket, "news"));
+        for (const [sender, own, other] of [[main, atMain, atAdmin], [admin, atAdmin, atMain]]) {
+          for (const value of ["text", Buffer.from([1, 2, 3])]) {
+            sender.emit("broadcast", "news", "not for the sender");
+            sender.emit("all", "news", value);
+            assert.deepEqual(await own.next(), [value]);
+          }
+          for (const socket of [main, admin]) await emitWithAck(socket, "ack");
+          assert.deepEqual([own.size, other.size], [0, 0]);
+        }
+        await emitWithAck(main, "join", "found");
+        await emitWithAck(admin, "join", "found");
+        assert.deepEqual(await emitWithAck(main, "peers", "found"), [main.id]);
+        assert.deepEqual(await emitWithAck(admin, "peers", "found"), [admin.id]);
+        assert.deepEqual(await emitWithAck(main, "peers", admin.id), []);
+        close(main);
+      });
+
       test("a namespace that does not exist is refused, and the connection stays", async () => {
         const main = await connect(server, transport);
         const refused = main.io.socket("/refused");

@@ -134,6 +134,15 @@ suite("connections", "the session below", (server) => {
     const [first, second] = await Promise.all([engine.poll(sid), engine.poll(sid)]);
     assert.deepEqual([first.status, second.status].sort(), [200, 400]);
     assert.deepEqual(await endOf(id), ["transport error", "overlap from client"]);
+    const left = (await engine.open()).sid;
+    await engine.post(left, "40");
+    const leftId = JSON.parse((await engine.poll(left)).body.slice(2)).sid;
+    const abort = new AbortController();
+    const waiting = assert.rejects(engine.poll(left, { signal: abort.signal }), { name: "AbortError" });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    abort.abort();
+    await waiting;
+    assert.deepEqual(await endOf(leftId), ["transport error", "poll connection closed prematurely"]);
     const [leaver, leaverId] = await join();
     leaver.send("41");
     assert.deepEqual(await endOf(leaverId), ["client namespace disconnect", null]);

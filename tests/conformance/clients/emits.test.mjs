@@ -49,6 +49,12 @@ suite("emits", "emits", (server) => {
         if (!isPolling || arrived.length > 1) assert.deepEqual(arrived, [1, "last"]);
       });
 
+      test("a volatile broadcast behind a regular one is dropped", async () => {
+        const all = { to: "all" };
+        assert.deepEqual(await heard([step(1, all), step(2, { ...all, volatile: true })]), [1, "last"]);
+        assert.deepEqual(await heard([step(1, all), step(2, { ...all, volatile: true })], BYTES), [1, "last"]);
+      });
+
       test("a volatile event arrives at a client that can take it", async () => {
         const socket = await connect(server, transport);
         const said = listen(socket, "said");
@@ -106,6 +112,34 @@ suite("emits", "emits", (server) => {
     await emitWithAck(sockets[0], "script", [step(1, { to: "others", volatile: true })]);
     for (const inbox of inboxes.slice(1)) assert.deepEqual(await inbox.next(), [1]);
     assert.equal(inboxes[0].size, 0);
+    close(...sockets);
+  });
+});
+
+suite("oracle", "a sender and those it leaves out", (server) => {
+  test("a socket's broadcast without a room and without an id reaches the others, and not the sender", async () => {
+    const sockets = await crowd(server, 8);
+    const [sender, byId, ...rest] = sockets;
+    const [inRoom, ...hearers] = rest;
+    for (const socket of sockets) await emitWithAck(socket, "join", "hall");
+    for (const socket of [sender, inRoom]) await emitWithAck(socket, "join", "deaf");
+    const inboxes = new Map(sockets.map((socket) => [socket, listen(socket, "told")]));
+    const tell = (without, value) => sender.emit("mixed", "hall", "nobody's", ...without, "told", value);
+    tell(["deaf", byId.id], "without both");
+    tell(["nobody's", byId.id], "without the id");
+    tell(["deaf", "nobody's"], "without the room");
+    sender.emit("all", "told", "end");
+    const expected = (socket) => [
+      ...(hearers.includes(socket) ? ["without both"] : []),
+      ...(hearers.includes(socket) || socket === inRoom ? ["without the id"] : []),
+      ...(hearers.includes(socket) || socket === byId ? ["without the room"] : []),
+      "end",
+    ];
+    for (const [socket, inbox] of inboxes) {
+      const all = expected(socket);
+      assert.deepEqual(await inbox.take(all.length), all.map((value) => [value]));
+    }
+    assert.ok([...inboxes.values()].every(({ size }) => size === 0));
     close(...sockets);
   });
 });

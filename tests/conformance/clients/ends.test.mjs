@@ -57,6 +57,36 @@ suite("clients", "ends", (server) => {
         close(main);
       });
 
+      test("a connection that ends ends its sockets in all namespaces", async () => {
+        const main = await connect(server, transport);
+        const admin = main.io.socket("/admin");
+        await connected(admin);
+        const ids = [main.id, admin.id];
+        main.io.engine.close();
+        await assertEnded(ids[0], "transport close");
+        await assertEnded(ids[1], "transport close", { by: adminWitness });
+        close(main);
+      });
+
+      test("who connects again by hand hears each event once", async () => {
+        const socket = await connect(server, transport);
+        const { id } = socket;
+        let connects = 0;
+        const echoes = [];
+        socket.on("connect", () => (connects += 1));
+        socket.on("echo", (value) => echoes.push(value));
+        const gone = ended(socket);
+        socket.io.engine.close();
+        await gone;
+        await connected(socket);
+        assert.notEqual(socket.id, id);
+        socket.emit("echo", "once");
+        await emitWithAck(socket, "ack");
+        await emitWithAck(socket, "ack");
+        assert.deepEqual([connects, echoes], [1, ["once"]]);
+        close(socket);
+      });
+
       test("the client closes its connection", async () => {
         const socket = await connect(server, transport);
         const { id } = socket;
@@ -94,6 +124,19 @@ suite("clients", "ends", (server) => {
       });
     });
   }
+
+  test("the server disconnects a client before it has upgraded", async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const socket = await connected(client(server, TRANSPORTS.upgrade));
+      const { id } = socket;
+      const reason = ended(socket);
+      socket.emit("kickme", false);
+      assert.equal(await reason, "io server disconnect");
+      await assertEnded(id, "server namespace disconnect");
+      assert.equal(await emitWithAck(await connected(socket), "ack", round), round);
+      close(socket);
+    }
+  });
 
   test("a WebSocket that breaks is a transport close", async () => {
     const socket = await connect(server, TRANSPORTS["WebSocket only"]);

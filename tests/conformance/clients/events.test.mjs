@@ -117,6 +117,17 @@ suite("clients", "events", (server) => {
         close(socket);
       });
 
+      test("an acknowledgement without anything is one", async () => {
+        const socket = await connect(server, transport);
+        socket.on("question", (...args) => args.at(-1)());
+        const answers = listen(socket, "answer");
+        for (const args of [[], [1, 2], [Buffer.from([1])]]) {
+          socket.emit("askme", ...args);
+          assert.equal((await answers.next())[0], true);
+        }
+        close(socket);
+      });
+
       test("the server stops waiting for an acknowledgement, and takes no late one", async () => {
         const socket = await connect(server, transport);
         const replies = [];

@@ -75,3 +75,12 @@ suite("cors", "client files with CORS", (server) => {
     assert.equal(answer.headers.get("access-control-allow-origin"), "http://a.test");
   });
 });
+
+suite("oracle", "client files that are not served", (server) => {
+  test("a bundle is an Engine.IO request without a transport", async () => {
+    for (const name of BUNDLES) {
+      const answer = await fetch(`${server.url}/socket.io/${name}`);
+      assert.deepEqual([answer.status, await answer.json()], [400, { code: 0, message: "Transport unknown" }]);
+    }
+  });
+});

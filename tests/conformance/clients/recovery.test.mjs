@@ -108,6 +108,35 @@ suite("recovery", "connection state recovery", (server) => {
         close(socket, other);
       });
 
+      test("what was missed may have been for everybody, for a room or for it alone, binary too", async () => {
+        const other = await connect(server, transport);
+        const socket = client(server, transport);
+        const [news, poked] = [inbox(socket, "news"), inbox(socket, "poked")];
+        await connected(socket);
+        await emitWithAck(socket, "join", "hall");
+        const { id } = socket;
+        // What comes before the connection ends gives the client its first offset.
+        other.emit("all", "news", 0);
+        assert.equal((await news.next())[0], 0);
+        for (let round = 1; round <= 3; round += 1) {
+          socket.io.engine.close();
+          await absent(other, id);
+          other.emit("all", "news", round);
+          other.emit("room", "hall", "news", Buffer.from([round]));
+          other.emit("room", id, "poked", `alone ${round}`);
+          other.emit("broadcast", "news", { round });
+          await emitWithAck(other, "state");
+          await connected(socket);
+          assert.deepEqual([socket.recovered, socket.id], [true, id]);
+          const told = (await news.take(3)).map(([value]) => value);
+          assert.deepEqual(told, [round, Buffer.from([round]), { round }]);
+          assert.equal((await poked.next())[0], `alone ${round}`);
+        }
+        await emitWithAck(socket, "state");
+        assert.deepEqual([news.size, poked.size], [0, 0]);
+        close(socket, other);
+      });
+
       test("an unknown pid is a new client", async () => {
         const socket = client(server, { ...transport, auth: { pid: "AAAAAAAAAAAAAAAAAAAA", offset: "nonsense" } });
         await connected(socket);

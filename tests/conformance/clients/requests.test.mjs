@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { close, connect, emitWithAck, listen, TRANSPORTS } from "../harness/client.mjs";
+import { Engine } from "../harness/engine.mjs";
 import { RawConnection, upgradeHead } from "../harness/raw.mjs";
 import { suite } from "../harness/server.mjs";
 
@@ -75,6 +76,12 @@ suite("cors", "CORS", (server) => {
     assertHas(upgraded, allowed);
   });
 
+  test("a preflight from another origin is answered without a permission", async () => {
+    const answer = await request(server, { method: "OPTIONS", headers: { Origin: "http://b.test" } });
+    assert.deepEqual([answer.status, answer.body], [204, ""]);
+    for (const name of ["origin", "credentials"]) assert.equal(answer.headers[`access-control-allow-${name}`], undefined, name);
+  });
+
   test("another origin gets no permission, and an answer", async () => {
     const answer = await request(server, { headers: { Origin: "http://b.test" } });
     assert.equal(answer.status, 200);
@@ -115,6 +122,45 @@ suite("requests", "hooks for requests", (server) => {
     assert.deepEqual([upgraded.headers["x-first"], upgraded.headers["x-every"], upgraded.headers["x-middleware"]], ["yes", "yes", "yes"]);
   });
 
+  test("a session that upgrades gets every header again, and neither the cookie nor the first ones", async () => {
+    const opened = await request(server);
+    assert.equal(opened.headers["x-first"], "yes");
+    const upgraded = await upgrade(server, { query: `EIO=4&transport=websocket&sid=${sidOf(opened)}` });
+    const { "set-cookie": cookie, "x-first": first, "x-every": every, "x-middleware": middleware } = upgraded.headers;
+    assert.deepEqual([upgraded.status, cookie, first, every, middleware], [101, undefined, undefined, "yes", "yes"]);
+  });
+
+  test("what a middleware lets pass is bounded as ever: a POST over the limit is a 413, and the session lives on", async () => {
+    const target = withSid(await request(server));
+    for (const headers of [{}, { "x-slow": "1" }]) {
+      const large = await request(server, { method: "POST", target, headers, body: `4${"x".repeat(1_000_000)}` });
+      assert.deepEqual([large.status, large.body], [413, ""]);
+    }
+    assert.equal((await request(server, { method: "POST", target, body: "40" })).body, "ok");
+    assert.match((await request(server, { target })).body, /^40/);
+  });
+
+  test("what is refused is told with its code and its cause, over either transport", async () => {
+    const socket = await connect(server);
+    const before = (await emitWithAck(socket, "refusals")).length;
+    const { sid } = JSON.parse((await request(server)).body.slice(1));
+    assert.equal((await request(server, { target: `${OPEN}&id=fail` })).status, 400);
+    const failed = new Engine(server).websocket({ id: "fail" });
+    await assert.rejects(failed.next(), "no session without an id");
+    await failed.closed();
+    for (const query of ["", `&sid=${sid}`]) {
+      assert.equal((await request(server, { target: `/socket.io/?EIO=4&transport=websocket${query}` })).status, 400);
+    }
+    const refusals = (await emitWithAck(socket, "refusals")).slice(before);
+    assert.deepEqual(refusals.map(([code, cause]) => [code, cause]), [
+      [3, "ID_GENERATION_ERROR"],
+      [3, "ID_GENERATION_ERROR"],
+      [3, "TRANSPORT_HANDSHAKE_ERROR"],
+      [3, "TRANSPORT_MISMATCH"],
+    ]);
+    close(socket);
+  });
+
   test("a middleware ends a request of any kind", async () => {
     const headers = { "x-end": "not here" };
     const opened = await request(server);
@@ -132,6 +178,8 @@ suite("requests", "hooks for requests", (server) => {
   test("a middleware that fails refuses its request", async () => {
     const answer = await request(server, { headers: { "x-end": "panic" } });
     assert.deepEqual([answer.status, answer.body], [400, '{"code":3,"message":"Bad request"}']);
+    const refused = await upgrade(server, { headers: { "x-end": "panic" } });
+    assert.equal(refused.status, 400);
     assert.equal((await request(server)).status, 200);
   });
 

@@ -120,6 +120,17 @@ suite("clients", "rooms", (server) => {
         for (const socket of sockets) socket.removeAllListeners("payload");
       });
 
+      test("binary reaches everybody, everybody else, and a room without its sender", async () => {
+        const hall = await roomOf(range(0, 6));
+        const bytes = Buffer.from([0, 1, 255]);
+        const wrong = [];
+        sockets.forEach((socket) => ["to all", "to the rest", "to others"].forEach((event) => socket.on(event, (value) => bytes.equals(value) || wrong.push(value))));
+        assertHeard(await heard("to all", () => sockets[2].emit("all", "to all", bytes)), range(0, COUNT));
+        assertHeard(await heard("to the rest", () => sockets[2].emit("broadcast", "to the rest", bytes)), range(0, COUNT).filter((index) => index !== 2));
+        assertHeard(await heard("to others", () => sockets[2].emit("others", hall, "to others", bytes)), [0, 1, 3, 4, 5]);
+        assert.deepEqual(wrong, []);
+      });
+
       test("joining twice is joining once; leaving leaves", async () => {
         const hall = await roomOf([0, 1, 2, 0]);
         assert.deepEqual(await emitWithAck(sockets[0], "rooms"), [sockets[0].id, ...(await ownRooms(0))].sort());
