@@ -255,11 +255,22 @@ const suites = {
         await delay(30);
         next(fails ? new Error("too late") : undefined);
       });
+      // "wrapped" becomes "wrap" with its own name in front, once at once and once later.
+      socket.use((event, next) => {
+        if (event[0] === "wrapped") event.splice(0, 1, "wrap", "wrapped");
+        next();
+      });
+      socket.use(async (event, next) => {
+        if (event[0] !== "wrap") return next();
+        await delay(10);
+        event.splice(0, 1, "unwrapped", "wrap");
+        next();
+      });
       socket.on("error", ({ message }) => {
         seen.push(["error", message]);
         socket.emit("refused", message);
       });
-      for (const name of ["blocked", "panic", "slow", "echo"]) {
+      for (const name of ["blocked", "panic", "slow", "echo", "wrapped", "wrap", "unwrapped"]) {
         socket.on(name, (...args) => {
           const reply = typeof args.at(-1) === "function" ? args.pop() : () => {};
           socket.emit(name, ...args);

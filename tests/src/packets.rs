@@ -1,7 +1,7 @@
 //! The suite `packets` of the conformance program: middlewares for the events of a socket.
 
 use parking_lot::Mutex;
-use ringio::{Ack, Data, EventName, RawArgs, Server, Socket};
+use ringio::{Ack, Data, EventName, PassedEvent, RawArgs, Server, Socket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +23,24 @@ pub fn handlers(io: &Server) {
             tokio::time::sleep(Duration::from_millis(30)).await;
             if args.get::<bool>(1).unwrap_or_default() { Err("too late") } else { Ok(()) }
         });
+        // "wrapped" becomes "wrap" with its own name in front, once at once and once later.
+        socket.with_packet_middleware(|name: EventName, args: RawArgs, event: PassedEvent| match &*name.0 {
+            "wrapped" => become_another(&event, "wrap", "wrapped", args),
+            _ => Ok(()),
+        });
+        socket.with_packet_middleware(async |name: EventName, args: RawArgs, event: PassedEvent| {
+            if name.0 != "wrap" {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            become_another(&event, "unwrapped", "wrap", args)
+        });
         let raised = Arc::clone(&errors);
         socket.on("error", move |socket: Socket, Data(text): Data<String>| {
             raised.lock().push(("error", text.clone()));
             socket.emit("refused", &text)
         });
-        for name in ["blocked", "panic", "slow", "echo"] {
+        for name in ["blocked", "panic", "slow", "echo", "wrapped", "wrap", "unwrapped"] {
             socket.on(name, move |socket: Socket, args: RawArgs, ack: Ack| {
                 socket.emit(name, &args);
                 ack.send(&args);
@@ -37,4 +49,9 @@ pub fn handlers(io: &Server) {
         let seen = Arc::clone(&errors);
         socket.on("seen", move |ack: Ack| ack.send(&*seen.lock()));
     });
+}
+
+fn become_another(event: &PassedEvent, name: &str, first: &str, mut args: RawArgs) -> Result<(), String> {
+    args.push_front(first).map_err(|error| error.to_string())?;
+    event.replace(name, &args).map_err(|error| error.to_string())
 }

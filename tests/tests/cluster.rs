@@ -413,6 +413,8 @@ fn namespaces_that_others_have_not(place: Place) {
     assert_eq!(wait(ours.server_count()).unwrap(), 1, "the other has no such namespace");
     assert!(wait(ours.server_side_emit_with_ack::<Value>("x", &())).unwrap().is_empty());
     ours.emit("to", &"ours");
+    // What one server says keeps its order, so the other has heard it when it has answered this.
+    wait(cluster.io(0).fetch_sockets()).unwrap();
     let theirs = ios[1].of("/ours");
     assert_eq!(wait(ours.server_count()).unwrap(), 2, "as soon as it has");
     let mut client = Bare::connect(&cluster.running[1].url, "/ours", &json!({}));

@@ -5,7 +5,7 @@
 mod client;
 
 use client::{Place, Running};
-use ringio::{Ack, Data, DisconnectReason, Namespace, Server, Socket};
+use ringio::{Ack, Data, DisconnectReason, EnginePacketKind, Namespace, Server, Socket};
 use ringio_tests::wire::WebSocket;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -23,6 +23,7 @@ matrix! {
     what_breaks_the_protocol_reaches_error_before_disconnect
     only_the_first_of_several_handlers_answers
     a_middleware_is_for_those_who_come_after_it
+    heartbeats_are_told_packet_by_packet
 }
 
 /// A client in one namespace and in the rooms that it asks for.
@@ -261,4 +262,28 @@ fn a_middleware_is_for_those_who_come_after_it(place: Place) {
     assert_eq!(late.next().as_deref(), Some("44{\"message\":\"closed\"}"));
     io.emit("still here", &()).into_result().unwrap();
     early.iter_mut().for_each(|member| member.hears("still here"));
+}
+
+/// `on_packet` and `on_packet_create` hear pongs and pings too, in their order.
+fn heartbeats_are_told_packet_by_packet(place: Place) {
+    let io = place.builder().ping_interval(Duration::from_millis(500)).build().unwrap();
+    let (log, heard) = channel();
+    io.on_connection(move |socket: Socket| {
+        let (came, goes) = (log.clone(), log.clone());
+        let conn = socket.conn();
+        conn.on_packet(move |packet| came.send(("came", packet.kind)).unwrap_or(()));
+        conn.on_packet_create(move |packet| goes.send(("goes", packet.kind)).unwrap_or(()));
+    });
+    let server = Running::start(&io);
+    let mut member = members(&server, "/", &[&[]]).remove(0);
+    for _ in 0..2 {
+        assert_eq!(member.wire.next().as_deref(), Some("2"));
+        member.wire.send("3");
+    }
+    assert_eq!(member.wire.next().as_deref(), Some("2"));
+    let ping = ("goes", EnginePacketKind::Ping);
+    let heartbeats = heard.try_iter().filter(|packet| *packet == ping || packet.1 == EnginePacketKind::Pong);
+    let pong = ("came", EnginePacketKind::Pong);
+    assert_eq!(heartbeats.take(5).collect::<Vec<_>>(), [ping, pong, ping, pong, ping]);
+    server.stop();
 }

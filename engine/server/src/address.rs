@@ -10,6 +10,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One place to listen on.
+///
+/// ```no_run
+/// use ringio::{Address, Server};
+/// use std::net::TcpListener;
+///
+/// let bound = TcpListener::bind("127.0.0.1:0")?;
+/// println!("on port {}", bound.local_addr()?.port());
+/// Server::new().listen((Address::unix("/run/chat.sock"), Address::listener(bound)))
+/// # ; Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Address(pub(crate) Endpoint);
 

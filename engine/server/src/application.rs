@@ -340,7 +340,12 @@ impl App {
             for (_, handler) in &any {
                 self.run(&**handler, &context);
             }
-            return self.pass(Passage { socket, middlewares, is_answered }, 0, message, received);
+            return self.pass(
+                Passage { socket, middlewares, is_answered, successor: Rc::default() },
+                0,
+                message,
+                received,
+            );
         }
         let local = self.sockets.look(key, |local| local.take_matching(&name)).unwrap_or_default();
         let snapshot = self.snapshot();

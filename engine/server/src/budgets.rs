@@ -50,6 +50,11 @@ impl Builder {
     }
 
     /// The same from one address. Default: no limit.
+    ///
+    /// ```
+    /// let io = ringio::Server::builder().handshakes_per_address_per_second(20).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
     pub fn handshakes_per_address_per_second(mut self, count: u64) -> Self {
         self.budgets.handshakes_per_address_per_second = Some(count);
         self

@@ -259,6 +259,8 @@ pub enum ArgumentError {
     MissingExtension(&'static str),
     /// `DisconnectReason` outside of a `disconnecting` or `disconnect` handler: a mistake of the program.
     NotDisconnecting,
+    /// `PassedEvent` outside of a packet middleware: a mistake of the program.
+    NotPassing,
     /// An extractor of the application refused.
     Refused(String),
 }
@@ -285,6 +287,7 @@ impl fmt::Display for ArgumentError {
             Self::NotDisconnecting => {
                 f.write_str("a DisconnectReason exists only in disconnecting and disconnect handlers")
             }
+            Self::NotPassing => f.write_str("a PassedEvent exists only in packet middlewares"),
             Self::Refused(reason) => f.write_str(reason),
         }
     }

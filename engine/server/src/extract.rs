@@ -16,6 +16,7 @@
 
 use crate::decode::Arguments;
 use crate::error::ArgumentError;
+use crate::packet_middleware::Successor;
 use crate::{DisconnectReason, Handshake, Namespace, Server, Socket, Transport};
 use bytes::Bytes;
 use ringio_core::door::Cause;
@@ -81,11 +82,12 @@ pub struct EventContext<'a> {
     ack_id: Option<u64>,
     is_answered: Option<Rc<Cell<bool>>>,
     cause: Option<Cause>,
+    successor: Option<Successor>,
 }
 
 impl<'a> EventContext<'a> {
     pub(crate) const fn new(socket: &'a Socket, name: &'a str, arguments: Arguments<'a>) -> Self {
-        Self { socket, name, arguments, ack_id: None, is_answered: None, cause: None }
+        Self { socket, name, arguments, ack_id: None, is_answered: None, cause: None, successor: None }
     }
 
     /// The client wants an acknowledgement; `is_shared` if several handlers may give it.
@@ -98,6 +100,15 @@ impl<'a> EventContext<'a> {
     pub(crate) fn share_ack(&mut self, id: Option<u64>, is_answered: &Rc<Cell<bool>>) {
         self.ack_id = id;
         self.is_answered = Some(Rc::clone(is_answered));
+    }
+
+    /// Whoever is called may put another event in the place of this one.
+    pub(crate) fn let_pass(&mut self, successor: &Successor) {
+        self.successor = Some(Rc::clone(successor));
+    }
+
+    pub(crate) fn successor(&self) -> Option<Successor> {
+        self.successor.clone()
     }
 
     pub(crate) fn set_cause(&mut self, cause: Cause) {

@@ -173,6 +173,7 @@ pub use listener::{ListenerId, ListenerKey};
 pub use middleware::{ConnectError, Middleware};
 pub use namespace::Namespace;
 pub use options::Builder;
+pub use packet_middleware::PassedEvent;
 pub use parent_namespace::{ParentBroadcastOperator, ParentNamespace};
 pub use raw_args::RawArgs;
 pub use regex::Regex;

@@ -356,6 +356,12 @@ impl Builder {
     /// The marks of an outbox: above `high` bytes there is no room ([`Socket::emit_when_room`](crate::Socket::emit_when_room)), until it has
     /// come down to `low` ([`Socket::on_drain`](crate::Socket::on_drain)). Default an eighth and a half of
     /// [`outbox_bytes_max`](Self::outbox_bytes_max); `low` below `high`, `high` at most that.
+    ///
+    /// ```
+    /// # use ringio::Server;
+    /// let io = Server::builder().outbox_bytes_max(1 << 20).outbox_marks(64 << 10, 512 << 10).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
     pub fn outbox_marks(mut self, low: usize, high: usize) -> Self {
         self.options.outbox_marks = Some((low, high));
         self

@@ -59,16 +59,39 @@ impl Socket {
     /// Bytes that wait for this client, as a WebSocket would get them: emitted, not yet given to its transport. All sockets of a
     /// client share one outbox. 0 for one that has left.
     #[must_use]
+    ///
+    /// ```
+    /// # use ringio::Socket;
+    /// fn is_slow(socket: &Socket) -> bool {
+    ///     socket.queued_bytes() > 100_000
+    /// }
+    /// ```
     pub fn queued_bytes(&self) -> usize {
         self.app().with_core(|core| core.outbox_bytes(self.key())).unwrap_or(0)
     }
 
     /// What happens to the next event if there is no room for it.
+    ///
+    /// ```
+    /// # use ringio::{EmitError, SlowReceiver, Socket};
+    /// fn position(socket: &Socket, place: (f32, f32)) -> Result<(), EmitError> {
+    ///     socket.when_slow(SlowReceiver::DropOld).emit("position", &place)?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn when_slow(&self, policy: SlowReceiver) -> SocketOperator {
         self.operator().when_slow(policy)
     }
 
     /// The next event takes the place of a waiting one of the same key, so that a slow client gets the latest value only.
+    ///
+    /// ```
+    /// # use ringio::{EmitError, Socket};
+    /// fn price(socket: &Socket, symbol: &str, price: f64) -> Result<(), EmitError> {
+    ///     socket.conflate(symbol).emit("price", &(symbol, price))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn conflate(&self, key: &str) -> SocketOperator {
         self.operator().conflate(key)
     }
@@ -112,6 +135,14 @@ impl Socket {
     }
 
     /// Removes one listener of [`Socket::on_drain`], or all of them with `None`.
+    ///
+    /// ```
+    /// # use ringio::Socket;
+    /// fn watch_once(socket: &Socket) {
+    ///     let id = socket.on_drain(|socket: Socket| println!("{} reads again", socket.id()));
+    ///     socket.off_drain(id);
+    /// }
+    /// ```
     pub fn off_drain(&self, listener: impl Into<Option<ListenerId>>) {
         let listener = listener.into();
         drop(self.app().sockets.look(self.key(), |local| crate::socket_table::remove(&mut local.drain, listener)));
@@ -120,12 +151,28 @@ impl Socket {
 
 impl SocketOperator {
     /// What happens to the event if there is no room for it.
+    ///
+    /// ```
+    /// # use ringio::{EmitError, SlowReceiver, Socket};
+    /// fn position(socket: &Socket, place: (f32, f32)) -> Result<(), EmitError> {
+    ///     socket.compress(false).when_slow(SlowReceiver::DropNew).emit("position", &place)?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn when_slow(mut self, policy: SlowReceiver) -> Self {
         self.flags.when_slow = Some(policy.to_core());
         self
     }
 
     /// As [`Socket::conflate`].
+    ///
+    /// ```
+    /// # use ringio::{EmitError, Socket};
+    /// fn price(socket: &Socket, symbol: &str, price: f64) -> Result<(), EmitError> {
+    ///     socket.compress(false).conflate(symbol).emit("price", &(symbol, price))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn conflate(mut self, key: &str) -> Self {
         self.flags.when_slow = Some(conflated(key));
         self
@@ -135,6 +182,13 @@ impl SocketOperator {
     ///
     /// # Errors
     /// As [`Socket::emit_when_room`].
+    ///
+    /// ```
+    /// # use ringio::{EmitError, Socket};
+    /// async fn chunk(socket: Socket, chunk: &[u8]) -> Result<(), EmitError> {
+    ///     socket.compress(false).emit_when_room("chunk", chunk).await
+    /// }
+    /// ```
     pub async fn emit_when_room<A: EmitArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         let flags = EmitFlags { when_slow: Some(WhenSlow::Close), ..self.flags };
         let (app, key) = (Rc::clone(self.socket.app()), self.socket.key());
@@ -160,6 +214,12 @@ impl SocketOperator {
 
 impl Namespace {
     /// What happens to the next event for clients that have no room for it.
+    ///
+    /// ```
+    /// # use ringio::{Server, SlowReceiver};
+    /// # let io = Server::new();
+    /// io.of("/ticker").when_slow(SlowReceiver::DropOld).emit("tick", &1);
+    /// ```
     pub fn when_slow(&self, policy: SlowReceiver) -> BroadcastOperator {
         BroadcastOperator::new(self).when_slow(policy)
     }
@@ -177,11 +237,22 @@ impl Namespace {
 
 impl BroadcastOperator {
     /// What happens to the event for clients that have no room for it. Other servers do as they are configured.
+    ///
+    /// ```
+    /// # use ringio::{Server, SlowReceiver};
+    /// # let io = Server::new();
+    /// io.to("viewers").when_slow(SlowReceiver::DropNew).emit("frame", &"...");
+    /// ```
     pub fn when_slow(self, policy: SlowReceiver) -> Self {
         self.change_flags(|flags| flags.when_slow = Some(policy.to_core()))
     }
 
     /// As [`Namespace::conflate`].
+    ///
+    /// ```
+    /// # let io = ringio::Server::new();
+    /// io.to("traders").conflate("EURUSD").emit("price", &("EURUSD", 1.09));
+    /// ```
     pub fn conflate(self, key: &str) -> Self {
         self.change_flags(|flags| flags.when_slow = Some(conflated(key)))
     }

@@ -310,7 +310,8 @@ impl Socket {
 
     /// Lets `middleware` see every event of this client before the handlers of its name, after those of
     /// [`on_any`](Socket::on_any): Node's `socket.use`. A handler like any other, sync or async; if it returns an error the event goes
-    /// no further, and the handlers of `error` get the error's text.
+    /// no further, and the handlers of `error` get the error's text. With [`PassedEvent`](crate::PassedEvent) it changes the event for those
+    /// behind it.
     ///
     /// They run in the order in which they were added. An async one does not hold back later events, as in Node.
     /// A panic refuses the event with `internal server error`, as do arguments that do not fit its extractors.

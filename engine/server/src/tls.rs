@@ -81,6 +81,13 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Tls::from_pem_files`].
+    ///
+    /// ```no_run
+    /// # use ringio::Tls;
+    /// let (chain, key) = (std::fs::read("chain.pem")?, std::fs::read("key.pem")?);
+    /// let tls = Tls::from_pem(&chain, &key)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self> {
         Self::from_named(("the certificate chain", chain), ("the private key", key))
     }
@@ -148,6 +155,13 @@ impl Tls {
 }
 
 /// What [`Tls::on`] makes: addresses over TLS.
+///
+/// ```no_run
+/// # use ringio::{Server, Tls};
+/// # let tls = Tls::from_pem_files("chain.pem", "key.pem")?;
+/// Server::new().listen((3000, tls.on(3443)))
+/// # ; Ok::<(), ringio::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct OverTls<A> {
     tls: Tls,

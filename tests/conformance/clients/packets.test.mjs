@@ -32,6 +32,16 @@ suite("packets", "middlewares for events", (server) => {
         close(socket);
       });
 
+      test("they may put another event in its place, for those behind them, bytes and acknowledgement included", async () => {
+        const socket = await connect(server, transport);
+        const [wrapped, wrap, unwrapped] = ["wrapped", "wrap", "unwrapped"].map((name) => listen(socket, name));
+        assert.equal(await emitWithAck(socket, "wrapped", 1, Buffer.from([7, 8])), "wrap");
+        const [inner, outer, number, bytes] = await unwrapped.next();
+        assert.deepEqual([inner, outer, number, [...bytes]], ["wrap", "wrapped", 1, [7, 8]]);
+        assert.deepEqual([wrapped.size, wrap.size], [0, 0]);
+        close(socket);
+      });
+
       test("on_any sees an event before they refuse it", async () => {
         const socket = await connect(server, transport);
         const refused = listen(socket, "refused");
