@@ -73,10 +73,9 @@ impl Socket {
     /// What happens to the next event if there is no room for it.
     ///
     /// ```
-    /// # use ringio::{EmitError, SlowReceiver, Socket};
-    /// fn position(socket: &Socket, place: (f32, f32)) -> Result<(), EmitError> {
-    ///     socket.when_slow(SlowReceiver::DropOld).emit("position", &place)?;
-    ///     Ok(())
+    /// # use ringio::{SlowReceiver, Socket};
+    /// fn position(socket: &Socket, place: (f32, f32)) {
+    ///     socket.when_slow(SlowReceiver::DropOld).emit("position", &place);
     /// }
     /// ```
     pub fn when_slow(&self, policy: SlowReceiver) -> SocketOperator {
@@ -86,10 +85,9 @@ impl Socket {
     /// The next event takes the place of a waiting one of the same key, so that a slow client gets the latest value only.
     ///
     /// ```
-    /// # use ringio::{EmitError, Socket};
-    /// fn price(socket: &Socket, symbol: &str, price: f64) -> Result<(), EmitError> {
-    ///     socket.conflate(symbol).emit("price", &(symbol, price))?;
-    ///     Ok(())
+    /// # use ringio::Socket;
+    /// fn price(socket: &Socket, symbol: &str, price: f64) {
+    ///     socket.conflate(symbol).emit("price", &(symbol, price));
     /// }
     /// ```
     pub fn conflate(&self, key: &str) -> SocketOperator {
@@ -153,10 +151,9 @@ impl SocketOperator {
     /// What happens to the event if there is no room for it.
     ///
     /// ```
-    /// # use ringio::{EmitError, SlowReceiver, Socket};
-    /// fn position(socket: &Socket, place: (f32, f32)) -> Result<(), EmitError> {
-    ///     socket.compress(false).when_slow(SlowReceiver::DropNew).emit("position", &place)?;
-    ///     Ok(())
+    /// # use ringio::{SlowReceiver, Socket};
+    /// fn position(socket: &Socket, place: (f32, f32)) {
+    ///     socket.compress(false).when_slow(SlowReceiver::DropNew).emit("position", &place);
     /// }
     /// ```
     pub fn when_slow(mut self, policy: SlowReceiver) -> Self {
@@ -167,10 +164,9 @@ impl SocketOperator {
     /// As [`Socket::conflate`].
     ///
     /// ```
-    /// # use ringio::{EmitError, Socket};
-    /// fn price(socket: &Socket, symbol: &str, price: f64) -> Result<(), EmitError> {
-    ///     socket.compress(false).conflate(symbol).emit("price", &(symbol, price))?;
-    ///     Ok(())
+    /// # use ringio::Socket;
+    /// fn price(socket: &Socket, symbol: &str, price: f64) {
+    ///     socket.compress(false).conflate(symbol).emit("price", &(symbol, price));
     /// }
     /// ```
     pub fn conflate(mut self, key: &str) -> Self {
