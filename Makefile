@@ -46,7 +46,7 @@ lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
 
 test-rust: openssl socketioxide $(NODE_MODULES) ## unit, property and integration tests
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 simulate: ## stories of whole servers on a simulated kernel, for ever; SEEDS=n, MINUTES=n, FROM=seed, SEED=s for one
 	cargo run --release -p ringio-simulation -- $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace)) \
