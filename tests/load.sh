@@ -14,6 +14,7 @@ free_port() {
 for driver in uring epoll; do
   for shards in 1 3; do
     port=$(free_port)
+    : >"$ready" # Here, and not by the server's redirection alone: what the one before said must not be taken for its word.
     "$server" bench --port "$port" --shards "$shards" --driver "$driver" >"$ready" 2>&1 &
     pid=$!
     for _ in $(seq 100); do grep -q ready "$ready" && break; sleep 0.1; done
