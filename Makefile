@@ -82,10 +82,10 @@ loom: ## every interleaving of the rings and doorbells between the shards
 test-asan: ## the drivers and the rings between the shards under AddressSanitizer, leaks included
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" cargo test -p ringio-runtime --lib --target $(HOST) --target-dir $(TARGET)/asan
 
-test-node: $(NODE_MODULES) server examples ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
+test-node: openssl $(NODE_MODULES) server examples ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
 	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) RINGIO_EXAMPLES=$(TARGET)/debug/examples $(NODE_TEST) $(NODE_FILES)
 
-test-python: $(VENV) server ## python-socketio, asyncio and threads, on the same servers
+test-python: openssl $(VENV) server ## python-socketio, asyncio and threads, on the same servers
 	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) $(PYTEST) -q python
 
 test-browser: $(NODE_MODULES) chat chromium ## the chat page in Chromium, two windows; screenshots in tests/conformance/artifacts
@@ -119,7 +119,7 @@ test-autobahn: $(VENV) server ## a choice of the fuzzing suite for WebSocket, on
 autobahn: $(VENV) server ## the whole of it, 20 to 60 minutes: report in tests/autobahn/report, table in tests/autobahn/README.md
 	$(PYTHON) tests/autobahn/run.py $(SERVER) --table tests/autobahn/README.md
 
-test-reference: $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?
+test-reference: openssl $(NODE_MODULES) $(VENV) chromium ## the same tests against the official Node server: are the tests right?
 	cd $(CONFORMANCE) && $(NODE_TEST) $(NODE_FILES) browser/*.test.mjs
 	cd $(CONFORMANCE) && $(PYTEST) -q python
 
@@ -240,9 +240,9 @@ $(DENY):
 	cargo install --locked --debug --version $(DENY_VERSION) --root $(dir $(@D)) --target-dir $(TARGET)/tools/build cargo-deny
 	rm -rf $(TARGET)/tools/build
 
-# For a client library among the tests.
+# For a client library among the tests, and for the certificates that the tests of TLS make.
 openssl:
-	@pkg-config --exists openssl 2>/dev/null || $(call debian,pkg-config libssl-dev)
+	@{ pkg-config --exists openssl && command -v openssl >/dev/null; } 2>/dev/null || $(call debian,pkg-config libssl-dev openssl)
 
 valgrind:
 	@command -v valgrind >/dev/null || $(call debian,valgrind)
