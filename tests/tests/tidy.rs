@@ -11,6 +11,20 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// Where Rust sources lie.
+const ALL: [&str; 10] = [
+    "codec/src",
+    "engine",
+    "bench",
+    "loadtest/src",
+    "tests/src",
+    "tests/tests",
+    "tests/simulation",
+    "tests/fuzz",
+    "tests/soak",
+    "tests/attacks",
+];
+
 /// All Rust sources below a folder, sorted.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -140,18 +154,7 @@ fn unsafe_code_lives_on_its_islands() {
         "engine/runtime/src/mesh/",
         "bench/src/bin/floor.rs",
     ];
-    for folder in [
-        "codec/src",
-        "engine",
-        "bench",
-        "loadtest/src",
-        "tests/src",
-        "tests/tests",
-        "tests/simulation",
-        "tests/fuzz",
-        "tests/soak",
-        "tests/attacks",
-    ] {
+    for folder in ALL {
         for (name, text) in sources(folder) {
             if islands.iter().any(|island| name.starts_with(island))
                 || ["tests/tests/tidy.rs", "tests/tests/unsafe_inventory.rs"].contains(&name.as_str())
@@ -173,18 +176,7 @@ fn unsafe_code_lives_on_its_islands() {
 
 #[test]
 fn every_file_says_what_it_is_for_and_has_one_subject() {
-    for folder in [
-        "codec/src",
-        "engine",
-        "bench/src",
-        "loadtest/src",
-        "tests/src",
-        "tests/tests",
-        "tests/simulation",
-        "tests/fuzz",
-        "tests/soak",
-        "tests/attacks",
-    ] {
+    for folder in ALL {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//!"), "{name} opens with what it is for");
             let lines = text.lines().count();

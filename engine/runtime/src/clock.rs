@@ -44,3 +44,19 @@ impl TimeSource for Clock {
 pub fn unix_time_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+/// A clock that a test moves: milliseconds. Clones are the same one.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Hand(pub(crate) std::rc::Rc<std::cell::Cell<u64>>);
+
+#[cfg(test)]
+impl TimeSource for Hand {
+    fn now(&self) -> Time {
+        Time::from_millis(self.0.get())
+    }
+
+    fn until(&self, at: Time) -> Duration {
+        Duration::from_millis(at.since(self.now()))
+    }
+}

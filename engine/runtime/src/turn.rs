@@ -365,27 +365,13 @@ impl<K, A, C> std::fmt::Debug for Turn<K, A, C> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::clock::Hand;
     use crate::epoll::{Epoll, EpollOptions};
     use crate::mesh::mesh;
     use ringio_core::base::id::ShardIndex;
     use ringio_core::door::Event;
     use ringio_core::options::Setup;
-    use std::cell::Cell;
     use std::sync::Arc;
-
-    /// A clock that the test moves.
-    #[derive(Clone, Default)]
-    struct Hand(Rc<Cell<u64>>);
-
-    impl TimeSource for Hand {
-        fn now(&self) -> Time {
-            Time::from_millis(self.0.get())
-        }
-
-        fn until(&self, at: Time) -> Duration {
-            Duration::from_millis(at.since(self.now()))
-        }
-    }
 
     struct Silent(Rc<RefCell<Shard>>);
 

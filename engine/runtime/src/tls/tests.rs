@@ -4,20 +4,19 @@
 
 use super::channel::PIECE_BYTES;
 use super::*;
-use crate::clock::TimeSource;
+use crate::clock::Hand;
 use crate::executor::Executor;
 use crate::injector::Injector;
 use crate::kernel::{Arrival, Counters, Sink};
 use crate::mesh::mesh;
 use crate::shard_thread::Application;
 use crate::turn::Turn;
-use ringio_core::base::time::Time;
 use ringio_core::door::Event;
 use ringio_core::options::Setup;
 use ringio_core::shard::Shard;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -334,20 +333,6 @@ fn a_connection_takes_half_a_record_and_an_unsent_alert_along_to_another_shard()
     assert_eq!(pair.answer, b"HTTP/1.1 200");
     // One that is plain keeps its own token.
     assert_eq!(target.adopt(FileId(1), key), key.to_bits());
-}
-
-/// A clock that the test moves.
-#[derive(Clone, Default)]
-struct Hand(Rc<Cell<u64>>);
-
-impl TimeSource for Hand {
-    fn now(&self) -> Time {
-        Time::from_millis(self.0.get())
-    }
-
-    fn until(&self, at: Time) -> Duration {
-        Duration::from_millis(at.since(self.now()))
-    }
 }
 
 struct Silent;
