@@ -33,7 +33,13 @@ export function generate(seed, suite = SUITES[seed % SUITES.length]) {
   const writer = new Writer(random, suite, clients);
   const count = 8 + random.below(34);
   while (writer.steps.length < count) writer.step();
-  return { seed, suite, clients, steps: writer.steps };
+  return { seed, suite, clients, steps: writer.steps.map(withoutWorkBehindAQuestion) };
+}
+
+/** `fetchSockets` answers between two packets in Node, and when all shards have answered here: nothing is behind it in the same delivery. */
+function withoutWorkBehindAQuestion(step) {
+  const at = step.packets?.findIndex(({ text }) => /\["(count|peers)"/.test(text ?? "")) ?? -1;
+  return at < 0 ? step : { ...step, packets: step.packets.slice(0, at + 1) };
 }
 
 class Writer {

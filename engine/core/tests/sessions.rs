@@ -7,7 +7,7 @@ mod world;
 use ringio_core::door::DisconnectReason;
 use ringio_core::limits::OPEN_HELD_MS;
 use ringio_core::options::Options;
-use world::{Heard, World, frame, polling_url, text, upgrade_request};
+use world::{Heard, World, frame, polling_url, post_request, text, upgrade_request};
 
 fn reasons(world: &World) -> Vec<&'static str> {
     let disconnected =
@@ -112,6 +112,20 @@ fn refusals_are_those_of_node() {
     let wire = world.connect(0);
     world.send(wire, format!("PUT {} HTTP/1.1\r\nHost: h\r\n\r\n", polling_url(&sid)).as_bytes());
     assert_eq!(world.answer(wire), (500, String::new()));
+}
+
+/// Found by the oracle: for a second, requests that no client sends before its goodbye were answered as if the session were there.
+#[test]
+fn of_a_session_that_is_over_only_a_late_poll_is_answered() {
+    let mut world = World::new(1, Options::default());
+    let sid = world.polling(0);
+    world.post(0, &polling_url(&sid), "1");
+    let unknown = (400, r#"{"code":1,"message":"Session ID unknown"}"#.to_owned());
+    for query in ["EIO=4&transport=websocket", "EIO=3&transport=polling"] {
+        assert_eq!(world.get(0, &format!("/socket.io/?{query}&sid={sid}")), unknown, "{query}");
+    }
+    assert_eq!(world.post(0, &polling_url(&sid), "40"), unknown);
+    assert_eq!(world.get(0, &polling_url(&sid)), (200, "6".to_owned()), "it may have been sent before");
 }
 
 #[test]
@@ -243,6 +257,25 @@ fn a_bad_probe_ends_only_its_websocket() {
         assert_eq!(world.post(0, &polling_url(&sid), "40"), (200, "ok".into()), "the session goes on");
         assert_eq!(world.get(0, &polling_url(&sid)).0, 200);
     }
+}
+
+/// Found by the oracle: half a POST outlived the upgrade, was handled when it was whole, and ended the session if it broke.
+#[test]
+fn half_a_post_is_cut_off_by_the_upgrade() {
+    let mut world = World::new(1, Options::default());
+    let sid = world.polling(0);
+    world.post(0, &polling_url(&sid), "40");
+    let half = world.connect(0);
+    let request = post_request(&polling_url(&sid), "42[\"late\"]");
+    world.send(half, &request.as_bytes()[..request.len() - 3]);
+    let websocket = world.connect(0);
+    world.send(websocket, &upgrade_request(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")));
+    world.send(websocket, &text("5"));
+    world.run();
+    assert!(world.is_over(half), "what is missing of it has nowhere to go");
+    assert!(reasons(&world).is_empty());
+    world.send(websocket, &text("421[\"here\"]"));
+    assert!(matches!(world.heard.last(), Some(Heard::Message(_, name, _)) if name == "here"));
 }
 
 #[test]

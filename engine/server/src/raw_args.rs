@@ -6,12 +6,13 @@ use crate::encode::{self, ArgumentWriter, EmitArgs};
 use crate::error::ArgumentError;
 use crate::extract::{EventContext, FromEvent};
 use bytes::Bytes;
+use ringio_codec::socketio::attachment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// All arguments of an event: raw JSON and attachments.
 ///
-/// `emit` and `Ack::send` send them on byte by byte. Cost: one copy out of the receive buffer; cloning and
+/// `emit` and `Ack::send` send them on byte by byte. Cost: one copy out of the receive buffer; cloning and, without attachments,
 /// [`RawArgs::skip`] share it.
 ///
 /// ```no_run
@@ -120,13 +121,34 @@ impl RawArgs {
         Ok(())
     }
 
-    /// Without the first `count` arguments. All attachments are kept, because placeholders count through them.
+    /// Without the first `count` arguments, and without the attachments that only those had: what is left is numbered anew, as Node does
+    /// when it sends arguments on. Costs a copy of the text if there are attachments, nothing otherwise.
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         let rest = self.arguments().skip(u32::try_from(count).unwrap_or(u32::MAX));
         let json = self.json.slice(self.json.len() - rest.json.len()..);
-        Self { json, count: rest.count, attachments: self.attachments.clone() }
+        if self.attachments.is_empty() || count == 0 {
+            return Self { json, count: rest.count, attachments: self.attachments.clone() };
+        }
+        let (json, attachments) = renumber(&json, &self.attachments);
+        Self { json, count: rest.count, attachments }
     }
+}
+
+/// The arguments with placeholders counted from 0 in their order, and the attachments they stand for.
+fn renumber(json: &[u8], attachments: &[Bytes]) -> (Bytes, Vec<Bytes>) {
+    let text = std::str::from_utf8(json).expect("the core hands on validated JSON only");
+    let attachment_count = u32::try_from(attachments.len()).unwrap_or(u32::MAX);
+    let found = attachment::find_known(text, attachment_count).unwrap_or_default();
+    let (mut renumbered, mut kept, mut copied) = (Vec::with_capacity(json.len()), Vec::with_capacity(found.len()), 0);
+    for (num, placeholder) in (0..).zip(found) {
+        renumbered.extend_from_slice(&json[copied..placeholder.range.start]);
+        attachment::write_placeholder(&mut renumbered, num);
+        kept.push(attachments[placeholder.num as usize].clone());
+        copied = placeholder.range.end;
+    }
+    renumbered.extend_from_slice(&json[copied..]);
+    (Bytes::from(renumbered), kept)
 }
 
 impl FromEvent for RawArgs {
@@ -194,5 +216,20 @@ mod tests {
         assert_eq!(emitted(&args.skip(1)).0, r#"["e",{"_placeholder":true,"num":0}]"#);
         assert_eq!(emitted(&args.skip(2)).0, r#"["e"]"#);
         assert_eq!(emitted(&args.skip(0)), emitted(&args));
+    }
+
+    /// Found by the oracle: an event without arguments took the attachments of skipped ones along.
+    #[test]
+    fn attachments_of_skipped_arguments_stay_behind() {
+        let attachments = [b"a", b"b", b"c"].map(|bytes| Bytes::from_static(bytes));
+        let json =
+            br#"{"f":{"_placeholder":true,"num":1}},2,[{"num":2,"_placeholder":true},{"_placeholder":true,"num":0}]"#;
+        let args = RawArgs::new(&Arguments { json, count: 3, attachments: &attachments });
+        assert_eq!(emitted(&args).1, 3);
+        let rest = args.skip(1);
+        let renumbered = r#"["e",2,[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]]"#;
+        assert_eq!(emitted(&rest), (renumbered.to_owned(), 2));
+        assert_eq!(rest.get::<[Bytes; 2]>(1).unwrap(), ["c", "a"]);
+        assert_eq!(emitted(&args.skip(3)), (r#"["e"]"#.to_owned(), 0));
     }
 }

@@ -175,13 +175,14 @@ impl Shard {
 
     fn handle_session_request(&mut self, key: ConnectionKey, session_key: SessionKey, request: &Request<'_>, ask: Ask) {
         let Some(session) = self.sessions.get(session_key) else { return };
-        if ask.is_protocol_4 == session.is_protocol_3()
-            || (ask.method != AskMethod::Upgrade && ask.transport != session.transport())
-        {
-            return self.refuse(key, request, EngineError::BadRequest);
-        }
-        if session.state == SessionState::Closed && ask.method != AskMethod::Get {
+        let is_fitting = ask.is_protocol_4 != session.is_protocol_3()
+            && (ask.method == AskMethod::Upgrade || ask.transport == session.transport());
+        // Of a session that is over, only the GET that its client may have sent before is answered.
+        if session.state == SessionState::Closed && !(is_fitting && ask.method == AskMethod::Get) {
             return self.refuse(key, request, EngineError::UnknownSid);
+        }
+        if !is_fitting {
+            return self.refuse(key, request, EngineError::BadRequest);
         }
         match ask.method {
             AskMethod::Upgrade if ask.transport == Transport::WebSocket => {

@@ -276,6 +276,10 @@ impl Shard {
         if session.state == SessionState::Closing {
             return self.forget_closing_over(session_key, key);
         }
+        if let Link::Polling { posting: Some(connection), .. } = session.link {
+            // Of a POST that is not whole nothing has been handled, and nothing of it may be once the other transport is heard.
+            self.drop_connection(connection);
+        }
         // A client that did not wait for its GET to return hears on it that polling is over.
         self.answer_poll_text(session_key, &[b"1"]);
         let Some(session) = self.sessions.get_mut(session_key) else { return };
