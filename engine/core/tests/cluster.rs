@@ -457,6 +457,22 @@ fn by_heartbeats_a_server_is_known_once_it_has_joined_and_until_it_has_been_sile
     }
 }
 
+/// Found missing by the simulator: with heartbeats nobody could tell that nothing was left.
+#[test]
+fn a_server_with_heartbeats_is_vacant_when_nobody_is_there_and_its_beat_ends_with_it() {
+    let mut servers = Servers::new(2, 3, true);
+    servers.advance(12_000);
+    let is_vacant = |servers: &Servers| {
+        servers.worlds.iter().flat_map(|world| &world.shards).all(ringio_core::shard::Shard::is_vacant)
+    };
+    assert!(is_vacant(&servers), "the beat is nobody's");
+    servers.worlds[0].shards.iter_mut().for_each(ringio_core::shard::Shard::close_all);
+    servers.run();
+    assert!(is_vacant(&servers));
+    let left: Vec<_> = servers.worlds[0].shards.iter().map(ringio_core::shard::Shard::next_deadline).collect();
+    assert_eq!(left, [None, None, None], "a server that has ended says nothing any more");
+}
+
 #[test]
 fn what_nobody_asked_for_changes_nothing() {
     let mut servers = Servers::new(1, 3, false);

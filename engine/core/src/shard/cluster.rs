@@ -114,12 +114,19 @@ pub(super) struct Cluster {
     known: BTreeMap<NamespaceId, Arc<[NodeId]>>,
     requests: BTreeMap<u64, Request>,
     next_request: u64,
+    /// With heartbeats, on the first shard, until this server ends.
+    beat: Option<TimerKey>,
 }
 
 impl Cluster {
     /// Whether nothing is asked.
     pub(super) fn is_idle(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// Timers that are nobody's: armed as long as this server takes part.
+    pub(super) const fn timer_count(&self) -> usize {
+        self.beat.is_some() as usize
     }
 }
 
@@ -143,13 +150,11 @@ enum Subject {
 impl Shard {
     /// Makes this shard speak to other servers: from now on `Event::Publish` comes.
     pub fn join_cluster(&mut self, options: ClusterOptions) {
-        if self.index == CLUSTER_SHARD
-            && let Some(heartbeat) = &options.heartbeat
-        {
-            self.wheel.arm(self.now.after(heartbeat.check_ms()), Deadline::ClusterBeat);
-        }
+        let heartbeat = options.heartbeat.filter(|_| self.index == CLUSTER_SHARD);
+        let beat =
+            heartbeat.map(|heartbeat| self.wheel.arm(self.now.after(heartbeat.check_ms()), Deadline::ClusterBeat));
         let (nodes, known, requests) = (Nodes::default(), BTreeMap::new(), BTreeMap::new());
-        self.cluster = Some(Box::new(Cluster { options, nodes, known, requests, next_request: 0 }));
+        self.cluster = Some(Box::new(Cluster { options, nodes, known, requests, next_request: 0, beat }));
     }
 
     /// This server has the namespace: others may count it. On the first shard; a second time does nothing.
@@ -176,6 +181,8 @@ impl Shard {
             self.publish(namespace, None, ClusterMessage::AdapterClose);
             self.close_in_cluster(namespace);
         }
+        let beat = self.cluster.as_mut().and_then(|cluster| cluster.beat.take());
+        self.disarm(beat);
     }
 
     // What leaves -----------------------------------------------------------------------------------------------------
@@ -525,7 +532,7 @@ impl Shard {
         let now = self.now;
         let Some(cluster) = self.cluster.as_mut() else { return };
         let Some(heartbeat) = cluster.options.heartbeat else { return };
-        self.wheel.arm(now.after(heartbeat.check_ms()), Deadline::ClusterBeat);
+        cluster.beat = Some(self.wheel.arm(now.after(heartbeat.check_ms()), Deadline::ClusterBeat));
         let silent = cluster.nodes.take_silent(&heartbeat, now);
         let due = cluster.nodes.take_due(&heartbeat, now);
         for (namespace, node) in silent {

@@ -245,7 +245,8 @@ impl Shard {
         }
     }
 
-    /// Whether nothing is left of anybody: no connection, session, socket, room, timer or queued message.
+    /// Whether nothing is left of anybody: no connection, session, socket, room, timer or queued message. What tells other servers
+    /// that this one is there is nobody's.
     #[must_use]
     pub fn is_vacant(&self) -> bool {
         self.connections.is_empty()
@@ -254,7 +255,7 @@ impl Shard {
             && self.session_ids.is_empty()
             && self.session_names.is_empty()
             && self.socket_ids.is_empty()
-            && self.wheel.is_empty()
+            && self.wheel.len() == self.cluster.as_ref().map_or(0, |cluster| cluster.timer_count())
             && self.is_unasked()
             && self.recovery.as_ref().is_none_or(|recovery| recovery.is_idle())
             && self.namespaces.made_count() == 0
