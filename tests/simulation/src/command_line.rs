@@ -1,5 +1,6 @@
 //! `simulate`: plays the stories of seeds and says which of them fail.
 
+use crate::plot::Cast;
 use crate::trace;
 use crate::world::{Outcome, play};
 use clap::Parser;
@@ -26,17 +27,34 @@ pub struct Arguments {
     /// Print every step.
     #[arg(long)]
     trace: bool,
+    /// Only the stories of one server.
+    #[arg(long, conflicts_with = "cluster")]
+    alone: bool,
+    /// Only the stories of several servers.
+    #[arg(long)]
+    cluster: bool,
     /// Go on after a story that fails.
     #[arg(long)]
     keep_going: bool,
+}
+
+impl Arguments {
+    /// The stories of each seed.
+    const fn casts(&self) -> &'static [Cast] {
+        match (self.alone, self.cluster) {
+            (true, _) => &[Cast::Alone],
+            (_, true) => &[Cast::Cluster],
+            _ => &[Cast::Alone, Cast::Cluster],
+        }
+    }
 }
 
 /// The outcome of a story, or what was violated and the steps before.
 ///
 /// # Errors
 /// The words of the violation.
-pub fn try_play(seed: u64, is_printed: bool) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| play(seed, is_printed))).map_err(|violation| {
+pub fn try_play(seed: u64, cast: Cast, is_printed: bool) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| play(seed, cast, is_printed))).map_err(|violation| {
         let words = violation.downcast_ref::<String>().cloned();
         words.or_else(|| violation.downcast_ref::<&str>().map(|words| (*words).to_owned())).unwrap_or_default()
     })
@@ -48,57 +66,66 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(seed) = arguments.seed {
         println!("seed {seed}");
-        return match (try_play(seed, arguments.trace), try_play(seed, false)) {
-            (Ok(outcome), Ok(again)) if outcome == again => {
-                println!("{outcome:?}");
-                ExitCode::SUCCESS
-            }
-            (Ok(outcome), Ok(again)) => {
-                println!("not the same twice: {outcome:?} {again:?}");
-                ExitCode::FAILURE
-            }
-            (Err(violation), _) | (_, Err(violation)) => {
-                tell(seed, &violation);
-                ExitCode::FAILURE
-            }
-        };
+        let all_end_well =
+            arguments.casts().iter().filter(|cast| !tell_twice(seed, **cast, arguments.trace)).count() == 0;
+        return if all_end_well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     // How long to go on is not part of a story.
     let start = Instant::now();
     let limit = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
     let (mut failed, mut steps, mut received, mut played) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let casts = arguments.casts();
     for seed in (arguments.from..).take(arguments.seeds.map_or(usize::MAX, |seeds| seeds as usize)) {
         if limit.is_some_and(|limit| start.elapsed() > limit) {
             break;
         }
-        match try_play(seed, false) {
-            Ok(outcome) => {
-                steps += outcome.steps;
-                received += outcome.counts.received;
-            }
-            Err(violation) => {
-                tell(seed, &violation);
-                failed += 1;
-                if !arguments.keep_going {
-                    return ExitCode::FAILURE;
+        for cast in casts {
+            match try_play(seed, *cast, false) {
+                Ok(outcome) => {
+                    steps += outcome.steps;
+                    received += outcome.counts.received;
+                }
+                Err(violation) => {
+                    tell(seed, *cast, &violation);
+                    failed += 1;
+                    if !arguments.keep_going {
+                        return ExitCode::FAILURE;
+                    }
                 }
             }
         }
         played += 1;
         if played.is_multiple_of(100) {
-            println!("{played} stories to seed {seed}: {steps} steps, {received} events received, {failed} failed");
+            println!("{played} seeds to {seed}, {casts:?}: {steps} steps, {received} events received, {failed} failed");
         }
     }
     println!(
-        "{played} stories from seed {}: {steps} steps, {received} events received, {failed} failed",
+        "{played} seeds from {}, {casts:?}: {steps} steps, {received} events received, {failed} failed",
         arguments.from
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(seed: u64, violation: &str) {
+/// Plays one story twice; whether it ends well, and in the same way.
+fn tell_twice(seed: u64, cast: Cast, is_printed: bool) -> bool {
+    match (try_play(seed, cast, is_printed), try_play(seed, cast, false)) {
+        (Ok(outcome), Ok(again)) => {
+            println!("{cast:?}: {outcome:?}");
+            if outcome != again {
+                println!("not the same twice: {again:?}");
+            }
+            outcome == again
+        }
+        (Err(violation), _) | (_, Err(violation)) => {
+            tell(seed, cast, &violation);
+            false
+        }
+    }
+}
+
+fn tell(seed: u64, cast: Cast, violation: &str) {
     for line in trace::last_lines() {
         println!("  {line}");
     }
-    println!("seed {seed} failed: {violation}");
+    println!("seed {seed}, {cast:?}, failed: {violation}");
 }

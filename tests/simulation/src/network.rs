@@ -10,6 +10,7 @@
 use crate::chance::Chance;
 use crate::clock::Micros;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// A connection's number.
 pub type Wire = usize;
@@ -90,6 +91,14 @@ struct Connection {
     holders: usize,
     was_held: bool,
     delay_max: Micros,
+    server: usize,
+}
+
+/// A server as clients see it: one address, behind which its shards accept.
+#[derive(Debug)]
+struct Front {
+    shards: Range<usize>,
+    is_down: bool,
 }
 
 /// All connections.
@@ -98,14 +107,18 @@ pub struct Network {
     connections: Vec<Connection>,
     /// Per shard: who waits to be accepted.
     backlogs: Vec<VecDeque<(Micros, Wire)>>,
+    servers: Vec<Front>,
     chance: Chance,
 }
 
 impl Network {
-    /// A network before any connection.
+    /// A network before any connection; `shards` are those of each server.
     #[must_use]
-    pub fn new(shard_count: usize, chance: Chance) -> Self {
-        Self { connections: Vec::new(), backlogs: (0..shard_count).map(|_| VecDeque::new()).collect(), chance }
+    pub fn new(shards: &[Range<usize>], chance: Chance) -> Self {
+        let shard_count = shards.iter().map(Range::len).sum();
+        let servers = shards.iter().map(|shards| Front { shards: shards.clone(), is_down: false }).collect();
+        let backlogs = (0..shard_count).map(|_| VecDeque::new()).collect();
+        Self { connections: Vec::new(), backlogs, servers, chance }
     }
 
     fn arrival(&mut self, now: Micros, wire: Wire) -> Micros {
@@ -114,8 +127,8 @@ impl Network {
 
     // ---- the client's end
 
-    /// A client connects; some shard's listener gets it. The server's send buffer holds `down_room` bytes.
-    pub fn connect(&mut self, now: Micros, down_room: usize, delay_max: Micros) -> Wire {
+    /// A client connects to a server; some shard's listener gets it. The server's send buffer holds `down_room` bytes.
+    pub fn connect(&mut self, now: Micros, server: usize, down_room: usize, delay_max: Micros) -> Wire {
         let wire = self.connections.len();
         self.connections.push(Connection {
             up: Direction::default(),
@@ -128,9 +141,15 @@ impl Network {
             holders: 0,
             was_held: false,
             delay_max,
+            server,
         });
         let at = self.arrival(now, wire);
-        let shard = self.chance.below(self.backlogs.len());
+        let front = &self.servers[server];
+        if front.is_down {
+            self.connections[wire].reset_for_client = Some(at);
+            return wire;
+        }
+        let shard = front.shards.start + self.chance.below(front.shards.len());
         self.backlogs[shard].push_back((at, wire));
         wire
     }
@@ -212,6 +231,25 @@ impl Network {
         for (_, wire) in std::mem::take(&mut self.backlogs[shard]) {
             self.connections[wire].reset_for_client = Some(now);
         }
+    }
+
+    /// A server is gone without a word: its connections are reset, nobody accepts there any more.
+    pub fn crash(&mut self, now: Micros, server: usize) {
+        for wire in 0..self.connections.len() {
+            let connection = &self.connections[wire];
+            if connection.server == server && connection.holders > 0 {
+                self.server_reset(now, wire);
+            }
+        }
+        self.servers[server].is_down = true;
+        for shard in self.servers[server].shards.clone() {
+            self.close_backlog(now, shard);
+        }
+    }
+
+    /// It is there again.
+    pub fn restart(&mut self, server: usize) {
+        self.servers[server].is_down = false;
     }
 
     /// A table slot or an operation holds the server's end.

@@ -3,47 +3,57 @@
 #![allow(missing_docs)]
 
 use ringio_simulation::command_line::try_play;
+use ringio_simulation::oracle::Counts;
+use ringio_simulation::plot::Cast;
 use ringio_simulation::trace;
 
-/// Stories of every test run; `make simulate` plays on.
+/// Stories of one server in every test run; `make simulate` plays on.
 const STORIES: u64 = 600;
+/// Stories of several servers.
+const CLUSTER_STORIES: u64 = 200;
 
-fn play(seed: u64) -> ringio_simulation::world::Outcome {
-    try_play(seed, false).unwrap_or_else(|violation| {
+fn play(seed: u64, cast: Cast) -> ringio_simulation::world::Outcome {
+    try_play(seed, cast, false).unwrap_or_else(|violation| {
         trace::last_lines().iter().for_each(|line| println!("  {line}"));
-        panic!("seed {seed}: {violation} (cargo run --release -p ringio-simulation -- --seed {seed} --trace)")
+        panic!("seed {seed}, {cast:?}: {violation} (cargo run --release -p ringio-simulation -- --seed {seed} --trace)")
     })
+}
+
+fn play_many(seeds: u64, cast: Cast) -> Counts {
+    let mut sum = Counts::default();
+    (0..seeds).for_each(|seed| sum += play(seed, cast).counts);
+    println!("seeds 0..{seeds}, {cast:?}: {sum:?}");
+    sum
 }
 
 #[test]
 fn hundreds_of_stories_end_well() {
-    let mut sum = ringio_simulation::oracle::Counts::default();
-    for seed in 0..STORIES {
-        let counts = play(seed).counts;
-        sum.accepted += counts.accepted;
-        sum.received += counts.received;
-        sum.heard += counts.heard;
-        sum.answered += counts.answered;
-        sum.failed += counts.failed;
-        sum.recovered += counts.recovered;
-    }
-    println!("seeds 0..{STORIES}: {sum:?}");
+    let sum = play_many(STORIES, Cast::Alone);
     // A simulator that does nothing finds nothing.
     assert!(sum.accepted > 3_000 && sum.received > 15_000 && sum.heard > 15_000, "{sum:?}");
     assert!(sum.answered > 1_000 && sum.failed > 500 && sum.recovered > 20, "{sum:?}");
 }
 
 #[test]
+fn hundreds_of_stories_of_several_servers_end_well() {
+    let sum = play_many(CLUSTER_STORIES, Cast::Cluster);
+    assert!(sum.accepted > 1_500 && sum.received > 10_000 && sum.heard > 5_000, "{sum:?}");
+    assert!(sum.letters > 10_000 && sum.servers_answered > 500 && sum.crashed > 30, "{sum:?}");
+}
+
+#[test]
 fn a_seed_is_the_same_story_twice() {
-    for seed in 10_000..10_020 {
-        assert_eq!(play(seed), play(seed));
+    for cast in [Cast::Alone, Cast::Cluster] {
+        for seed in 10_000..10_020 {
+            assert_eq!(play(seed, cast), play(seed, cast));
+        }
+        assert_ne!(play(1, cast).hash, play(2, cast).hash);
     }
-    assert_ne!(play(1).hash, play(2).hash);
 }
 
 /// Acknowledgements asked for by a job of another thread timed out at once: the shard had slept, and the job's deadlines
 /// counted from the turn before.
 #[test]
 fn seed_59_a_job_for_a_sleeping_shard() {
-    play(59);
+    play(59, Cast::Alone);
 }

@@ -35,6 +35,14 @@ pub enum Bug {
     RoomNotLeft,
     /// The WebSocket that probes for a session is forgotten when the session ends.
     AbandonedProbe,
+    /// A broadcast of another server is told to other servers again.
+    SentOn,
+    /// Questions wait for a server that is gone.
+    DeadAwaited,
+    /// An answer to the server that was here before is taken.
+    FormerLife,
+    /// A second answer of the same server counts.
+    AnsweredTwice,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

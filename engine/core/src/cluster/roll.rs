@@ -77,6 +77,9 @@ impl Roll {
     /// A server has answered; false if it has before.
     pub fn answer(&mut self, node: &NodeId) -> bool {
         if self.answered.contains(node) {
+            #[cfg(ringio_planted)]
+            return crate::base::planted::is(crate::base::planted::Bug::AnsweredTwice);
+            #[cfg(not(ringio_planted))]
             return false;
         }
         self.answered.push(node.clone());

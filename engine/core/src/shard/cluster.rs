@@ -14,6 +14,8 @@
 use super::Shard;
 use super::deadlines::Deadline;
 use crate::base::id::{NamespaceId, ShardIndex, TimerKey};
+#[cfg(ringio_planted)]
+use crate::base::planted::{self, Bug};
 use crate::cluster::nodes::{HeartbeatOptions, Nodes};
 use crate::cluster::roll::{Members, Roll};
 use crate::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
@@ -94,11 +96,15 @@ impl QuestionKey {
     }
 
     fn request_id(self, secret: u64) -> RequestId {
+        #[cfg(ringio_planted)]
+        let secret = if planted::is(Bug::FormerLife) { 0 } else { secret };
         RequestId::new(&alloc::format!("{:016x}", self.0 ^ secret))
     }
 
     /// Reads a request id; `None` if we gave none such. A foreign one may pass, and finds no question.
     fn parse(id: &RequestId, secret: u64) -> Option<Self> {
+        #[cfg(ringio_planted)]
+        let secret = if planted::is(Bug::FormerLife) { 0 } else { secret };
         let is_ours = id.as_str().len() == 16 && id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit());
         is_ours.then(|| u64::from_str_radix(id.as_str(), 16).ok().map(|number| Self(number ^ secret)))?
     }
@@ -323,8 +329,11 @@ impl Shard {
             ClusterMessage::Heartbeat => {}
             ClusterMessage::AdapterClose => self.node_left(namespace, from),
             ClusterMessage::Broadcast { packet, target, flags, request: None, .. } => {
+                let flags = here(*flags);
+                #[cfg(ringio_planted)]
+                let flags = EmitFlags { local: !planted::is(Bug::SentOn), ..flags };
                 // A parser of this server that cannot encode it keeps it from this server's clients only.
-                let _ = self.broadcast(namespace, name, target, packet.parts(), here(*flags));
+                let _ = self.broadcast(namespace, name, target, packet.parts(), flags);
             }
             ClusterMessage::Broadcast { packet, target, flags, timeout_ms, request: Some(request) } => {
                 if self.questions.len() < CLUSTER_QUESTIONS_MAX {
@@ -502,6 +511,10 @@ impl Shard {
 
     /// Nobody waits for a server that has left.
     pub(super) fn lose_node(&mut self, namespace: NamespaceId, node: &NodeId) {
+        #[cfg(ringio_planted)]
+        if planted::is(Bug::DeadAwaited) {
+            return;
+        }
         let mut fetches = Vec::new();
         for (number, fetch) in self.fetches.iter_mut().filter(|(_, fetch)| fetch.namespace == namespace) {
             fetch.roll.lose(node);

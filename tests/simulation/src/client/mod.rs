@@ -57,6 +57,8 @@ pub struct Habits {
     pub recovers: bool,
     /// Whether flaky clients that come back are cut off again within these microseconds, half of the time.
     pub relapse: Option<Micros>,
+    /// Servers to choose from for each session; it stays with the one.
+    pub server_count: usize,
 }
 
 /// One client.
@@ -64,6 +66,8 @@ pub struct Client {
     number: usize,
     /// Counts its sessions.
     session: usize,
+    /// Where its session is.
+    server: usize,
     temper: Temper,
     habits: Habits,
     kernel: SharedKernel,
@@ -94,6 +98,7 @@ impl Client {
         Self {
             number,
             session: 0,
+            server: 0,
             temper,
             habits,
             kernel,
@@ -192,6 +197,9 @@ impl Client {
     }
 
     fn open(&mut self) {
+        if self.habits.server_count > 1 {
+            self.server = self.chance.below(self.habits.server_count);
+        }
         if self.temper == Temper::Rude && self.chance.one_in(4) {
             return self.knock_rudely();
         }

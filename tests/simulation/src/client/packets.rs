@@ -1,7 +1,7 @@
 //! The packets of a client: namespaces, events, acknowledgements, attachments.
 
 use super::{Client, Temper};
-use crate::application::{NAMESPACES, attachment, is_attachment};
+use crate::application::{NAMESPACES, answer, attachment, is_attachment};
 use crate::clock::Micros;
 use crate::trace::note;
 use std::collections::BTreeMap;
@@ -298,7 +298,7 @@ impl Client {
     }
 
     fn answer(&mut self, namespace: &str, ack: u64, sid: &str, id: u64) {
-        let answer = format!("43{}{ack}[\"{sid}\",{id}]", prefix(namespace));
+        let answer = format!("43{}{ack}{}", prefix(namespace), answer(sid, id, self.habits.server_count > 1));
         match self.chance.below(20) {
             0 => {}
             1..4 => self.packets.delayed.push((self.now(), answer)),

@@ -75,7 +75,7 @@ impl Client {
     pub(super) fn connect(&mut self) -> Wire {
         let room = self.chance.between(self.habits.down_room.0, self.habits.down_room.1) as usize;
         let now = self.now();
-        self.kernel.borrow_mut().network.connect(now, room, self.habits.delay_max)
+        self.kernel.borrow_mut().network.connect(now, self.server, room, self.habits.delay_max)
     }
 
     pub(super) fn write(&mut self, wire: Wire, bytes: &[u8]) {

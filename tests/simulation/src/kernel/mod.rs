@@ -116,6 +116,8 @@ struct RingState {
     /// Buffers taken of the small pool and of the large one.
     buffers_taken: [u16; 2],
     is_alive: bool,
+    /// Its process is gone: whatever is outstanding ends at once.
+    is_abandoned: bool,
 }
 
 /// What all rings of a story share.
@@ -151,6 +153,15 @@ impl SimulatedKernel {
     /// From now on only what the rules demand goes wrong: stories end without new trouble.
     pub fn calm_down(&mut self) {
         self.faults = Faults { delay_max: self.faults.delay_max, ..Faults::default() };
+    }
+
+    /// The process of this ring is gone. What it has asked for ends at once, and nothing goes wrong any more: its driver is about to be
+    /// dropped and must not be kept from letting go of everything.
+    pub fn abandon(&mut self, ring: usize) {
+        let now = self.now();
+        let state = &mut self.rings[ring];
+        state.is_abandoned = true;
+        state.late.iter_mut().for_each(|late| late.at = now);
     }
 
     fn now(&self) -> Micros {
@@ -213,7 +224,8 @@ impl SimulatedKernel {
 
     /// Does something later.
     fn defer(&mut self, ring: usize, work: Late) {
-        let at = self.now() + self.chance.between(0, self.faults.delay_max);
+        let delay_max = if self.rings[ring].is_abandoned { 0 } else { self.faults.delay_max };
+        let at = self.now() + self.chance.between(0, delay_max);
         self.rings[ring].late.push(LateWork { at, work });
     }
 

@@ -34,13 +34,14 @@ pub(super) fn frame_of(watch: &FrameWatch) -> Frame {
 impl SimulatedKernel {
     /// Takes the operations of a ring, in order.
     pub(super) fn submit(&mut self, ring: usize) -> Result<(), i32> {
-        if self.chance.one_in(self.faults.enter_fails) {
+        let enter_fails = if self.rings[ring].is_abandoned { 0 } else { self.faults.enter_fails };
+        if self.chance.one_in(enter_fails) {
             let errno = *self.chance.pick(&[libc::EAGAIN, libc::EBUSY, libc::EINTR]);
             note!("ring {ring}: enter fails with {errno}");
             return Err(errno);
         }
         let mut count = self.rings[ring].submissions.len();
-        if count > 1 && self.chance.one_in(self.faults.enter_fails) {
+        if count > 1 && self.chance.one_in(enter_fails) {
             count = self.chance.below(count);
         }
         for _ in 0..count {

@@ -51,6 +51,7 @@ impl Ring for SimulatedRing<'_> {
         let state = &mut kernel.rings[self.index];
         state.slots = vec![None; files_max as usize];
         state.is_alive = true;
+        state.is_abandoned = false;
         Ok(())
     }
 

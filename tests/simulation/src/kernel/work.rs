@@ -36,8 +36,9 @@ impl SimulatedKernel {
             let other = self.chance.below(last + 1);
             sources.swap(last, other);
         }
+        let lateness = if state.is_abandoned { 0 } else { self.faults.lateness };
         for source in sources {
-            if self.chance.one_in(self.faults.lateness) {
+            if self.chance.one_in(lateness) {
                 continue;
             }
             match source {

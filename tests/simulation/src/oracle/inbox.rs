@@ -9,11 +9,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// An event's number; its sender is what is left of a division by [`SENDERS_MAX`].
+/// An event's number; its sender is what is left of a division by the number of senders.
 pub type EventId = u64;
-
-/// More shards than a story has.
-pub const SENDERS_MAX: u64 = 8;
 
 /// What is known about an event for this socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,25 +30,47 @@ struct Expected {
 }
 
 /// One socket's inbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
     /// In the order of delivery; what has arrived is taken out.
     expected: VecDeque<Expected>,
     /// Arrived before it was known to be expected.
     early: Vec<EventId>,
     seen: BTreeSet<EventId>,
-    last_of_sender: [EventId; SENDERS_MAX as usize],
+    last_of_sender: Vec<EventId>,
     /// Whether order is only that of each sender.
     is_recoverable: bool,
     /// Whether the client steals its own events, by GETs whose answers it does not read.
     is_of_rude_client: bool,
+    /// Its server is gone, and what that would have said of it.
+    is_abandoned: bool,
 }
 
 impl Inbox {
-    /// An inbox of a socket that may come back, or not, and of a client that keeps to the rules, or not.
+    /// An inbox of a socket that may come back, or not, and of a client that keeps to the rules, or not. There are fewer than
+    /// `senders_max` senders.
     #[must_use]
-    pub fn new(is_recoverable: bool, is_of_rude_client: bool) -> Self {
-        Self { is_recoverable, is_of_rude_client, ..Self::default() }
+    pub fn new(senders_max: u64, is_recoverable: bool, is_of_rude_client: bool) -> Self {
+        Self {
+            expected: VecDeque::new(),
+            early: Vec::new(),
+            seen: BTreeSet::new(),
+            last_of_sender: vec![0; senders_max as usize],
+            is_recoverable,
+            is_of_rude_client,
+            is_abandoned: false,
+        }
+    }
+
+    /// Nobody can say any more what was put before the socket.
+    pub const fn abandon(&mut self) {
+        self.is_abandoned = true;
+    }
+
+    /// Whether the client has received an event.
+    #[must_use]
+    pub fn has_received(&self, id: EventId) -> bool {
+        self.seen.contains(&id)
     }
 
     /// The shard has put an event before the socket, or may have.
@@ -121,7 +140,8 @@ impl Inbox {
     }
 
     fn keep_order(&mut self, id: EventId) -> Result<(), String> {
-        let last = &mut self.last_of_sender[(id % SENDERS_MAX) as usize];
+        let sender = id as usize % self.last_of_sender.len();
+        let last = &mut self.last_of_sender[sender];
         if id < *last {
             return Err(format!("event {id} was overtaken by {last} of the same sender"));
         }
@@ -171,8 +191,8 @@ impl Inbox {
     /// As [`Self::settle`], for what arrived.
     pub fn settle_ended(&self) -> Result<(), String> {
         match self.early.first() {
-            Some(id) => Err(format!("event {id} arrived though the socket was not selected")),
-            None => Ok(()),
+            Some(id) if !self.is_abandoned => Err(format!("event {id} arrived though the socket was not selected")),
+            _ => Ok(()),
         }
     }
 }
@@ -182,7 +202,7 @@ mod tests {
     use super::*;
 
     fn inbox(expected: &[(EventId, Claim)]) -> Inbox {
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(8, false, false);
         for (id, claim) in expected {
             inbox.expect(*id, *claim, false).unwrap();
         }
@@ -216,7 +236,7 @@ mod tests {
 
     #[test]
     fn with_recovery_the_order_is_that_of_each_sender() {
-        let mut inbox = Inbox::new(true, false);
+        let mut inbox = Inbox::new(8, true, false);
         for id in [8, 17, 24] {
             inbox.expect(id, Claim::Must, false).unwrap();
         }

@@ -7,20 +7,31 @@
 //! ```
 //! The model of rooms is ordered sets, changed when the application acts or hears. What acts on other shards is
 //! bracketed by two marks of the application that travel the same way: what is selected at both is selected, what is
-//! at one only may be. A violation panics, which ends the story with its seed.
+//! at one only may be. What comes from another server is work of the shard that hears it, bracketed for the others of its server. A
+//! violation panics, which ends the story with its seed.
 
+pub mod cluster;
 pub mod inbox;
+pub mod questions;
 
 use crate::clock::{Micros, SimulatedClock};
 use crate::trace::note;
-use inbox::{Claim, EventId, Inbox, SENDERS_MAX};
+use cluster::{Cluster, Promise};
+use inbox::{Claim, EventId, Inbox};
+use questions::{Sighting, Waiter};
 use ringio_core::base::id::SocketKey;
+use ringio_core::cluster::NodeId;
 use ringio_core::door::{DisconnectReason, Operation};
 use ringio_core::room::select::Target;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How late a deadline may be: turns take no time here, so this is rounding.
 const LATENESS_MAX: Micros = 10_000;
+/// More shards than a server has.
+const SENDERS_MAX: u64 = 8;
+/// More than the lives of all shards of a cluster.
+const SENDERS_MAX_OF_CLUSTER: u64 = 64;
 
 /// A socket, wherever it is.
 pub type Place = (usize, SocketKey);
@@ -47,8 +58,8 @@ pub struct Member {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum Work {
-    /// An event; whether receivers may miss it.
-    Broadcast { is_volatile: bool },
+    /// An event; whether receivers may miss it, whether it is kept for those who come back.
+    Broadcast { is_volatile: bool, is_logged: bool },
     /// Join, leave or disconnect.
     Operate(Operation),
 }
@@ -77,30 +88,10 @@ struct Window {
     touched: BTreeSet<SocketKey>,
 }
 
-/// An answer that is owed.
-#[derive(Debug)]
-pub struct Waiter {
-    /// When it must have come.
-    pub deadline: Option<Micros>,
-    /// For what.
-    pub question: Question,
-}
-
-/// What was asked.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
-pub enum Question {
-    /// An acknowledgement of one socket.
-    Ack { id: EventId, sid: String },
-    /// Acknowledgements of a broadcast.
-    Gather { id: EventId },
-    /// Which sockets there are.
-    Fetch,
-}
-
 /// A socket that may come back.
 #[derive(Debug)]
 struct Absence {
+    server: usize,
     namespace: u32,
     rooms: BTreeSet<String>,
 }
@@ -112,10 +103,19 @@ pub struct Oracle {
     members: BTreeMap<Place, Member>,
     inboxes: BTreeMap<String, Inbox>,
     absent: BTreeMap<String, Absence>,
-    /// With recovery: what is logged, and for whom.
-    logged: BTreeMap<EventId, (u32, Target)>,
+    /// With recovery: what each server has logged, and for whom.
+    logged: Vec<BTreeMap<EventId, (u32, Target)>>,
     windows: Vec<Vec<Window>>,
     waiters: BTreeMap<u64, Waiter>,
+    sightings: BTreeMap<u64, Sighting>,
+    /// Questions to which all have answered who were asked.
+    completed: BTreeSet<EventId>,
+    /// The shards of each server.
+    servers: Vec<Range<usize>>,
+    /// What servers owe each other.
+    pub cluster: Cluster,
+    /// More senders than the story has.
+    senders_max: u64,
     next_number: u64,
     /// Events each client sent, by sid.
     sent: BTreeMap<String, u64>,
@@ -145,20 +145,46 @@ pub struct Counts {
     pub failed: u64,
     /// Sockets that came back.
     pub recovered: u64,
+    /// Messages of other servers.
+    pub letters: u64,
+    /// Answers of servers.
+    pub servers_answered: u64,
+    /// Servers that were gone.
+    pub crashed: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.received += other.received;
+        self.heard += other.heard;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.recovered += other.recovered;
+        self.letters += other.letters;
+        self.servers_answered += other.servers_answered;
+        self.crashed += other.crashed;
+    }
 }
 
 impl Oracle {
-    /// A judge over so many shards.
+    /// A judge over servers with these shards.
     #[must_use]
-    pub fn new(clock: SimulatedClock, shard_count: usize, is_recoverable: bool) -> Self {
+    pub fn new(clock: SimulatedClock, servers: &[Range<usize>], is_recoverable: bool, promise: Promise) -> Self {
+        let shard_count = servers.iter().map(Range::len).sum();
         Self {
             clock,
             members: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             absent: BTreeMap::new(),
-            logged: BTreeMap::new(),
+            logged: servers.iter().map(|_| BTreeMap::new()).collect(),
             windows: (0..shard_count).map(|_| Vec::new()).collect(),
             waiters: BTreeMap::new(),
+            sightings: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            servers: servers.to_vec(),
+            cluster: Cluster::new(promise),
+            senders_max: if servers.len() > 1 { SENDERS_MAX_OF_CLUSTER } else { SENDERS_MAX },
             next_number: 1,
             sent: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -169,10 +195,15 @@ impl Oracle {
         }
     }
 
-    /// A number for an event of this shard.
-    pub fn next_id(&mut self, shard: usize) -> EventId {
+    /// A number for an event of this sender.
+    pub fn next_id(&mut self, sender: u64) -> EventId {
+        assert!(sender < self.senders_max);
         self.next_number += 1;
-        self.next_number * SENDERS_MAX + shard as u64
+        self.next_number * self.senders_max + sender
+    }
+
+    fn server_of(&self, shard: usize) -> usize {
+        self.servers.iter().position(|shards| shards.contains(&shard)).expect("every shard is a server's")
     }
 
     // ---- sockets
@@ -194,19 +225,22 @@ impl Oracle {
 
     /// A socket that came back has its former name, rooms and events again.
     pub fn recovered(&mut self, place: Place, sid: &str) {
+        let server = self.server_of(place.0);
         let Some(member) = self.members.get_mut(&place) else { panic!("violation: {place:?} came back from nowhere") };
         let Some(absence) = self.absent.remove(sid) else {
             panic!("violation: {sid} came back though it may not, or twice")
         };
         assert_eq!(absence.namespace, member.namespace, "violation: {sid} came back to another namespace");
+        assert_eq!(absence.server, server, "violation: {sid} came back to another server");
         sid.clone_into(&mut member.sid);
         // What is sent again is chosen as in Node: what was logged since the last event the client saw, for the rooms it left
         // with, whichever it was in at the time.
         let is_for_it =
             |(namespace, target): &(u32, Target)| *namespace == absence.namespace && matches(target, &absence.rooms);
         if let Some(inbox) = self.inboxes.get_mut(sid) {
-            inbox.come_back(|id| self.logged.get(&id).is_some_and(is_for_it));
-            for (id, _) in self.logged.iter().filter(|(_, logged)| is_for_it(logged)) {
+            let logged = &self.logged[server];
+            inbox.come_back(|id| logged.get(&id).is_some_and(is_for_it));
+            for (id, _) in logged.iter().filter(|(_, logged)| is_for_it(logged)) {
                 let expected = inbox.expect(*id, Claim::May, true);
                 expected.unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
             }
@@ -219,7 +253,7 @@ impl Oracle {
     /// A socket was let in.
     pub fn accepted(&mut self, place: Place) {
         self.touch(place);
-        let is_recoverable = self.is_recoverable;
+        let (senders_max, is_recoverable) = (self.senders_max, self.is_recoverable);
         let Some(member) = self.members.get_mut(&place) else { return };
         member.is_joined = true;
         let sid = member.sid.clone();
@@ -227,7 +261,7 @@ impl Oracle {
         // Also one that came back and had left its own room before, as in Node.
         member.rooms.insert(sid.clone());
         self.counts.accepted += 1;
-        self.inboxes.entry(sid).or_insert_with(|| Inbox::new(is_recoverable, is_rude));
+        self.inboxes.entry(sid).or_insert_with(|| Inbox::new(senders_max, is_recoverable, is_rude));
     }
 
     /// A socket joins a room: whether that changes anything.
@@ -274,7 +308,8 @@ impl Oracle {
         );
         if self.is_recoverable && may_return {
             let (namespace, rooms) = (member.namespace, member.rooms.clone());
-            self.absent.insert(sid, Absence { namespace, rooms });
+            let server = self.server_of(place.0);
+            self.absent.insert(sid, Absence { server, namespace, rooms });
         } else {
             self.end_inbox(&sid);
         }
@@ -351,16 +386,19 @@ impl Oracle {
     }
 
     /// An event is logged, to be sent again to whom it is for.
-    pub fn log(&mut self, id: EventId, namespace: u32, target: &Target) {
+    pub fn log(&mut self, shard: usize, id: EventId, namespace: u32, target: &Target) {
         if self.is_recoverable {
-            self.logged.insert(id, (namespace, target.clone()));
+            let server = self.server_of(shard);
+            self.logged[server].insert(id, (namespace, target.clone()));
         }
     }
 
-    /// A broadcast was issued or handled: those who are absent must have it when they come back.
-    pub fn deliver_to_absent(&mut self, namespace: u32, target: &Target, id: EventId) {
+    /// A broadcast was issued or handled on a shard: those who are absent from its server must have it when they come back.
+    pub fn deliver_to_absent(&mut self, shard: usize, namespace: u32, target: &Target, id: EventId) {
+        let server = self.server_of(shard);
         for (sid, absence) in &self.absent {
-            if absence.namespace == namespace
+            if absence.server == server
+                && absence.namespace == namespace
                 && matches(target, &absence.rooms)
                 && let Some(inbox) = self.inboxes.get_mut(sid)
             {
@@ -404,7 +442,7 @@ impl Oracle {
         let must: BTreeSet<SocketKey> = after.iter().filter(is_certain).copied().collect();
         let all: BTreeSet<SocketKey> = before.iter().chain(&after).chain(&touched).copied().collect();
         let may: BTreeSet<SocketKey> = all.difference(&must).copied().collect();
-        if let Work::Broadcast { is_volatile } = mark.work {
+        if let Work::Broadcast { is_volatile, .. } = mark.work {
             let claim = if is_volatile { Claim::May } else { Claim::Must };
             for key in &must {
                 self.expect((shard, *key), id, claim, false);
@@ -428,6 +466,7 @@ impl Oracle {
     }
 
     fn touch(&mut self, place: Place) {
+        self.note_touched(place);
         for window in &mut self.windows[place.0] {
             window.touched.insert(place.1);
         }
@@ -437,6 +476,8 @@ impl Oracle {
     pub fn received(&mut self, sid: &str, id: EventId) {
         note!("socket {sid} receives {id}");
         self.counts.received += 1;
+        let is_over = self.completed.contains(&id);
+        assert!(!is_over, "violation: socket {sid} is asked {id} when all who were asked have answered");
         let Some(inbox) = self.inboxes.get_mut(sid) else { panic!("violation: socket {sid} never was") };
         inbox.receive(id).unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
     }
@@ -488,50 +529,32 @@ impl Oracle {
         self.polite.remove(&client);
     }
 
-    // ---- answers
+    // ---- servers
 
-    /// An answer is owed from now on.
-    pub fn ask(&mut self, waiter: Waiter) -> u64 {
-        self.next_number += 1;
-        self.waiters.insert(self.next_number, waiter);
-        self.next_number
-    }
-
-    /// The answer has come.
-    pub fn answer(&mut self, number: u64) -> Waiter {
-        self.counts.answered += 1;
-        let waiter = self.waiters.remove(&number);
-        waiter.unwrap_or_else(|| panic!("violation: answer {number} came twice, or was never asked for"))
-    }
-
-    /// The question was not asked after all.
-    pub fn withdraw(&mut self, number: u64) {
-        self.waiters.remove(&number);
-    }
-
-    /// The answer will not come.
-    pub fn fail(&mut self, number: u64, is_timeout: bool) {
-        let waiter = self.answer(number);
-        self.counts.answered -= 1;
-        self.counts.failed += 1;
-        let now = self.clock.micros();
-        if is_timeout {
-            // Deadlines are whole milliseconds.
-            let is_due = waiter.deadline.is_some_and(|deadline| now + 1_000 >= deadline);
-            assert!(is_due, "violation: answer {number} timed out early");
+    /// A server is gone without a word, and with it everything that it knew and owed.
+    pub fn crashed(&mut self, server: usize, node: &NodeId) {
+        self.counts.crashed += 1;
+        let shards = self.servers[server].clone();
+        let places: Vec<Place> = self.members.keys().filter(|(shard, _)| shards.contains(shard)).copied().collect();
+        for place in places {
+            self.touch(place);
+            if let Some(member) = self.members.remove(&place) {
+                self.polite.remove(&member.client);
+                if let Some(inbox) = self.inboxes.get_mut(&member.sid) {
+                    inbox.abandon();
+                }
+            }
         }
+        for shard in shards.clone() {
+            self.windows[shard].clear();
+        }
+        self.absent.retain(|_, absence| absence.server != server);
+        self.logged[server].clear();
+        self.forget_waiters(|shard| shards.contains(&shard));
+        self.cluster.end(node, shards.clone(), self.clock.micros());
     }
 
     // ---- judgements
-
-    /// Nothing that has a deadline is overdue.
-    pub fn check_deadlines(&self) {
-        let now = self.clock.micros();
-        for (number, waiter) in &self.waiters {
-            let is_overdue = waiter.deadline.is_some_and(|deadline| now > deadline + LATENESS_MAX);
-            assert!(!is_overdue, "violation: answer {number} is overdue: {waiter:?}");
-        }
-    }
 
     /// Everything has had its time, and these sockets' clients are there and read: everything owed to them is there.
     pub fn settle<'a>(&self, sids: impl Iterator<Item = &'a str>) {
@@ -556,6 +579,7 @@ impl Oracle {
         let left: Vec<_> = self.members.values().map(|member| &member.sid).collect();
         assert!(left.is_empty(), "violation: the application was not told that {left:?} are gone");
         assert!(self.windows.iter().all(Vec::is_empty), "violation: work between shards got lost");
+        self.cluster.check_empty();
         for (sid, inbox) in &self.inboxes {
             inbox.settle_ended().unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
         }
