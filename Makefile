@@ -42,6 +42,7 @@ lint: $(DENY) openssl ## format, clippy, docs, and what the dependencies may be
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	for outside in bench/io_layer loadtest/io; do cargo check --locked --manifest-path $$outside/Cargo.toml --target-dir $(TARGET)/outside; done
 	@echo "cargo-deny: bans, licences, sources (not advisories: their database is on the open internet)"
 	$(DENY) --log-level warn check --hide-inclusion-graph bans licenses sources
 

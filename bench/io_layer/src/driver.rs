@@ -5,12 +5,12 @@ use crate::{GREETING, Mode};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::FileId;
 use ringio_runtime::epoll::{Epoll, EpollOptions};
-use ringio_runtime::kernel::{End, Kernel, SendOutcome, Sink, Token};
+use ringio_runtime::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
 use ringio_runtime::mesh::doorbell::Sleeper;
 use ringio_runtime::uring::{Uring, UringOptions};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 pub(crate) fn ring(listener: TcpListener, mode: Mode) -> io::Result<()> {
     let sleeper = Sleeper::new()?;
@@ -73,7 +73,7 @@ impl Server {
 }
 
 impl<K: Kernel> Sink<K> for Server {
-    fn accepted(&mut self, kernel: &mut K, file: FileId, _: Option<SocketAddr>) {
+    fn accepted(&mut self, kernel: &mut K, file: FileId, _: Arrival) {
         let token = self.connections.len();
         let (queue, partial) = (VecDeque::new(), Partial::default());
         self.connections.push(Connection { file, is_open: true, is_sending: false, queue, partial });
