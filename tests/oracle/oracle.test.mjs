@@ -93,6 +93,7 @@ describe("a known difference excuses nothing else", () => {
     "an event that only ours hears": [[["connection"], ["disconnect", "transport close", 0]], [["connection"], ["any", "a", 1], ["disconnect", "transport close", 0]], "log"],
     "a message that is not compressed though that would make it shorter": [[{ kind: "frame", opcode: 1, rsv: 0x40, text: `42["a","${"x".repeat(400)}"]` }], [{ kind: "frame", opcode: 1, text: `42["a","${"x".repeat(400)}"]` }], "client 0 ws"],
     "a message that only ours compresses": [[{ kind: "frame", opcode: 1, text: '42["a"]' }], [{ kind: "frame", opcode: 1, rsv: 0x40, text: '42["a"]' }], "client 0 ws"],
+    "a question that only ours compresses though it is long": [[{ kind: "frame", opcode: 1, text: `42(ack 0)["a","${"x".repeat(64)}"]` }], [{ kind: "frame", opcode: 1, rsv: 0x40, text: `42(ack 0)["a","${"x".repeat(64)}"]` }], "client 0 ws"],
     "a poll that is not compressed though that would make it shorter": [[{ ...poll, packets: ["x".repeat(400)], headers: { ...poll.headers, "content-encoding": "gzip" } }], [{ ...poll, packets: ["x".repeat(400)] }], "client 0 poll"],
     "a refusal that nobody was refused with": [[["refused", 1, "Session ID unknown"]], [["refused", 3, "Bad request"], ["refused", 1, "Session ID unknown"]], "log"],
     "another version of WebSocket": [[{ ...refusal, headers: { ...refusal.headers, "sec-websocket-version": "13, 8" } }], [{ ...refusal, headers: { ...refusal.headers, "sec-websocket-version": "12" } }], "client 0 raw"],
