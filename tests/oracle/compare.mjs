@@ -31,7 +31,7 @@ export function compare(reference, subject, script) {
       if (JSON.stringify(left) === JSON.stringify(right)) continue;
       const rest = excuse(channel, index, left, right);
       if (!rest) continue;
-      const fork = FORKS.find(({ isMet }) => isMet(left, right, { where: channel, step: script.steps[index], script, index }));
+      const fork = FORKS.find(({ isMet }) => isMet(left, right, { where: channel, step: script.steps[index], script, index, log: subject.log }));
       if (fork) return { found: undefined, known: known.add(fork.name) };
       return { found: { where: channel, step: index, reference: rest[0], subject: rest[1] }, known };
     }

@@ -168,6 +168,15 @@ export const FORKS = [
     },
   },
   {
+    // Who has broken the protocol is not counted as present: others who ask for sockets do not find it.
+    name: "violators-leave-at-once",
+    isMet: (node, ours, { where, log }) => {
+      if (!/ (ws|poll)$/.test(where) || !Object.values(log).some(isViolator)) return false;
+      const [theirs, own] = [answersOf(node), answersOf(ours)];
+      return theirs.length === own.length && theirs.some(({ length }, at) => length > own[at].length) && theirs.every((found, at) => own[at].every((one) => found.includes(one)));
+    },
+  },
+  {
     // The close packet of Engine.IO over a WebSocket: Node ignores it, ours closes.
     name: "close-packet-over-websocket",
     isMet: (node, ours, { step, where }) =>
@@ -183,6 +192,17 @@ export function isRecoveredAgain(node, ours, script) {
   const hasTried = script.steps.some(({ c, recover }, at) => recover && script.steps.slice(0, at).some((step) => step.c === c && step.recover === recover));
   const [theirs, own] = [recoveries(node), recoveries(ours)];
   return hasTried && theirs.length > new Set(theirs).size && own.length < theirs.length;
+}
+
+/** A socket of ours that has heard of a broken packet and left for it. */
+function isViolator(rows) {
+  return rows.some(([what], at) => what === "error" && rows.slice(at).some(([then, reason]) => then === "disconnect" && reason === "forced close"));
+}
+
+/** What the acks among these entries have found, each a list of texts. */
+function answersOf(entries) {
+  const packets = readAgain(entries).filter(({ kind }) => /^43/.test(kind));
+  return packets.map(({ values }) => (typeof values[0] === "number" ? Array.from({ length: values[0] }, (_, number) => String(number)) : values.map((value) => JSON.stringify(value))));
 }
 
 function hasTriedAgain(steps) {

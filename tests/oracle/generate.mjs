@@ -24,7 +24,7 @@ const OFFERS = [
   "permessage-deflate; unknown_one",
 ];
 /** Events without a name that an event may have. */
-const NAMELESS = /^42\[(\]|null|\[|"(connect|disconnecting|newListener)")/;
+const NAMELESS = /^4(?:2|5\d+-)\[(\]|null|\[|\{|"(connect|disconnecting|newListener)")/;
 const NAMES = ["news", "chat message", "a/b", "ünïcode", "x"];
 
 export function generate(seed, suite = SUITES[seed % SUITES.length]) {
