@@ -258,8 +258,9 @@ impl Link {
         None
     }
 
-    /// Hands in what has arrived.
-    pub(crate) fn deliver(&mut self) {
+    /// Hands in what has arrived; whether anything has.
+    pub(crate) fn deliver(&mut self) -> bool {
+        let mut is_any = false;
         let now = self.clock.micros();
         while let Some(entry) = self.parcels.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, number), parcel) = entry.remove_entry();
@@ -284,15 +285,18 @@ impl Link {
             if let Some(inbox) = self.inboxes[home.shards.start].as_ref().filter(|_| is_for_it) {
                 // One that has ended needs nothing any more.
                 let letter = parcel.letter;
+                is_any = true;
                 let _ = inbox.inject(Box::new(move |application: &TestApplication| application.take_letter(&letter)));
             }
         }
         for reply in self.replies.extract_if(.., |reply| reply.at <= now) {
             let Reply { inbox, question, members, .. } = reply;
+            is_any = true;
             let _ = inbox.inject(Box::new(move |application: &TestApplication| {
                 application.take_members(question, members);
             }));
         }
+        is_any
     }
 
     /// When something arrives.

@@ -166,6 +166,7 @@ impl World {
             // A job is as good as a bell; the shard may have stopped already.
             let _ = injector.inject(Box::new(|_| {}));
         }
+        self.kernel.borrow_mut().listen_for_bells();
         self.run_until(self.clock.micros() + PATIENCE, false);
         assert!(self.seats.iter().all(|seat| seat.is_over), "violation: a shard does not stop");
         let held = self.kernel.borrow().network.held_count();
@@ -194,9 +195,12 @@ impl World {
     fn run_until(&mut self, end: Micros, is_wild: bool) {
         while self.clock.micros() <= end {
             let now = self.clock.micros();
-            self.common.outside.borrow_mut().wake(now);
+            let mut is_any_woken = self.common.outside.borrow_mut().wake(now);
             if let Some(link) = &self.common.link {
-                link.borrow_mut().deliver();
+                is_any_woken |= link.borrow_mut().deliver();
+            }
+            if is_any_woken {
+                self.kernel.borrow_mut().listen_for_bells();
             }
             if let Some((_, trouble)) = self.troubles.pop_front_if(|(at, _)| *at <= now) {
                 self.befall(trouble);
@@ -233,7 +237,7 @@ impl World {
         let mut ready = Vec::new();
         for (index, seat) in self.seats.iter().enumerate() {
             let is_due = seat.pause.is_some_and(|until| until <= now);
-            if !seat.is_over && (is_due || self.kernel.borrow_mut().is_ready(index)) {
+            if !seat.is_over && (is_due || self.kernel.borrow_mut().is_still_ready(index)) {
                 ready.push(index);
             }
         }
@@ -257,10 +261,12 @@ impl World {
     }
 
     fn resume(&mut self, index: usize) {
+        self.kernel.borrow_mut().listen_for_bells();
         if self.seats[index].resume() {
             note!("shard {index} has stopped");
             self.kernel.borrow_mut().network.close_backlog(self.clock.micros(), index);
         }
+        self.kernel.borrow_mut().listen_for_bells();
     }
 
     fn befall(&mut self, trouble: Trouble) {
@@ -297,6 +303,7 @@ impl World {
         note!("a job for shard {seat}");
         let injected = self.seats[seat].injector.inject(Box::new(TestApplication::act));
         assert!(injected.is_ok(), "violation: a job was refused");
+        self.kernel.borrow_mut().listen_for_bells();
     }
 
     // ---- judgements

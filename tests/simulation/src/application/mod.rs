@@ -52,11 +52,13 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Wakes who has waited long enough.
-    pub fn wake(&mut self, now: Micros) {
-        for (_, _, waker) in self.waiting.extract_if(.., |(at, _, _)| *at <= now) {
-            waker.wake();
-        }
+    /// Wakes who has waited long enough; whether anybody has.
+    pub fn wake(&mut self, now: Micros) -> bool {
+        let woken: Vec<Waker> =
+            self.waiting.extract_if(.., |(at, _, _)| *at <= now).map(|(_, _, waker)| waker).collect();
+        let is_any = !woken.is_empty();
+        woken.into_iter().for_each(Waker::wake);
+        is_any
     }
 
     /// Wakes everybody of a shard that is gone.

@@ -112,6 +112,8 @@ struct RingState {
     late: Vec<LateWork>,
     bell: Option<(u64, File)>,
     is_rung: bool,
+    /// Nobody has done anything since its bell was looked at.
+    is_bell_known: bool,
     rest: Option<(Micros, u64)>,
     /// Buffers taken of the small pool and of the large one.
     buffers_taken: [u16; 2],
@@ -168,9 +170,26 @@ impl SimulatedKernel {
         self.clock.micros()
     }
 
+    /// Somebody has done something by which bells may have rung: [`Self::is_still_ready`] looks again, which is a system call each.
+    pub fn listen_for_bells(&mut self) {
+        self.rings.iter_mut().for_each(|state| state.is_bell_known = false);
+    }
+
     /// Whether an enter of this ring would find something to deliver.
     pub fn is_ready(&mut self, ring: usize) -> bool {
         self.poll_bell(ring);
+        self.has_work(ring)
+    }
+
+    /// The same if no bell has rung since [`Self::listen_for_bells`] was said.
+    pub fn is_still_ready(&mut self, ring: usize) -> bool {
+        if !self.rings[ring].is_bell_known {
+            self.poll_bell(ring);
+        }
+        self.has_work(ring)
+    }
+
+    fn has_work(&self, ring: usize) -> bool {
         let now = self.now();
         let state = &self.rings[ring];
         state.is_rung
@@ -202,6 +221,7 @@ impl SimulatedKernel {
 
     fn poll_bell(&mut self, ring: usize) {
         let state = &mut self.rings[ring];
+        state.is_bell_known = true;
         if let Some((_, bell)) = &mut state.bell {
             // The driver never reads it and sees edges; reading it here makes every ring an edge.
             let mut count = [0; 8];
