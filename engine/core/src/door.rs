@@ -549,10 +549,24 @@ pub struct Counters {
     pub sessions_opened: u64,
     /// Sessions closed.
     pub sessions_closed: u64,
-    /// Connections closed at once because there were too many.
+    /// Connections closed at once because there were too many, or because memory was short.
     pub connections_refused: u64,
     /// Requests for a session that were answered with 503.
     pub sessions_refused: u64,
+    /// Of `connections_refused` those that came while the process had more memory than it may.
+    pub shed_connections: u64,
+    /// Of `sessions_refused` those that came while memory was short.
+    pub shed_handshakes: u64,
+    /// Times that unused memory was given back because memory had become short.
+    pub shed_pools: u64,
+    /// Packets that were kept for clients which may come back, and were given up because memory was short.
+    pub shed_logged_packets: u64,
+    /// Sessions closed because memory was short and they held most of it.
+    pub shed_sessions: u64,
+    /// Connections closed for the same reason whose request belonged to no session yet, or no more.
+    pub shed_requests: u64,
+    /// What was claimed by giving up those packets, sessions and connections. Bytes; as much became free, or less.
+    pub shed_bytes: u64,
     /// Connections moved to another shard.
     pub connections_moved: u64,
     /// Connections that ended because what came on them was no TLS, or broke its rules.

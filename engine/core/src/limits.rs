@@ -114,6 +114,36 @@ pub const DRAIN_STEP_MS: u64 = 100;
 /// Longest `Retry-After` of a request that finds no room. Seconds, from 1 on, drawn for each, so that they do not come back together.
 pub const RETRY_AFTER_S_MAX: u64 = 10;
 
+/// Resident memory, as a share of `memory_max`, from which on no session opens and unused memory is given back. Percent: the last fifth is
+/// for those who are in.
+pub const MEMORY_SHORT_PERCENT: u64 = 80;
+
+/// Share below which memory is not short any longer. Percent: lower, so that one client more or less does not close the door and open it.
+pub const MEMORY_CALM_PERCENT: u64 = 75;
+
+/// Share from which on what is held is given up and no connection is kept that comes. Percent.
+pub const MEMORY_OVER_PERCENT: u64 = 100;
+
+/// Share below which that ends, and down to which a step claims. Percent: lower, lest the next packet begin it again.
+pub const MEMORY_ENOUGH_PERCENT: u64 = 95;
+
+/// How often the resident memory is looked at. Milliseconds. A look costs one shard a few microseconds. What grows between two looks is
+/// not seen: at 10 Gbit/s that is 125 MB.
+pub const MEMORY_LOOK_INTERVAL_MS: u64 = 100;
+
+/// From one step of giving up to the next. Milliseconds: every shard takes part within that time (none waits longer), and what became
+/// free is seen by then.
+pub const MEMORY_STEP_INTERVAL_MS: u64 = 250;
+
+/// How often the allocator is asked to give back what is free, while memory is short but not over; then it is at every step.
+/// Milliseconds. It keeps what was freed below something in use, so that without asking a crowd that has gone still counts; asking
+/// takes some milliseconds per 100 MiB.
+pub const MEMORY_TRIM_INTERVAL_MS: u64 = 1_000;
+
+/// Nobody is closed for holding less. Bytes: so much may wait for a client that does read, over a slow network. Closing those would free
+/// little.
+pub const SHED_BYTES_MIN: usize = 64 << 10;
+
 /// Joined buffers remembered within one flush, for other sessions with the same queue.
 pub const JOINED_REMEMBERED: usize = 4;
 
@@ -178,31 +208,43 @@ pub const fn unfinished_bytes_max(options: &Options) -> u64 {
     options.max_http_buffer_size * (1 + options.attachments_max as u64)
 }
 
-/// What clients can make the core hold at worst. Bytes. What the application itself keeps or asks for (rooms, data, acknowledgements) is not in it.
+/// What clients can make the engine hold at worst. Bytes. What the application itself keeps or asks for (rooms, data, acknowledgements) is
+/// not in it, nor are the kernel's socket buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorstCase {
     /// Of one connection: a message that arrives, answers it does not read.
     pub connection_bytes: u64,
+    /// Of one connection over TLS, more than that: a handshake that arrives, what TLS has to say, records on their way.
+    pub tls_bytes: u64,
     /// Of one session: its first request, its sockets, a packet whose attachments are missing, a full outbox.
     pub session_bytes: u64,
-    /// Of one shard, however many clients: pools, and the events of one body. Without the driver's receive buffers.
+    /// Of one shard, however many clients: pools, and the events of one body.
     pub shard_bytes: u64,
+    /// Of one shard besides: what the driver receives into and tells the kernel with, and the pool of TLS.
+    pub driver_bytes: u64,
 }
 
 impl WorstCase {
-    /// Of so many connections with a session each, on so many shards. Bytes.
+    /// Of so many connections with a session each, on so many shards, without TLS. Bytes.
     #[must_use]
     pub const fn total(&self, connections: u64, shard_count: u16) -> u64 {
         let each = self.connection_bytes.saturating_add(self.session_bytes);
-        connections.saturating_mul(each).saturating_add(self.shard_bytes.saturating_mul(shard_count as u64))
+        let shard = self.shard_bytes.saturating_add(self.driver_bytes);
+        connections.saturating_mul(each).saturating_add(shard.saturating_mul(shard_count as u64))
+    }
+
+    /// The same where every connection is one over TLS.
+    #[must_use]
+    pub const fn over_tls(self) -> Self {
+        Self { connection_bytes: self.connection_bytes.saturating_add(self.tls_bytes), ..self }
     }
 }
 
 /// Memory that grows is there twice for a moment: while it is copied into twice its size.
 const GROWTH: u64 = 2;
 
-/// What a frame costs besides its bytes: its counts, bounds of packets, its place in a queue, the allocator's own. Checked below.
-const FRAME_BYTES: u64 = 256;
+/// What a frame costs besides its bytes: its counts, bounds of packets, its place in a queue, the allocator's own.
+pub const FRAME_BYTES: u64 = 256;
 
 /// The shortest packet in a polling body that becomes an event, its separator included: `42[0]`. Bytes.
 const POLLED_PACKET_BYTES_MIN: u64 = 6;
@@ -211,7 +253,7 @@ const _: () = assert!(size_of::<Event>() + 2 * size_of::<usize>() <= 256, "EVENT
 /// What an event costs while it waits for the application, a copy of its bytes not included.
 const EVENT_BYTES: u64 = 256;
 
-/// The sum of all terms above.
+/// The sum of all terms above: the core's share. TLS and the driver are the runtime's, which adds them.
 #[must_use]
 pub fn worst_case(options: &Options) -> WorstCase {
     let message = options.max_http_buffer_size;
@@ -229,13 +271,18 @@ pub fn worst_case(options: &Options) -> WorstCase {
     let sending = JOIN_BYTES_MAX as u64 + message;
     let sockets = SOCKETS_PER_SESSION_MAX as u64 * (NAMESPACE_NAME_BYTES_MAX as u64 + SOCKET_BYTES) + message;
     let recovery = options.recovery.map_or(0, |recovery| {
+        // What was sent again to sockets of other shards: as many bytes, and references as in so many logs.
+        let replays =
+            recovery.bytes_max as u64 + recovery.packets_max as u64 * REPLAYED_LOGS * size_of::<usize>() as u64;
         recovery.bytes_max as u64
+            + replays
             + recovery.packets_max as u64 * FRAME_BYTES
             + recovery.absent_max as u64 * SOCKET_BYTES
     });
     let events = message / POLLED_PACKET_BYTES_MIN * EVENT_BYTES * GROWTH + message;
     WorstCase {
         connection_bytes: received + answers + contexts + CONNECTION_BYTES,
+        tls_bytes: 0,
         session_bytes: REQUEST_HEAD_BYTES_MAX as u64
             + sockets
             + unfinished_bytes_max(options) * GROWTH
@@ -247,9 +294,12 @@ pub fn worst_case(options: &Options) -> WorstCase {
             + (SPARE_QUEUES_MAX * SPARE_QUEUE_FRAMES_MAX * size_of::<usize>()) as u64
             + events
             + recovery,
+        driver_bytes: 0,
     }
 }
 
+/// `broadcast/replay.rs`, `LOGS_MAX`.
+const REPLAYED_LOGS: u64 = 8;
 /// A connection in its table, with its deadline; the table may have twice the places. Bytes.
 const CONNECTION_BYTES: u64 = 512;
 /// A session in its table and by its name, with its deadlines. Bytes.

@@ -11,9 +11,9 @@ use ringio_core::limits::{
     CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS,
     POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN, RECEIVE_DEADLINE_MS,
     REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX, TRANSMIT_FRAMES_MAX,
-    attachments_deadline_ms, body_deadline_ms, message_deadline_ms, worst_case,
+    WorstCase, attachments_deadline_ms, body_deadline_ms, message_deadline_ms, worst_case,
 };
-use ringio_core::options::{Asset, Hooks, Options};
+use ringio_core::options::{Asset, Hooks, Options, RecoveryOptions};
 use std::sync::Arc;
 use world::{Heard, Wire, World, binary, frame, polling_url, shard_with, text, upgrade_request};
 
@@ -434,7 +434,17 @@ fn the_worst_case_is_the_sum_of_the_bounds() {
     assert_eq!(more.session_bytes - base.session_bytes, 64_000 + 1_000 * 256);
     let parts = with(|options| options.attachments_max += 1);
     assert_eq!(parts.session_bytes - base.session_bytes, 2_000_000);
-    let total = base.total(1_000, 4);
-    assert_eq!(total, 1_000 * (base.connection_bytes + base.session_bytes) + 4 * base.shard_bytes);
-    assert_eq!(base.total(u64::MAX, 4), u64::MAX, "no overflow");
+    let kept = with(|options| options.recovery = Some(RecoveryOptions::default()));
+    let more = with(|options| {
+        options.recovery = Some(RecoveryOptions { bytes_max: (64 << 20) + 1_000, ..RecoveryOptions::default() });
+    });
+    assert_eq!(more.shard_bytes - kept.shard_bytes, 2_000, "the log, and what was sent again");
+    assert!(kept.shard_bytes - base.shard_bytes > 2 * (64 << 20) + 100_000 * 1_280);
+    // TLS and the driver are added by the runtime, and by its tests.
+    assert_eq!((base.tls_bytes, base.driver_bytes), (0, 0));
+    let whole = WorstCase { tls_bytes: 10, driver_bytes: 5, ..base };
+    let total = whole.total(1_000, 4);
+    assert_eq!(total, 1_000 * (base.connection_bytes + base.session_bytes) + 4 * (base.shard_bytes + 5));
+    assert_eq!(whole.over_tls().total(1_000, 4) - total, 10_000);
+    assert_eq!(whole.total(u64::MAX, 4), u64::MAX, "no overflow");
 }

@@ -23,13 +23,15 @@ pub struct Limits {
     pub handshakes_per_second: Option<u64>,
     /// The same from one address.
     pub handshakes_per_address_per_second: Option<u64>,
+    /// Resident bytes of the process. Not the gate's business, but the [`Meter`](crate::memory::Meter)'s.
+    pub memory_max: Option<u64>,
 }
 
 impl Limits {
     /// The gate that keeps them; `None` if there is nothing to keep.
     #[must_use]
     pub fn gate(self) -> Option<Budgets> {
-        (self != Self::default()).then(|| Budgets { limits: self, ..Budgets::default() })
+        (Self { memory_max: None, ..self } != Self::default()).then(|| Budgets { limits: self, ..Budgets::default() })
     }
 }
 
@@ -183,6 +185,7 @@ mod tests {
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
         assert!(Limits::default().gate().is_none());
+        assert!(Limits { memory_max: Some(1), ..Limits::default() }.gate().is_none(), "nothing is counted for it");
         let limits = Limits { connections_max: Some(3), connections_per_address_max: Some(2), ..Limits::default() };
         let gate = limits.gate().unwrap();
         assert!(gate.connect(ip("10.0.0.1")) && gate.connect(ip("10.0.0.1")));

@@ -106,6 +106,10 @@ pub trait Kernel {
     /// tell of their end with whatever happens next. A send that succeeds at once makes no completion, so without this word a turn that
     /// submits sends does not wait, lest what stands behind them does. It saves one system call per isolated wake-up.
     fn defer_sent(&mut self) {}
+    /// The frame of a send that has not completed: what it keeps counts as memory of its connection.
+    fn sending(&self, _file: FileId) -> Option<&Frame> {
+        None
+    }
     /// Counters for metrics and tests.
     fn counters(&self) -> Counters;
 }

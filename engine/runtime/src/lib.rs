@@ -14,6 +14,7 @@
 //! | calls from other threads | [`injector`] |
 //! | one port, many listeners | [`listener`] |
 //! | TLS, between driver and core | [`tls`] |
+//! | how much memory the process has | [`memory`] |
 //!
 //! Unsafe code lives in `uring`, `epoll` and `mesh` (with `listener`'s system calls); everything else denies it.
 
@@ -27,6 +28,7 @@ pub mod executor;
 pub mod injector;
 pub mod kernel;
 pub mod listener;
+pub mod memory;
 pub mod mesh;
 pub mod shard_thread;
 pub mod tls;

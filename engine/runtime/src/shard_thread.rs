@@ -11,6 +11,7 @@ use crate::executor::Executor;
 use crate::injector::Injector;
 use crate::kernel::Kernel;
 use crate::listener::{Endpoint, SocketFile};
+use crate::memory::{Meter, Watch, worst_case};
 use crate::mesh::{Port, mesh};
 use crate::turn::Turn;
 use crate::uring::{Uring, UringOptions, probe};
@@ -18,7 +19,6 @@ use parking_lot::Mutex;
 use ringio_core::base::id::ShardIndex;
 use ringio_core::door::{Event, PeerMessage};
 use ringio_core::gate::Gate;
-use ringio_core::limits::worst_case;
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::shard::Shard;
 use std::cell::RefCell;
@@ -120,6 +120,7 @@ struct Seat<A, K: Kernel, F> {
     stop: Arc<Stop>,
     make: Arc<F>,
     gate: Option<Arc<dyn Gate>>,
+    meter: Option<Arc<Meter>>,
     ready: Sender<io::Result<(ShardIndex, K::Address)>>,
     peers: Receiver<Vec<K::Address>>,
 }
@@ -146,13 +147,14 @@ pub fn start<A: Application>(
             }
         },
     };
-    let worst = worst_case(&settings.options);
+    let worst = worst_case(&settings.options, &settings.assets);
     tracing::info!(
         shards = settings.shard_count,
         ?driver,
         connection_bytes_max = worst.connection_bytes,
         session_bytes_max = worst.session_bytes,
-        shard_bytes_max = worst.shard_bytes,
+        tls_bytes_max = worst.tls_bytes,
+        shard_bytes_max = worst.shard_bytes + worst.driver_bytes,
         bytes_max_of_10_000_clients = worst.total(10_000, settings.shard_count),
         "starting"
     );
@@ -191,6 +193,8 @@ fn start_with<A: Application, K: Kernel + 'static>(
     let injectors: Vec<Injector<A>> = doorbells.iter().cloned().map(Injector::new).collect();
     let stop = Arc::new(Stop { is_asked: AtomicBool::new(false), spread_ms: AtomicU64::new(u64::MAX), doorbells });
     let gate = settings.budgets.gate().map(|gate| Arc::new(gate) as Arc<dyn Gate>);
+    let meter = settings.budgets.memory_max.map(|bytes_max| Meter::open(bytes_max, shard_count)).transpose()?;
+    let meter = meter.map(Arc::new);
     let make = Arc::new(make);
     let (ready, answers) = channel();
     let mut threads = Vec::new();
@@ -209,6 +213,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
             stop: Arc::clone(&stop),
             make: Arc::clone(&make),
             gate: gate.clone(),
+            meter: meter.clone(),
             ready: ready.clone(),
             peers: hear_peers,
         };
@@ -256,7 +261,8 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     if seat.settings.pin_threads {
         pin(seat.index);
     }
-    let Seat { index, settings, listeners, files: _files, port, injector, stop, make, gate, ready, peers } = seat;
+    let Seat { index, settings, listeners, files: _files, port, injector, stop, make, gate, meter, ready, peers } =
+        seat;
     let opened = open(&port).and_then(|kernel| Ok((kernel, entropy::seed()?)));
     let (mut kernel, seed) = match opened {
         Ok(opened) => opened,
@@ -295,7 +301,7 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
         }
     }
     let turn = Turn::new(kernel, core, application, port, injector, executor, Clock::start());
-    let mut turn = turn.with_tls(tls);
+    let mut turn = turn.with_tls(tls).with_watch(meter.map(|meter| Watch::new(meter, index)));
     while !stop.is_asked.load(Ordering::Acquire) {
         turn.run(None);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! kernel.turn: submit, wait, take completions --> core.handle_* --> dispatch events, the bytes still lent
 //!   peers (mesh) --> core.handle_peer --> dispatch        injected jobs --> application
-//!   deadlines --> dispatch        async handlers --> dispatch
+//!   deadlines --> dispatch        async handlers --> dispatch        memory, if it has a bound
 //!   flush every dirty outbox once --> kernel.send ..      peer messages --> mesh, one bell per peer
 //! ```
 //! Events are dispatched completion by completion, not after all of them, because they point into the received
@@ -16,6 +16,7 @@ use crate::epoll::system;
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
+use crate::memory::{self, Watch};
 use crate::mesh::Port;
 use crate::shard_thread::Application;
 use crate::tls::{self, Ended, Received, Stage, TlsSettings};
@@ -43,6 +44,8 @@ pub struct Turn<K, A, C = Clock> {
     clock: C,
     jobs: VecDeque<Job<A>>,
     tls: Stage,
+    /// If memory has a bound.
+    watch: Option<Watch>,
 }
 
 /// Takes completions to the core and its events to the application.
@@ -177,7 +180,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         clock: C,
     ) -> Self {
         let (jobs, tls) = (VecDeque::new(), Stage::default());
-        Self { kernel, core, application, port, injector, executor, clock, jobs, tls }
+        Self { kernel, core, application, port, injector, executor, clock, jobs, tls, watch: None }
     }
 
     /// What the kernel's listeners speak, in the order in which it was given them: TLS, or nothing of the kind. Before the first turn.
@@ -185,6 +188,12 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
     pub fn with_tls(mut self, listeners: Vec<Option<TlsSettings>>) -> Self {
         self.tls = Stage::new(listeners);
         self
+    }
+
+    /// The bound of the process' memory is watched. Before the first turn.
+    #[must_use]
+    pub fn with_watch(self, watch: Option<Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// One turn; waits at most `wait_max` for something to do.
@@ -223,6 +232,12 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         dispatch(&self.core, &self.application, &mut []);
         self.executor.run_ready();
         dispatch(&self.core, &self.application, &mut []);
+        if let Some(watch) = &mut self.watch
+            && watch.has_news(now)
+        {
+            watch.heed(now, &mut self.core.borrow_mut(), &self.kernel, &mut self.tls);
+            dispatch(&self.core, &self.application, &mut []);
+        }
         self.flush();
     }
 
@@ -240,6 +255,10 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         let wait = match (until, wait_max) {
             (Some(until), Some(most)) => Some(until.min(most)),
             (one, other) => one.or(other),
+        };
+        let wait = match self.watch {
+            None => wait,
+            Some(_) => Some(wait.unwrap_or(memory::WAIT_MAX).min(memory::WAIT_MAX)),
         };
         if wait == Some(Duration::ZERO)
             || !self.port.about_to_sleep()

@@ -1,9 +1,10 @@
 //! Who may come in, and how all leave: what a server does against storms of clients.
 //!
 //! A connection over its budget is closed at once and costs nothing; a session over its budget hears 503 with `Retry-After`, 1 to 10 s,
-//! drawn for each. So the budget of sessions should be the smaller one: it is the polite one. Counts are exact over all shards.
+//! drawn for each. So the budget of sessions should be the smaller one: it is the polite one. Counts are exact over all shards. Counts
+//! say how many may come, a bound of memory what happens when those who came hold more than was thought.
 
-use crate::error::{Result, millis_of};
+use crate::error::{Error, Result, millis_of};
 use crate::options::Builder;
 use crate::server::on_signals;
 use crate::{Closing, Server};
@@ -59,6 +60,50 @@ impl Builder {
         self.budgets.handshakes_per_address_per_second = Some(count);
         self
     }
+}
+
+impl Builder {
+    /// Resident memory that the process may have. Bytes; at least 32 MiB and 8 MiB more per shard. Default: no bound, nothing is measured.
+    ///
+    /// Near it the server gives up load in this order, instead of being ended by the system with everybody on it:
+    ///
+    /// | resident memory | what happens | until | [`Counters`](crate::Counters) |
+    /// |---|---|---|---|
+    /// | 80 % | requests that would open a session are answered with 503 and `Retry-After`; memory of pools goes back to the system | 75 % | `shed_handshakes`, `shed_pools` |
+    /// | 100 % | first, packets kept for [recovery](Self::connection_state_recovery) are forgotten: who comes back gets a new socket | 95 % | `shed_logged_packets` |
+    /// | | if that is not enough, clients who hold most (packets that wait for them, messages and bodies not finished) are closed with `outbox full`, the largest first; nobody for less than 64 KiB | | `shed_sessions`, `shed_requests`, `shed_bytes` |
+    /// | | connections that come are closed at once | | `shed_connections` |
+    ///
+    /// Each change is one line of the log. Memory is looked at ten times a second; before anybody is closed the allocator gives back what is
+    /// free, and it is looked at again. Then so many bytes are claimed as lie above 95 %, divided among the shards by what their clients
+    /// hold; not again before 250 ms have passed. Packets of a broadcast are shared by their receivers and count by the share; what is
+    /// claimed may still be more than what becomes free, and further steps follow.
+    ///
+    /// The whole process counts: the program itself, what handlers keep, threads of others. If that alone is more than the bound, nobody
+    /// is let in. Not in it are socket buffers, which are the kernel's, and what grows within a tenth of a second. So set it below
+    /// what the container or the machine gives, by what both may take: a fifth, say. An allocator other than the C library's must give
+    /// memory back by itself.
+    ///
+    /// Cost: two loads per turn, and no shard sleeps longer than 250 ms. With very many clients a step looks at each of them: some
+    /// milliseconds per 100,000.
+    ///
+    /// ```
+    /// // A container of 2 GiB.
+    /// let io = ringio::Server::builder().memory_max(1_600 << 20).outbox_bytes_max(1 << 20).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn memory_max(mut self, bytes: u64) -> Self {
+        self.budgets.memory_max = Some(bytes);
+        self
+    }
+}
+
+/// Less than a server needs for itself would let nobody in.
+pub(crate) fn check_memory(memory_max: Option<u64>, shard_count: u16) -> Result<()> {
+    let least = (32 << 20) + u64::from(shard_count) * (8 << 20);
+    let Some(bytes) = memory_max.filter(|bytes| *bytes < least) else { return Ok(()) };
+    let problem = format!("{bytes} bytes is less than {least}: 32 MiB, and 8 MiB per shard");
+    Err(Error::Option { option: "memory_max", problem })
 }
 
 impl Server {

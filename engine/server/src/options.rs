@@ -3,6 +3,7 @@
 //! Values are checked when the server is built; an error names the option and what would be right.
 
 use crate::background::Seats;
+use crate::budgets;
 use crate::client_files;
 use crate::cluster::{Adapter, Gateway};
 use crate::compression::{self, HttpCompression, PerMessageDeflate};
@@ -503,6 +504,7 @@ impl Builder {
             return Err(refused("waiting_handlers_max", "0 would let no async handler wait for anything"));
         }
         let shard_count = shard_count(self.shard_count)?;
+        budgets::check_memory(self.budgets.memory_max, shard_count)?;
         let mut assets = match &self.client_directory {
             Some(directory) => client_files::read(directory, &self.options.path)?,
             None => Vec::new(),
@@ -631,6 +633,8 @@ mod tests {
         assert_eq!(problem_of(builder().cookie(cookie)), "cookie");
         assert_eq!(problem_of(builder().waiting_handlers_max(0, 1)), "waiting_handlers_max");
         assert_eq!(problem_of(builder().waiting_handlers_max(1, 0)), "waiting_handlers_max");
+        assert_eq!(problem_of(builder().shards(4).memory_max((64 << 20) - 1)), "memory_max");
+        assert!(builder().shards(4).memory_max(64 << 20).build().is_ok());
         assert_eq!(problem_of(builder().shards(0)), "shards");
         assert_eq!(problem_of(builder().shards(5000)), "shards");
         for path in ["", "socket.io", "/a b", "/a?b", "/ä"] {

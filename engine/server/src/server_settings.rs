@@ -4,8 +4,9 @@
 
 use crate::application::ShardApplication;
 use crate::{Server, Transport};
-use ringio_core::limits::{WorstCase, worst_case};
+use ringio_core::limits::WorstCase;
 use ringio_core::options::Options;
+use ringio_runtime::memory::worst_case;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -56,19 +57,20 @@ impl Server {
         self.options().max_http_buffer_size
     }
 
-    /// What clients can make this server hold at worst: per connection, session and shard, computed from the options. The memory
-    /// of the application is not in it, nor the driver's receive buffers (about 6 MiB per shard). It is logged at start.
+    /// What clients can make this server hold at worst: per connection, connection over TLS, session and shard, computed from the options
+    /// and pages, with what the driver receives into. The memory of the application is not in it, nor the kernel's socket buffers. It is
+    /// logged at start. [`memory_max`](crate::Builder::memory_max) bounds what is really used.
     ///
     /// ```
     /// let io = ringio::Server::builder().shards(2).max_http_buffer_size(10_000).outbox_bytes_max(20_000).build()?;
     /// let worst = io.worst_case();
     /// assert!(worst.connection_bytes + worst.session_bytes < 2_000_000);
-    /// println!("1,000 clients: {} bytes", worst.total(1_000, 2));
+    /// println!("1,000 clients: {} bytes, {} over TLS", worst.total(1_000, 2), worst.over_tls().total(1_000, 2));
     /// # Ok::<(), ringio::Error>(())
     /// ```
     #[must_use]
     pub fn worst_case(&self) -> WorstCase {
-        worst_case(self.options())
+        worst_case(self.options(), &self.shared().settings.assets)
     }
 
     /// The transports that clients may use.

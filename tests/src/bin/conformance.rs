@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io] [--parser default|msgpack|cbor]
-//!                   [--deflate] [--recovery] [--namespaces N]      the measured variants of `bench`
+//!                   [--memory-max BYTES] [--deflate] [--recovery] [--namespaces N]      the last three: measured variants of `bench`
 //! ```
 //! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
 
@@ -63,6 +63,9 @@ struct Options {
     /// Clients that lost their connection come back to what they missed.
     #[arg(long)]
     recovery: bool,
+    /// Resident bytes that the process may have.
+    #[arg(long)]
+    memory_max: Option<u64>,
     /// `bench` serves the namespaces /n0, /n1, ... too.
     #[arg(long, default_value_t = 0)]
     namespaces: usize,
@@ -133,6 +136,9 @@ impl Options {
         }
         if let Some(path) = &self.path {
             builder = builder.path(path);
+        }
+        if let Some(bytes) = self.memory_max {
+            builder = builder.memory_max(bytes);
         }
         if self.deflate {
             builder = builder.per_message_deflate(PerMessageDeflate { threshold: 0, ..PerMessageDeflate::default() });

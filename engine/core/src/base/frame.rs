@@ -188,6 +188,13 @@ impl Frame {
         self.bytes().is_empty()
     }
 
+    /// Its bytes, divided among those of this shard who hold it, its pool not counted.
+    #[must_use]
+    pub fn share_bytes(&self) -> usize {
+        let holders = Rc::strong_count(&self.0) - usize::from(self.0.is_pooled.get());
+        self.len() / holders.max(1)
+    }
+
     /// Whether both are the very same frame.
     #[inline]
     #[must_use]
@@ -264,5 +271,17 @@ mod tests {
         assert_eq!(frame.into_buffer(), None, "a clone lives");
         assert_eq!(clone.into_buffer(), Some(vec![1, 2]));
         assert!(watch.frame().is_none(), "its bytes are somebody else's");
+    }
+
+    #[test]
+    fn holders_share_the_bytes_and_the_pool_is_none_of_them() {
+        let frame = Frame::raw(vec![0; 100]);
+        assert_eq!(frame.share_bytes(), 100);
+        let (pool, other) = (frame.clone(), frame.clone());
+        assert_eq!(frame.share_bytes(), 33);
+        pool.set_pooled(true);
+        assert_eq!(frame.share_bytes(), 50);
+        drop(other);
+        assert_eq!(frame.share_bytes(), 100);
     }
 }

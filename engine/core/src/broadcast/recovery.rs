@@ -144,6 +144,16 @@ impl Log {
         }
     }
 
+    /// Forgets everything: how many packets, and their bytes.
+    pub fn clear(&mut self) -> (usize, usize) {
+        let had = (self.entries.len(), self.bytes);
+        while !self.entries.is_empty() {
+            self.pop();
+        }
+        self.entries = VecDeque::new();
+        had
+    }
+
     fn pop(&mut self) {
         let Some((_, logged)) = self.entries.pop_front() else { return };
         self.first_place += 1;

@@ -39,6 +39,12 @@ impl Transmit {
         core::mem::take(&mut self.queue)
     }
 
+    /// Bytes that are queued.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing is queued or in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {

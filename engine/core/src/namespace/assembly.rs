@@ -6,7 +6,7 @@
 //! the size of a message each.
 
 use crate::base::id::{SocketKey, TimerKey};
-use crate::door::Message;
+use crate::door::{Data, Message};
 use crate::parser::Decoder;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -19,6 +19,20 @@ pub enum Unfinished {
     Attachments(Assembly),
     /// What this decoder holds.
     Decoder(Box<dyn Decoder>),
+}
+
+impl Unfinished {
+    /// Bytes that are kept of it.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        match self {
+            Self::Attachments(Assembly { message, .. }) => {
+                let packet = if let Data::Owned { bytes, .. } = &message.data { bytes.capacity() } else { 0 };
+                packet + message.attachments.iter().map(Bytes::len).sum::<usize>()
+            }
+            Self::Decoder(decoder) => decoder.bytes_held(),
+        }
+    }
 }
 
 /// A packet whose attachments are arriving.

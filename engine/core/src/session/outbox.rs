@@ -75,7 +75,7 @@ impl Outbox {
             return 0;
         }
         let goal = (bytes_max - bytes_max / 8).saturating_sub(frame_bytes + QUEUED_FRAME_BYTES);
-        let mut cost = self.bytes + self.frames.len() * QUEUED_FRAME_BYTES;
+        let mut cost = self.bytes_at_most();
         let count = self.frames.len();
         let mut bytes = self.bytes;
         self.frames.retain(|frame| {
@@ -95,6 +95,18 @@ impl Outbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// What it may hold: its frames' bytes and what each costs besides, though others may hold them too.
+    #[must_use]
+    pub fn bytes_at_most(&self) -> usize {
+        self.bytes + self.frames.len() * QUEUED_FRAME_BYTES
+    }
+
+    /// The same, with frames that others hold as well counted by their share. Costs time in proportion to the frames.
+    #[must_use]
+    pub fn share_bytes(&self) -> usize {
+        self.frames.iter().map(|frame| frame.share_bytes() + QUEUED_FRAME_BYTES).sum()
     }
 
     /// Bytes that wait, as a WebSocket would get them.

@@ -9,6 +9,7 @@
 use super::Shard;
 use super::closing::Farewell;
 use super::deadlines::Deadline;
+use super::pressure::Pressure;
 use crate::base::id::{ConnectionKey, SessionKey};
 use crate::base::time::Time;
 use crate::door::DisconnectReason;
@@ -37,7 +38,9 @@ impl Shard {
 
     /// Whether a client that has just connected may stay: if not it is to be closed and never named to this shard.
     pub fn admits(&mut self, address: Option<SocketAddr>) -> bool {
-        let is_admitted = self.gate.as_ref().is_none_or(|gate| gate.connect(ip(address)));
+        let is_over = self.pressure == Pressure::Over;
+        let is_admitted = !is_over && self.gate.as_ref().is_none_or(|gate| gate.connect(ip(address)));
+        self.counters.shed_connections += u64::from(is_over);
         self.counters.connections_refused += u64::from(!is_admitted);
         is_admitted
     }
@@ -52,10 +55,13 @@ impl Shard {
     /// Whether a request may open a session; if not it is answered with 503 and when to try again, which differs from client to client.
     pub(super) fn admits_session(&mut self, key: ConnectionKey) -> bool {
         let address = self.connections.get(key).and_then(|connection| connection.address);
+        let is_short = self.pressure != Pressure::Calm;
+        let may_open = !is_short && self.drain.is_none();
         let is_admitted =
-            self.drain.is_none() && self.gate.as_ref().is_none_or(|gate| gate.open(self.now.as_millis(), ip(address)));
+            may_open && self.gate.as_ref().is_none_or(|gate| gate.open(self.now.as_millis(), ip(address)));
         if !is_admitted {
             self.counters.sessions_refused += 1;
+            self.counters.shed_handshakes += u64::from(is_short);
             let seconds = 1 + self.seed.next_u64() % RETRY_AFTER_S_MAX;
             self.answer_and_finish(key, 503, &[("Retry-After", &seconds.to_string())], b"");
         }

@@ -153,9 +153,7 @@ impl Shard {
                         .is_some_and(|found| *found.name == *namespace),
                 }
             });
-        let auth_of = |socket: &SocketKey| Some(self.sockets.get(*socket)?.auth.as_ref()?.len());
-        let auth_bytes =
-            session.sockets.iter().filter_map(auth_of).sum::<usize>() + auth.as_ref().map_or(0, |auth| auth.len());
+        let auth_bytes = self.auth_bytes(session) + auth.as_ref().map_or(0, |auth| auth.len());
         let is_too_much = session.sockets.len() >= SOCKETS_PER_SESSION_MAX
             || namespace.len() > NAMESPACE_NAME_BYTES_MAX
             || auth_bytes as u64 > self.options.max_http_buffer_size;
@@ -188,6 +186,12 @@ impl Shard {
             session.sockets.push(socket);
         }
         self.events.push_back(Event::ConnectRequested { socket });
+    }
+
+    /// Bytes of auth that a session's sockets came with.
+    pub(super) fn auth_bytes(&self, session: &Session) -> usize {
+        let auth_of = |socket: &SocketKey| Some(self.sockets.get(*socket)?.auth.as_ref()?.len());
+        session.sockets.iter().filter_map(auth_of).sum()
     }
 
     /// All sockets of a session leave.

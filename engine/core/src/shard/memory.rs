@@ -5,6 +5,7 @@
 //! ```
 //! Tables grow by doubling and keep their memory, because in the steady state a turn allocates nothing. After a wave of disconnects
 //! that is memory without a use; shrinking at a quarter keeps a server whose clients come and go from paying for it at every turn.
+//! When memory is short (`pressure`) all that is unused goes back, whoever is there.
 
 use super::Shard;
 use crate::connection::Connection;
@@ -23,6 +24,12 @@ impl Shard {
             return false;
         }
         self.connections_peak = count;
+        self.shrink();
+        true
+    }
+
+    /// Gives back all that nobody uses at this moment. What is needed again is allocated again.
+    pub(super) fn shrink(&mut self) {
         self.connections.shrink();
         self.sessions.shrink();
         self.sockets.shrink();
@@ -40,7 +47,6 @@ impl Shard {
         self.endings.shrink_to_fit();
         self.joiner.spares.clear();
         self.frame_pool.clear();
-        true
     }
 
     /// Bytes reserved by the tables and lists of this shard, used or not; what their entries own is not in it.

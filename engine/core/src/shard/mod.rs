@@ -18,6 +18,7 @@ pub mod outbound;
 pub mod outgoing;
 pub mod parsed;
 pub mod peers;
+pub mod pressure;
 pub mod questions;
 pub mod recovery;
 pub mod requests;
@@ -58,6 +59,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use lifecycle::Departure;
 use peers::PendingFetch;
+use pressure::Pressure;
 use questions::Question;
 use ringio_codec::websocket::Opcode;
 
@@ -126,6 +128,8 @@ pub struct Shard {
     connections_peak: usize,
     /// Who may come in, beyond what this shard knows.
     gate: Option<Arc<dyn Gate>>,
+    /// How short the memory of the process is.
+    pressure: Pressure,
     /// The end is near: no session opens, and those that there are go one after the other until then.
     drain: Option<drain::Drain>,
     ping_frame: Frame,
@@ -199,6 +203,7 @@ impl Shard {
             selection: Selection::default(),
             connections_peak: 0,
             gate: None,
+            pressure: Pressure::Calm,
             drain: None,
             ping_frame,
             high_mark,

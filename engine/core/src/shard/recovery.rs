@@ -359,6 +359,23 @@ impl Shard {
         }
     }
 
+    /// Memory is short: who is absent comes back as somebody new, as after too long an absence, and so does who is cut off from here on
+    /// and has missed something. The bytes of the log.
+    pub(super) fn forget_recovery(&mut self) -> usize {
+        let now = self.now;
+        let Some(recovery) = self.recovery.as_mut() else { return 0 };
+        let (packet_count, bytes) = recovery.log.clear();
+        recovery.replays.forget_old(now, 0, u64::MAX);
+        let left = core::mem::take(&mut recovery.leaving_order);
+        let forgotten: Vec<Sid> = left.into_iter().filter(|pid| recovery.absent.remove(pid).is_some()).collect();
+        recovery.absent.shrink_to_fit();
+        self.counters.shed_logged_packets += packet_count as u64;
+        for pid in forgotten {
+            self.tell_forgotten(pid);
+        }
+        bytes
+    }
+
     fn next_offset(&mut self) -> Option<Offset> {
         let origin = self.index;
         let recovery = self.recovery.as_mut()?;

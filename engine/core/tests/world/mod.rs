@@ -10,6 +10,7 @@
     reason = "each test uses a part of it"
 )]
 
+use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::time::Time;
 use ringio_core::cluster::roll::Tally;
@@ -17,6 +18,7 @@ use ringio_core::door::{Cause, DisconnectReason, EmitFlags, Event, EventParts, O
 use ringio_core::options::{Asset, Options, Setup};
 use ringio_core::room::census::RoomChange;
 use ringio_core::shard::Shard;
+use ringio_core::shard::pressure::Shed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -51,6 +53,8 @@ struct End {
     is_closed: bool,
     is_stuck: bool,
     owed_sent: u32,
+    /// What the kernel holds until it is sent.
+    in_flight: Option<Frame>,
 }
 
 pub struct World {
@@ -149,6 +153,7 @@ impl World {
             is_closed: false,
             is_stuck: false,
             owed_sent: 0,
+            in_flight: None,
         });
         self.by_file.insert((shard, file), self.ends.len() - 1);
         Wire(self.ends.len() - 1)
@@ -175,6 +180,7 @@ impl World {
         self.ends[wire.0].is_stuck = is_stuck;
         if !is_stuck {
             let (shard, key) = (self.ends[wire.0].shard, self.ends[wire.0].key);
+            self.ends[wire.0].in_flight = None;
             for _ in 0..std::mem::take(&mut self.ends[wire.0].owed_sent) {
                 self.shards[shard].handle_sent(self.now, key, false);
             }
@@ -277,6 +283,7 @@ impl World {
                 end.received.extend_from_slice(&frame.bytes()[offset..]);
                 if end.is_stuck {
                     end.owed_sent += 1;
+                    end.in_flight = Some(frame);
                 } else {
                     let key = end.key;
                     self.shards[shard].handle_sent(self.now, key, false);
@@ -286,6 +293,7 @@ impl World {
             Output::Close { file } => {
                 let end = self.by_file.remove(&(shard, file)).unwrap();
                 self.ends[end].is_closed = true;
+                self.ends[end].in_flight = None;
             }
             Output::Transfer { file, target } => {
                 let end = self.by_file.remove(&(shard, file)).unwrap();
@@ -300,6 +308,17 @@ impl World {
                 self.ends[end].key = connection;
             }
         }
+    }
+
+    /// A step of giving up memory on a shard.
+    pub fn shed(&mut self, shard: usize, goal_bytes: u64) -> Shed {
+        let in_flight = |file: FileId| {
+            let frame = self.ends[self.by_file[&(shard, file)]].in_flight.as_ref();
+            frame.map_or(0, Frame::share_bytes)
+        };
+        let shed = self.shards[shard].shed(self.now, goal_bytes, &in_flight);
+        self.run();
+        shed
     }
 
     fn rooms(&self, shard: usize, socket: SocketKey) -> Vec<String> {

@@ -228,6 +228,7 @@ impl<D: Driver> Sink<D> for Shard {
         self.see(Seen::Sent(outcome));
         let Some(connection) = self.connections.get_mut(&token) else { panic!("sent for a closed connection") };
         assert!(connection.is_sending, "sent without a send");
+        assert!(kernel.sending(connection.file).is_none(), "nothing is kept of what was sent");
         connection.is_sending = false;
         match outcome {
             SendOutcome::Complete => self.flush(kernel, token),
@@ -235,10 +236,11 @@ impl<D: Driver> Sink<D> for Shard {
         }
     }
 
-    fn send_waits(&mut self, _: &mut D, token: Token) {
+    fn send_waits(&mut self, kernel: &mut D, token: Token) {
         self.see(Seen::Waits);
         let Some(connection) = self.connections.get(&token) else { panic!("waits for a closed connection") };
         assert!(connection.is_sending, "waits without a send");
+        assert!(kernel.sending(connection.file).is_some_and(|frame| !frame.is_empty()), "its frame is kept");
     }
 
     fn transferred(&mut self, kernel: &mut D, token: Token, remote: Result<FileId, i32>) {

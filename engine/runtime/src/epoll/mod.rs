@@ -33,6 +33,8 @@ const EDGE: u32 = libc::EPOLLET as u32;
 
 /// Events looked at per turn.
 const EVENTS_PER_TURN: usize = 1024;
+/// The array for them. Bytes.
+pub(crate) const EVENTS_BYTES: u64 = (EVENTS_PER_TURN * size_of::<libc::epoll_event>()) as u64;
 /// Bytes thrown away at most before a close, lest unread ones turn it into a reset that overtakes what was sent last.
 const DISCARD_BYTES_MAX: usize = 1 << 20;
 
@@ -495,6 +497,13 @@ impl Kernel for Epoll {
 
     fn defer_sent(&mut self) {
         self.is_sent_deferred = true;
+    }
+
+    fn sending(&self, file: FileId) -> Option<&Frame> {
+        match &self.files.get(file.0 as usize)?.file.as_ref()?.send {
+            SendState::Queued(frame, _) | SendState::Waiting(frame, _) => Some(frame),
+            SendState::Idle | SendState::Ended => None,
+        }
     }
 
     fn counters(&self) -> Counters {

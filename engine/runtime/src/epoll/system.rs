@@ -34,6 +34,13 @@ pub(crate) fn trim_memory() {
     }
 }
 
+/// Bytes of a page of memory.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: takes and returns plain numbers.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
 // ---- eventfd
 
 /// A counter that wakes: non-blocking, closed on exec.

@@ -25,12 +25,25 @@ pub(super) const HELD_BYTES_MAX: usize = 80 << 10;
 /// What TLS itself may have to say to a peer that does not listen: a certificate chain at most.
 const OWN_BYTES_MAX: usize = 256 << 10;
 
+/// What rustls keeps of a connection: its keys, and the certificates of a client that showed some. Bytes.
+const STATE_BYTES_MAX: usize = (8 << 10) + HELD_BYTES_MAX;
+
+/// What one channel may hold at worst. Bytes. Unfinished records, with the receive that showed that they are too many; what TLS has to
+/// say; what it had to say before and a piece of ciphertext on their way. Each is there twice while it grows.
+pub(super) const BYTES_MAX: usize = STATE_BYTES_MAX
+    + 2 * (HELD_BYTES_MAX + RECEIVE_BYTES_MAX)
+    + 2 * OWN_BYTES_MAX
+    + 2 * (OWN_BYTES_MAX + PIECE_BYTES + RECORD_OVERHEAD * (1 + PIECE_BYTES / RECORD_BYTES_MAX));
+
+/// The longest receive of both drivers.
+const RECEIVE_BYTES_MAX: usize = 64 << 10;
+
 /// Room for what a record is longer than its plaintext: header 5, explicit nonce 8, tag 16, type 1.
 const RECORD_OVERHEAD: usize = 30;
 const RECORD_BYTES_MAX: usize = 16 << 10;
 
 /// Capacity of the buffers that unfinished records are kept in, from the first byte on: one record, as nearly all are shorter.
-const HELD_BYTES: usize = RECORD_BYTES_MAX + 1024;
+pub(super) const HELD_BYTES: usize = RECORD_BYTES_MAX + 1024;
 
 /// What a client hears that speaks HTTP where TLS is spoken; the sentence ends up in front of a person.
 const PLAIN_HTTP_ANSWER: &[u8] =
@@ -184,6 +197,11 @@ impl Channel {
             }
             Heard::Unreadable(description) => self.give_up(description),
         }
+    }
+
+    /// The core's frame in work.
+    pub(super) fn frame(&self) -> Option<&Frame> {
+        self.frame.as_ref().map(|(frame, _)| frame)
     }
 
     /// Whether TLS itself has something to say, or a frame goes on.

@@ -20,9 +20,10 @@ pub use settings::TlsSettings;
 use crate::kernel::{Kernel, SendOutcome, Token};
 use channel::{Channel, Goodbye, Heard, Packed, Sending};
 use ringio_core::base::frame::Frame;
-use ringio_core::base::frame_pool::FramePool;
+use ringio_core::base::frame_pool::{FramePool, POOL_BYTES_MAX, POOL_FRAMES_MAX};
 use ringio_core::base::id::{ConnectionKey, FileId, ShardIndex};
 use ringio_core::door::PeerMessage;
+use ringio_core::limits::FRAME_BYTES;
 use std::any::Any;
 
 /// In a token: the rest is a file of the stage's. Indexes of connections stay below it, as do the numbers of files.
@@ -30,6 +31,13 @@ const MARK: Token = 1 << 31;
 
 /// Plaintext buffer that is kept from one receive to the next; a receive of the drivers' own size fits.
 const PLAINTEXT_BYTES_KEPT: usize = 128 << 10;
+
+/// What TLS may hold of one connection at worst. Bytes.
+pub(crate) const CONNECTION_BYTES_MAX: u64 = channel::BYTES_MAX as u64;
+
+/// What a shard holds for all its encrypted connections. Bytes: the pool of records, the last plaintext, spare memory.
+pub(crate) const SHARD_BYTES_MAX: u64 =
+    (POOL_BYTES_MAX + PLAINTEXT_BYTES_KEPT + 2 * channel::HELD_BYTES) as u64 + POOL_FRAMES_MAX as u64 * FRAME_BYTES;
 
 /// What was received on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +148,18 @@ impl Stage {
         if self.plaintext.capacity() > PLAINTEXT_BYTES_KEPT {
             self.plaintext = Vec::new();
         }
+    }
+
+    /// Gives back all that is kept for later.
+    pub(crate) fn give_back(&mut self) {
+        self.pool.clear();
+        self.plaintext = Vec::new();
+        self.spare = Vec::new();
+    }
+
+    /// The frame of the core's that is being enciphered, piece by piece.
+    pub(crate) fn sending(&self, file: FileId) -> Option<&Frame> {
+        self.channels.get(file.0 as usize)?.as_deref()?.frame()
     }
 
     /// Nothing more will be received.

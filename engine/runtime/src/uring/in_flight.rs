@@ -93,6 +93,11 @@ impl InFlight {
         Some((SendBytes { frame: &held.frame, offset: held.offset, size: size as u32 }, size == rest))
     }
 
+    /// The frame of a send that has not completed.
+    pub(super) fn sending(&self, slot: u32) -> Option<&Frame> {
+        Some(&self.sends.get(slot as usize)?.as_ref()?.frame)
+    }
+
     /// `count` bytes more have gone out. Returns whether that was the last, or None when the kernel says it sent more than there was.
     pub(super) fn advance_send(&mut self, slot: u32, count: usize) -> Option<bool> {
         let held = self.sends.get_mut(slot as usize)?.as_mut()?;

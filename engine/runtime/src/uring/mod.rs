@@ -80,6 +80,19 @@ impl Default for UringOptions {
     }
 }
 
+impl UringOptions {
+    /// What a ring of these sizes takes: the pools with their entries, the queues. Bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        // Each buffer has an entry of 16 bytes and a note whether it is lent, each submission an index of 4.
+        let pool = |count: u16, size: u32| u64::from(count) * (u64::from(size) + 17);
+        pool(self.receive_buffers, self.receive_buffer_bytes)
+            + pool(self.large_receive_buffers, self.large_receive_buffer_bytes)
+            + u64::from(self.submissions) * (size_of::<io_uring::squeue::Entry>() as u64 + 4)
+            + u64::from(self.completions) * size_of::<io_uring::cqueue::Entry>() as u64
+    }
+}
+
 /// Where another shard's ring is. Only its number: a duplicate of the descriptor would keep the ring, and its sockets, alive.
 #[derive(Clone, Debug)]
 pub struct RingAddress {
@@ -543,6 +556,10 @@ impl<R: Ring> Kernel for Uring<R> {
 
     fn defer_sent(&mut self) {
         self.is_sent_deferred = true;
+    }
+
+    fn sending(&self, file: FileId) -> Option<&Frame> {
+        self.in_flight.sending(file.0)
     }
 
     fn counters(&self) -> Counters {
