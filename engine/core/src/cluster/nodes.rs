@@ -5,6 +5,9 @@
 //!   every interval --Heartbeat-->      any message refreshes its sender
 //!   silent for the timeout, or AdapterClose --> gone: nobody waits for it any more
 //! ```
+//! Shards of one server overtake each other, so what a server said before its AdapterClose may come behind it. It is no sign of life: for
+//! the timeout only another InitialHeartbeat is.
+//!
 //! Only for links that cannot say who is there. The official adapter leaves out a heartbeat when it has published
 //! something else within the interval; this one does not, because other shards publish too.
 
@@ -50,6 +53,8 @@ struct Node {
 #[derive(Debug, Default)]
 struct Neighbours {
     nodes: Vec<Node>,
+    /// Who has said that he leaves, when.
+    left: Vec<Node>,
     beat_at: Time,
 }
 
@@ -65,7 +70,7 @@ impl Nodes {
         if self.namespaces.contains_key(&namespace) {
             return false;
         }
-        self.namespaces.insert(namespace, Neighbours { nodes: Vec::new(), beat_at: now });
+        self.namespaces.insert(namespace, Neighbours { nodes: Vec::new(), left: Vec::new(), beat_at: now });
         true
     }
 
@@ -82,7 +87,7 @@ impl Nodes {
     /// Something came from a server; true if it was not known.
     pub fn heard(&mut self, namespace: NamespaceId, node: &NodeId, now: Time) -> bool {
         let Some(neighbours) = self.namespaces.get_mut(&namespace) else { return false };
-        if node.as_str() == EMITTER {
+        if node.as_str() == EMITTER || neighbours.left.iter().any(|left| left.id == *node) {
             return false;
         }
         match neighbours.nodes.iter_mut().find(|known| known.id == *node) {
@@ -97,12 +102,23 @@ impl Nodes {
         }
     }
 
-    /// A server has left; false if it was not known.
-    pub fn leave(&mut self, namespace: NamespaceId, node: &NodeId) -> bool {
+    /// A server has said that it is here: if it had left, it is back.
+    pub fn come_back(&mut self, namespace: NamespaceId, node: &NodeId) {
+        if let Some(neighbours) = self.namespaces.get_mut(&namespace) {
+            neighbours.left.retain(|left| left.id != *node);
+        }
+    }
+
+    /// A server has said that it leaves; false if it was not known.
+    pub fn leave(&mut self, namespace: NamespaceId, node: &NodeId, now: Time) -> bool {
         let Some(neighbours) = self.namespaces.get_mut(&namespace) else { return false };
         let before = neighbours.nodes.len();
         neighbours.nodes.retain(|known| known.id != *node);
-        neighbours.nodes.len() < before
+        let was_known = neighbours.nodes.len() < before;
+        if was_known {
+            neighbours.left.push(Node { id: node.clone(), heard_at: now });
+        }
+        was_known
     }
 
     /// The known servers of a namespace, in the order in which they came.
@@ -117,6 +133,7 @@ impl Nodes {
     pub fn take_silent(&mut self, options: &HeartbeatOptions, now: Time) -> Vec<(NamespaceId, NodeId)> {
         let mut silent = Vec::new();
         for (namespace, neighbours) in &mut self.namespaces {
+            neighbours.left.retain(|left| now.since(left.heard_at) <= options.timeout_ms);
             neighbours.nodes.retain(|node| {
                 let is_silent = now.since(node.heard_at) > options.timeout_ms;
                 if is_silent {
@@ -161,9 +178,24 @@ mod tests {
         assert!(nodes.take_silent(&OPTIONS, at(14_000)).is_empty());
         assert_eq!(nodes.take_silent(&OPTIONS, at(14_001)), [(MAIN, one.clone())]);
         assert!(nodes.of(MAIN).is_empty() && nodes.heard(MAIN, &one, at(20_000)));
-        assert!(nodes.leave(MAIN, &one) && !nodes.leave(MAIN, &one));
+        assert!(nodes.leave(MAIN, &one, at(20_000)) && !nodes.leave(MAIN, &one, at(20_000)));
         assert!(!nodes.heard(MAIN, &NodeId::new("emitter"), at(20_000)), "an emitter is no server");
         assert!(nodes.close(MAIN) && !nodes.close(MAIN));
+    }
+
+    /// Found by the simulator: an answer of another shard behind the AdapterClose made a server known again, and every question waited
+    /// for it until it had been silent for the timeout.
+    #[test]
+    fn who_has_left_is_not_back_by_what_he_said_before() {
+        let (one, mut nodes) = (NodeId::new("one"), Nodes::default());
+        nodes.open(MAIN, at(0));
+        assert!(nodes.heard(MAIN, &one, at(0)) && nodes.leave(MAIN, &one, at(1_000)));
+        assert!(!nodes.heard(MAIN, &one, at(1_001)) && nodes.of(MAIN).is_empty());
+        assert!(nodes.take_silent(&OPTIONS, at(11_000)).is_empty() && !nodes.heard(MAIN, &one, at(11_000)));
+        nodes.come_back(MAIN, &one);
+        assert!(nodes.heard(MAIN, &one, at(11_000)), "it has the namespace again");
+        assert!(nodes.leave(MAIN, &one, at(12_000)) && nodes.take_silent(&OPTIONS, at(22_001)).is_empty());
+        assert!(nodes.heard(MAIN, &one, at(22_001)), "nothing of before comes as late as that");
     }
 
     #[test]

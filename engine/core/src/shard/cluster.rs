@@ -323,11 +323,21 @@ impl Shard {
         name: &Arc<str>,
         message: &Arc<ClusterMessage>,
     ) {
+        if let (ClusterMessage::InitialHeartbeat, Some(cluster)) = (&**message, self.cluster.as_mut()) {
+            cluster.nodes.come_back(namespace, from);
+        }
         self.note_node(namespace, from);
         match &**message {
             ClusterMessage::InitialHeartbeat => self.publish(namespace, None, ClusterMessage::Heartbeat),
             ClusterMessage::Heartbeat => {}
-            ClusterMessage::AdapterClose => self.node_left(namespace, from),
+            ClusterMessage::AdapterClose => {
+                let now = self.now;
+                let was_known = self.cluster.as_mut().is_some_and(|cluster| cluster.nodes.leave(namespace, from, now));
+                if was_known {
+                    self.tell_nodes(namespace);
+                }
+                self.node_left(namespace, from);
+            }
             ClusterMessage::Broadcast { packet, target, flags, request: None, .. } => {
                 let flags = here(*flags);
                 #[cfg(ringio_planted)]
@@ -482,12 +492,8 @@ impl Shard {
         }
     }
 
-    /// A server has said that it leaves.
+    /// A server is not known any more: no shard waits for it.
     fn node_left(&mut self, namespace: NamespaceId, node: &NodeId) {
-        let is_known = self.cluster.as_mut().is_some_and(|cluster| cluster.nodes.leave(namespace, node));
-        if is_known {
-            self.tell_nodes(namespace);
-        }
         for peer in self.peers() {
             self.peer_messages.push_back((peer, PeerMessage::NodeGone { namespace, node: node.clone() }));
         }
