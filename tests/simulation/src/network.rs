@@ -241,10 +241,15 @@ impl Network {
                 self.server_reset(now, wire);
             }
         }
-        self.servers[server].is_down = true;
+        self.shut(server);
         for shard in self.servers[server].shards.clone() {
             self.close_backlog(now, shard);
         }
+    }
+
+    /// A server accepts nobody any more.
+    pub fn shut(&mut self, server: usize) {
+        self.servers[server].is_down = true;
     }
 
     /// It is there again.

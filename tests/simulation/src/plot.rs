@@ -208,7 +208,8 @@ impl Plot {
         for _ in 0..1 + chance.below(2) {
             let server = chance.below(self.shards.len());
             let at = chance.between(self.length / 20, self.length * 3 / 4);
-            troubles.push((at, Trouble::Crash { server }));
+            let is_told = chance.one_in(3);
+            troubles.push((at, if is_told { Trouble::Stop { server } } else { Trouble::Crash { server } }));
             if !chance.one_in(4) {
                 troubles.push((at + chance.between(1_000, 900_000), Trouble::Restart { server }));
             }
@@ -261,6 +262,8 @@ pub(crate) enum Trouble {
     Cut { from: usize, to: usize, way: CutWay, until: Micros },
     /// A server is gone without a word.
     Crash { server: usize },
+    /// A server ends as it should, and says so.
+    Stop { server: usize },
     /// It is there again, as another one.
     Restart { server: usize },
 }

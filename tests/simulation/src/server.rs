@@ -3,6 +3,7 @@
 //! ```text
 //!   start: rings, mesh, cores, applications, a name of its own --> turns, until `is_stopping`
 //!   crash: async handlers end, every coroutine is unwound where it is; what the driver holds, the kernel lets go of
+//!   stop: as in production; the others go on
 //! ```
 //! A server that starts again is another one to all others: it has another name, another secret, and knows nothing.
 
@@ -78,7 +79,8 @@ pub(crate) struct Servers {
     options: Arc<Options>,
     uring: UringOptions,
     mesh_capacity: usize,
-    is_stopping: Rc<Cell<bool>>,
+    /// Of each: whether it is to end.
+    is_stopping: Vec<Rc<Cell<bool>>>,
     /// The shards of each.
     shards: Vec<Range<usize>>,
     /// What each is called, if it was ever started.
@@ -91,14 +93,7 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// None has started.
-    pub(crate) fn new(
-        seed: u64,
-        plot: &Plot,
-        clock: SimulatedClock,
-        kernel: SharedKernel,
-        common: Rc<Common>,
-        is_stopping: Rc<Cell<bool>>,
-    ) -> Self {
+    pub(crate) fn new(seed: u64, plot: &Plot, clock: SimulatedClock, kernel: SharedKernel, common: Rc<Common>) -> Self {
         let shards = plot.shard_ranges();
         let heartbeat = plot.cluster.as_ref().and_then(|cluster| match cluster.membership {
             Membership::Heartbeat(heartbeat) => Some(heartbeat),
@@ -112,7 +107,7 @@ impl Servers {
             options: Arc::new(plot.options.clone()),
             uring: plot.uring,
             mesh_capacity: plot.mesh_capacity,
-            is_stopping,
+            is_stopping: shards.iter().map(|_| Rc::default()).collect(),
             nodes: shards.iter().map(|_| NodeId::new("")).collect(),
             shards,
             is_cluster: plot.cluster.is_some(),
@@ -140,6 +135,7 @@ impl Servers {
         let ports = mesh(shards.len(), self.mesh_capacity).expect("a story has few descriptors");
         let addresses: Rc<RefCell<BTreeMap<usize, _>>> = Rc::default();
         let mut seats = Vec::new();
+        self.is_stopping[server] = Rc::default();
         for (port, index) in ports.into_iter().zip(shards.clone()) {
             let role = Role { index, server, shards: shards.clone(), sender: self.sender_count, node: node.clone() };
             let mut own = Chance::new(self.seed, 100 + self.sender_count);
@@ -170,7 +166,7 @@ impl Servers {
             let of_seat = (Rc::clone(&core), injector.clone(), application.clone());
             let (kernel, sizes, clock) = (Rc::clone(&self.kernel), self.uring, self.clock.clone());
             let (addresses, shard_count) = (Rc::clone(&addresses), shards.len());
-            let is_stopping = Rc::clone(&self.is_stopping);
+            let is_stopping = Rc::clone(&self.is_stopping[server]);
             let body = Coroutine::new(move |yielder, ()| {
                 let ring = SimulatedRing::new(kernel, yielder, index);
                 let mut kernel = Uring::over(ring, &sizes, &port).expect("the sizes are within their ranges");
@@ -203,6 +199,30 @@ impl Servers {
         seats
     }
 
+    /// A server is to end as it should; its seats are.
+    pub(crate) fn stop(&self, server: usize, seats: &[Seat]) {
+        self.is_stopping[server].set(true);
+        for seat in seats {
+            // A job is as good as a bell; the shard may have stopped already.
+            let _ = seat.injector.inject(Box::new(|_| {}));
+        }
+        self.kernel.borrow_mut().listen_for_bells();
+    }
+
+    /// It has ended, and others go on.
+    pub(crate) fn ended(&self, server: usize, seats: &[Seat]) {
+        note!("server {server} has ended");
+        seats.iter().for_each(|seat| seat.application.die());
+        self.forget(server);
+    }
+
+    fn forget(&self, server: usize) {
+        if let Some(link) = &self.common.link {
+            link.borrow_mut().close(server);
+        }
+        self.common.oracle.borrow_mut().forget_server(server, &self.nodes[server]);
+    }
+
     /// A server is gone without a word.
     pub(crate) fn crash(&mut self, server: usize, seats: &mut [Seat]) {
         note!("server {server} is gone");
@@ -213,9 +233,6 @@ impl Servers {
             self.shards(server).for_each(|ring| kernel.abandon(ring));
         }
         seats.iter_mut().for_each(Seat::crash);
-        if let Some(link) = &self.common.link {
-            link.borrow_mut().close(server);
-        }
-        self.common.oracle.borrow_mut().crashed(server, &self.nodes[server]);
+        self.forget(server);
     }
 }

@@ -41,6 +41,8 @@ const PATIENCE: Micros = 200_000_000;
 const CHECK_INTERVAL: u64 = 16;
 /// Rounding while servers get to know each other. Microseconds.
 const KNOWING: Micros = 10_000;
+/// Between two looks whether a server that is to start again has ended. Microseconds.
+const RESTART_STEP: Micros = 50_000;
 /// Between two looks whether everybody has left. Microseconds.
 const LEAVING_STEP: Micros = 1_000_000;
 
@@ -64,7 +66,8 @@ struct World {
     seats: Vec<Seat>,
     clients: Vec<Client>,
     chance: Chance,
-    is_stopping: Rc<Cell<bool>>,
+    /// The server that ends while the others go on.
+    ending: BTreeSet<usize>,
     /// What is still to befall a cluster.
     troubles: VecDeque<(Micros, Trouble)>,
     steps: u64,
@@ -114,9 +117,7 @@ impl World {
             is_curious: plot.cluster.as_ref().is_some_and(|cluster| cluster.is_curious),
             link,
         });
-        let is_stopping = Rc::new(Cell::new(false));
-        let mut servers =
-            Servers::new(seed, plot, clock.clone(), Rc::clone(&kernel), Rc::clone(&common), Rc::clone(&is_stopping));
+        let mut servers = Servers::new(seed, plot, clock.clone(), Rc::clone(&kernel), Rc::clone(&common));
         let seats = (0..servers.count()).flat_map(|server| servers.start(server)).collect();
         let tempers = [
             Temper::Polite,
@@ -135,9 +136,10 @@ impl World {
             Client::new(number, temper, plot.habits, Rc::clone(&kernel), Rc::clone(&common), own)
         });
         let clients = clients.collect();
+        let ending = BTreeSet::new();
         let troubles =
             plot.cluster.as_ref().map_or(VecDeque::new(), |cluster| cluster.troubles.iter().copied().collect());
-        Self { clock, kernel, common, servers, seats, clients, chance, is_stopping, troubles, steps: 0 }
+        Self { clock, kernel, common, servers, seats, clients, chance, ending, troubles, steps: 0 }
     }
 
     fn play(&mut self, plot: &Plot) -> Outcome {
@@ -160,13 +162,9 @@ impl World {
             self.check_vacant();
         }
         note!("stopping");
-        self.is_stopping.set(true);
-        let doorbells = self.seats.iter().map(|seat| seat.injector.clone());
-        for injector in doorbells.collect::<Vec<_>>() {
-            // A job is as good as a bell; the shard may have stopped already.
-            let _ = injector.inject(Box::new(|_| {}));
+        for server in 0..self.servers.count() {
+            self.servers.stop(server, &self.seats[self.servers.shards(server)]);
         }
-        self.kernel.borrow_mut().listen_for_bells();
         self.run_until(self.clock.micros() + PATIENCE, false);
         assert!(self.seats.iter().all(|seat| seat.is_over), "violation: a shard does not stop");
         let held = self.kernel.borrow().network.held_count();
@@ -265,8 +263,31 @@ impl World {
         if self.seats[index].resume() {
             note!("shard {index} has stopped");
             self.kernel.borrow_mut().network.close_backlog(self.clock.micros(), index);
+            self.note_ended();
         }
         self.kernel.borrow_mut().listen_for_bells();
+    }
+
+    /// Those that were to end before the others and have.
+    fn note_ended(&mut self) {
+        let (servers, seats) = (&self.servers, &self.seats);
+        self.ending.retain(|server| {
+            let of_server = &seats[servers.shards(*server)];
+            let is_over = of_server.iter().all(|seat| seat.is_over);
+            if is_over {
+                servers.ended(*server, of_server);
+            }
+            !is_over
+        });
+    }
+
+    /// Whether a server runs and is not the only one.
+    fn is_dispensable(&self, server: usize) -> bool {
+        let shards = self.servers.shards(server);
+        let is_running = |at: &usize| !self.seats[*at].is_over;
+        let others: Vec<usize> = (0..self.seats.len()).filter(|at| !shards.contains(at)).filter(is_running).collect();
+        let is_whole = shards.clone().all(|at| is_running(&at)) && !self.ending.contains(&server);
+        is_whole && others.iter().any(|at| !self.ending.iter().any(|server| self.servers.shards(*server).contains(at)))
     }
 
     fn befall(&mut self, trouble: Trouble) {
@@ -277,15 +298,29 @@ impl World {
                 }
             }
             Trouble::Crash { server } => {
-                let shards = self.servers.shards(server);
-                let others_run = self.seats.iter().enumerate().any(|(at, seat)| !shards.contains(&at) && !seat.is_over);
-                if others_run && !self.seats[shards.start].is_over {
+                if self.is_dispensable(server) {
+                    let shards = self.servers.shards(server);
                     self.servers.crash(server, &mut self.seats[shards]);
                 }
             }
+            Trouble::Stop { server } => {
+                if self.is_dispensable(server) {
+                    note!("server {server} is to end");
+                    self.kernel.borrow_mut().network.shut(server);
+                    self.ending.insert(server);
+                    self.common.oracle.borrow_mut().begin_ending(server);
+                    self.servers.stop(server, &self.seats[self.servers.shards(server)]);
+                }
+            }
             Trouble::Restart { server } => {
+                if self.ending.contains(&server) {
+                    // It takes its time; who starts it anew waits.
+                    let at = self.clock.micros() + RESTART_STEP;
+                    let later = self.troubles.partition_point(|(other, _)| *other <= at);
+                    return self.troubles.insert(later, (at, trouble));
+                }
                 let shards = self.servers.shards(server);
-                if self.seats[shards.start].is_over {
+                if self.seats[shards.clone()].iter().all(|seat| seat.is_over) {
                     self.kernel.borrow_mut().network.restart(server);
                     let seats = self.servers.start(server);
                     drop(self.seats.splice(shards, seats));

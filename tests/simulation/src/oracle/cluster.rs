@@ -8,7 +8,7 @@
 //! other shard; here it is judged that it leaves as it must, and that what came from elsewhere does not leave again.
 
 use super::inbox::EventId;
-use crate::application::id_of;
+use crate::application::{NAMESPACES, id_of};
 use crate::clock::Micros;
 use crate::link::Letter;
 use ringio_core::cluster::nodes::HeartbeatOptions;
@@ -40,6 +40,8 @@ struct Life {
     ended: Option<Micros>,
     /// When each server heard it last.
     heard: BTreeMap<usize, Micros>,
+    /// Who has been told that it leaves: in how many namespaces, when last.
+    told: BTreeMap<NodeId, (usize, Micros)>,
 }
 
 /// What is demanded of a story's cluster.
@@ -65,6 +67,8 @@ pub struct Cluster {
     /// Server-side events that a server's core has and its application has not.
     arriving: BTreeMap<NodeId, VecDeque<(NodeId, EventId)>>,
     lives: BTreeMap<NodeId, Life>,
+    /// What each server is called.
+    names: BTreeMap<usize, NodeId>,
 }
 
 impl Cluster {
@@ -78,12 +82,14 @@ impl Cluster {
             asked: BTreeMap::new(),
             arriving: BTreeMap::new(),
             lives: BTreeMap::new(),
+            names: BTreeMap::new(),
         }
     }
 
     /// A server starts.
     pub fn begin(&mut self, node: NodeId, server: usize, now: Micros) {
-        let life = Life { server, began: now, ended: None, heard: BTreeMap::new() };
+        self.names.insert(server, node.clone());
+        let life = Life { server, began: now, ended: None, heard: BTreeMap::new(), told: BTreeMap::new() };
         assert!(self.lives.insert(node, life).is_none(), "two servers of one name");
     }
 
@@ -156,6 +162,10 @@ impl Cluster {
         let Some(life) = self.lives.get_mut(from) else { panic!("violation: a letter of {from}, who never was") };
         assert_ne!(life.server, server, "violation: server {server} hears its own");
         life.heard.insert(server, now);
+        if matches!(**message, ClusterMessage::AdapterClose) {
+            let told = life.told.entry(node.clone()).or_default();
+            *told = (told.0 + 1, now);
+        }
         match &**message {
             ClusterMessage::Broadcast { request: Some(request), .. } | ClusterMessage::FetchSockets { request, .. } => {
                 self.asked.insert((node.clone(), from.clone(), request.clone()), false);
@@ -210,13 +220,19 @@ impl Cluster {
     ) -> Option<Micros> {
         let heartbeat = self.promise.heartbeat?;
         let silence = (heartbeat.timeout_ms + heartbeat.check_ms()) * 1_000;
+        let name = self.names.get(&server)?;
         let mut last = asked_at;
         for (node, life) in self.lives.iter().filter(|(_, life)| life.server != server && life.began <= asked_at) {
-            let at = match (answered.get(node), life.ended) {
-                (Some(at), _) => *at,
+            let heard = life.heard.get(&server).copied();
+            // What it said before comes behind that, from its other shards, and is not taken for a sign of life as long as silence is.
+            let left = life.told.get(name).filter(|(count, at)| {
+                *count == NAMESPACES.len() && heard.is_none_or(|heard| heard <= at + heartbeat.timeout_ms * 1_000)
+            });
+            let at = match (answered.get(node), left, life.ended) {
+                (Some(at), ..) | (None, Some((_, at)), _) => *at,
                 // It may never have been heard here; then nobody waits for it.
-                (None, Some(_)) => life.heard.get(&server).map_or(asked_at, |heard| heard + silence),
-                (None, None) => return None,
+                (None, None, Some(_)) => heard.map_or(asked_at, |heard| heard + silence),
+                (None, None, None) => return None,
             };
             last = last.max(at);
         }

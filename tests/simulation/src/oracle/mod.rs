@@ -114,6 +114,8 @@ pub struct Oracle {
     servers: Vec<Range<usize>>,
     /// What servers owe each other.
     pub cluster: Cluster,
+    /// Servers that are ending: some of their shards have, and do not hear who has answered.
+    ending: BTreeSet<usize>,
     /// More senders than the story has.
     senders_max: u64,
     next_number: u64,
@@ -149,8 +151,8 @@ pub struct Counts {
     pub letters: u64,
     /// Answers of servers.
     pub servers_answered: u64,
-    /// Servers that were gone.
-    pub crashed: u64,
+    /// Servers that ended before the others, with a word or without.
+    pub gone: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -163,7 +165,7 @@ impl std::ops::AddAssign for Counts {
         self.recovered += other.recovered;
         self.letters += other.letters;
         self.servers_answered += other.servers_answered;
-        self.crashed += other.crashed;
+        self.gone += other.gone;
     }
 }
 
@@ -184,6 +186,7 @@ impl Oracle {
             completed: BTreeSet::new(),
             servers: servers.to_vec(),
             cluster: Cluster::new(promise),
+            ending: BTreeSet::new(),
             senders_max: if servers.len() > 1 { SENDERS_MAX_OF_CLUSTER } else { SENDERS_MAX },
             next_number: 1,
             sent: BTreeMap::new(),
@@ -531,9 +534,15 @@ impl Oracle {
 
     // ---- servers
 
-    /// A server is gone without a word, and with it everything that it knew and owed.
-    pub fn crashed(&mut self, server: usize, node: &NodeId) {
-        self.counts.crashed += 1;
+    /// A server begins to end, before the others.
+    pub fn begin_ending(&mut self, server: usize) {
+        self.ending.insert(server);
+    }
+
+    /// A server is gone, and with it everything that it knew and owed.
+    pub fn forget_server(&mut self, server: usize, node: &NodeId) {
+        self.counts.gone += 1;
+        self.ending.remove(&server);
         let shards = self.servers[server].clone();
         let places: Vec<Place> = self.members.keys().filter(|(shard, _)| shards.contains(shard)).copied().collect();
         for place in places {

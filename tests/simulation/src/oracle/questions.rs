@@ -282,7 +282,9 @@ impl Oracle {
     /// Nothing that has a deadline is overdue, and nobody waits for who is known to be gone.
     pub fn check_deadlines(&self) {
         let now = self.clock.micros();
-        for (number, waiter) in &self.waiters {
+        for (number, waiter) in
+            self.waiters.iter().filter(|(_, waiter)| !self.ending.contains(&self.server_of(waiter.shard)))
+        {
             let is_overdue = waiter.deadline.is_some_and(|deadline| now > deadline + LATENESS_MAX);
             assert!(!is_overdue, "violation: answer {number} is overdue: {waiter:?}");
             if matches!(waiter.question, Question::Fetch { is_local: false } | Question::ServerSide { .. }) {
