@@ -342,6 +342,8 @@ function readAgain(entries) {
   };
   for (const entry of entries) {
     if (entry.kind === "frame" && entry.hex !== undefined && entry.opcode === 2) take({ hex: entry.hex, ...only(entry, "rsv", "fin") });
+    // So older clients get bytes that have asked for text.
+    else if (entry.kind === "frame" && /^b4/.test(entry.text ?? "")) take({ hex: Buffer.from(entry.text.slice(2), "base64").toString("hex"), ...only(entry, "rsv", "fin") });
     else if (entry.kind === "frame" && entry.text !== undefined) take({ text: entry.text, ...only(entry, "rsv", "fin") });
     else if (entry.kind === "poll") {
       for (const packet of entry.packets) take(packet[0] === "b" ? { hex: Buffer.from(packet.slice(packet[1] === "4" ? 2 : 1), "base64").toString("hex") } : { text: packet });
