@@ -7,13 +7,13 @@
 //! |---|---|---|
 //! | connection: request head, and silence between requests | `REQUEST_HEAD_DEADLINE_MS` | `REQUEST_HEAD_BYTES_MAX` |
 //! | connection: body of a POST | [`body_deadline_ms`] | `max_http_buffer_size` |
-//! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`] |
+//! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`]; [`dropped_bytes_max`] behind them are read and dropped |
 //! | connection: a GET waits | the session's heartbeat | `PIPELINED_BYTES_MAX` |
-//! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | [`backlog_bytes_max`] |
+//! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | the same |
 //! | connection: answers and control frames unread | `REQUEST_HEAD_DEADLINE_MS`, or the heartbeat | `TRANSMIT_BYTES_MAX`, `TRANSMIT_FRAMES_MAX` |
 //! | connection: WebSocket, half a message | [`message_deadline_ms`] | `max_http_buffer_size` |
 //! | connection: WebSocket between messages | the session's heartbeat | 0 |
-//! | connection: closing | `CLOSING_DEADLINE_MS` | 0 |
+//! | connection: closing | `CLOSING_DEADLINE_MS` | 0; [`dropped_bytes_max`] are read and dropped |
 //! | session: in no namespace yet | `connect_timeout_ms` | `max_http_buffer_size` of auth, `SOCKETS_PER_SESSION_MAX` requests |
 //! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] |
 //! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection |
@@ -59,6 +59,11 @@ pub const MOVING_DEADLINE_MS: u64 = 20_000;
 
 /// How long a connection that is closing may take to hear our last bytes and say FIN itself. Milliseconds.
 pub const CLOSING_DEADLINE_MS: u64 = 2_000;
+
+/// What a peer that is to hear why it is not listened to may send meanwhile, besides a whole message: it is read and dropped, for
+/// nothing but that a reset would take the answer away from it. Bytes: a client that reads while it sends has at most what its kernel
+/// holds for it on its way (Linux: 4 MiB). Who goes on has not listened and is cut, so that it costs less than a second at any speed.
+pub const DROPPED_BYTES: u64 = 4 << 20;
 
 /// While a client upgrades, its waiting GET is answered with a noop this often, because it may poll again
 /// before it has seen the probe's answer. Milliseconds, as in Node.
@@ -200,6 +205,13 @@ pub const fn attachments_deadline_ms(options: &Options) -> u64 {
 #[must_use]
 pub const fn backlog_bytes_max(options: &Options) -> u64 {
     options.max_http_buffer_size + PIPELINED_BYTES_MAX as u64
+}
+
+/// What is read of one connection and dropped, in a state in which nobody listens; then it is cut. Bytes: a body or message that is up to
+/// twice as long as it may be is heard to its end by a client that listens only afterwards.
+#[must_use]
+pub const fn dropped_bytes_max(options: &Options) -> u64 {
+    options.max_http_buffer_size.saturating_add(DROPPED_BYTES)
 }
 
 /// Unfinished packets of one client that a parser's decoder may keep. Bytes: as many as the default encoding keeps.

@@ -11,7 +11,7 @@ use ringio_core::limits::{
     CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS,
     POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN, RECEIVE_DEADLINE_MS,
     REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX, TRANSMIT_FRAMES_MAX,
-    WorstCase, attachments_deadline_ms, body_deadline_ms, message_deadline_ms, worst_case,
+    WorstCase, attachments_deadline_ms, body_deadline_ms, dropped_bytes_max, message_deadline_ms, worst_case,
 };
 use ringio_core::options::{Asset, Hooks, Options, RecoveryOptions};
 use std::sync::Arc;
@@ -270,6 +270,73 @@ fn connection_closing() {
     world.advance(1);
     assert_eq!(world.shards[0].connection_count(), 0);
     assert!(world.shards[0].is_vacant());
+}
+
+/// Sends until the connection is closed: how much was read of it.
+fn flood(world: &mut World, wire: Wire) -> u64 {
+    let piece = [b'x'; 10_000];
+    let mut sent = 0;
+    while !world.is_closed(wire) {
+        assert!(sent <= dropped_bytes_max(&small()) + 50_000, "read without end");
+        world.send(wire, &piece);
+        sent += piece.len() as u64;
+    }
+    sent
+}
+
+#[test]
+fn connection_what_follows_a_refusal() {
+    let mut world = World::new(1, small());
+    let refused = |world: &mut World, bytes: &[u8]| {
+        let wire = world.connect(0);
+        world.send(wire, bytes);
+        wire
+    };
+    let sid = world.polling(0);
+    let post =
+        |length: u64| format!("POST {} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n", polling_url(&sid));
+    // A body twice as long as it may be is heard to its end, and its sender hears why.
+    let wire = refused(&mut world, post(8_000).as_bytes());
+    world.send(wire, &[b'x'; 8_000]);
+    assert!(!world.is_closed(wire));
+    assert_eq!(world.answer(wire).0, 413);
+    // What goes on and on is read up to the bound, whatever it was.
+    let long_head = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'x'; REQUEST_HEAD_BYTES_MAX]].concat();
+    for (bytes, status) in
+        [(post(1 << 40).into_bytes(), 413), (b"? / HTTP/1.1\r\n\r\n".to_vec(), 400), (long_head, 431)]
+    {
+        let wire = refused(&mut world, &bytes);
+        assert!(flood(&mut world, wire) > dropped_bytes_max(&small()), "{status}: cut too early");
+        assert_eq!(world.answer(wire).0, status);
+    }
+    for last in [frame(0x88, b""), frame(0x81, &[b'4'; 4_001])] {
+        let (wire, _) = world.joined(0);
+        world.send(wire, &last);
+        assert!(flood(&mut world, wire) > dropped_bytes_max(&small()));
+    }
+    assert_vacant(&mut world);
+}
+
+#[test]
+fn connection_what_follows_while_nobody_may_read() {
+    let hooks = Hooks { requests: true, ..Hooks::default() };
+    let mut world = World::new(1, Options { hooks, ..small() });
+    let wire = world.connect(0);
+    world.send(wire, b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n");
+    let mut sent = 0;
+    while !world.is_over(wire) {
+        assert!(sent <= dropped_bytes_max(&small()) + 50_000, "read without end");
+        world.send(wire, &[b'x'; 10_000]);
+        sent += 10_000;
+    }
+    assert!(sent > dropped_bytes_max(&small()));
+    assert_eq!((held(&world), world.answer(wire).0), (0, 413), "whatever will be decided");
+    flood(&mut world, wire);
+    assert_vacant(&mut world);
+    let mut world = World::new(2, small());
+    let wire = stuck_and_moving(&mut world);
+    assert!(flood(&mut world, wire) > dropped_bytes_max(&small()));
+    assert_vacant(&mut world);
 }
 
 #[test]

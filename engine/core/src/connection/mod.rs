@@ -86,7 +86,10 @@ pub enum State {
         ending: Option<Ending>,
     },
     /// Has said or will say FIN once everything is sent, and waits for the peer's; what still arrives is dropped.
-    Closing,
+    Closing {
+        /// Of what arrived: up to a bound, so that a peer in the middle of an upload hears why.
+        dropped_bytes: u64,
+    },
     /// On its way to the shard of its session; `rest` is the request and what follows it.
     Moving {
         /// Where to.
@@ -124,7 +127,7 @@ impl Connection {
             State::WebSocket { receiver, deflate, .. } => {
                 receiver.held_bytes() + deflate.as_ref().map_or(0, |deflate| deflate.context_bytes())
             }
-            State::Closing => 0,
+            State::Closing { .. } => 0,
         }
     }
 }

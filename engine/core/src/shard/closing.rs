@@ -201,7 +201,7 @@ impl Shard {
     /// Says FIN once everything queued is sent, then waits a moment for the peer's.
     pub(super) fn finish_connection(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.state = State::Closing;
+        connection.state = State::Closing { dropped_bytes: 0 };
         connection.transmit.finish = true;
         self.arm_connection(key, CLOSING_DEADLINE_MS);
         self.mark_connection(key);
@@ -217,7 +217,7 @@ impl Shard {
     pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_cause: impl Into<Cause>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.state {
-            State::Head { .. } | State::Deciding(_) | State::Closing => self.drop_connection(key),
+            State::Head { .. } | State::Deciding(_) | State::Closing { .. } => self.drop_connection(key),
             State::Body(body) => {
                 let session = body.session;
                 self.drop_connection(key);

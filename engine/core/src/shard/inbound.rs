@@ -21,7 +21,9 @@ use crate::broadcast::encode;
 use crate::connection::State;
 use crate::connection::body::Progress;
 use crate::door::{Cause, Data, DisconnectReason, Event, SessionEvent};
-use crate::limits::{PIPELINED_BYTES_MAX, QUERY_PAIRS_MAX, attachments_deadline_ms, backlog_bytes_max};
+use crate::limits::{
+    PIPELINED_BYTES_MAX, QUERY_PAIRS_MAX, attachments_deadline_ms, backlog_bytes_max, dropped_bytes_max,
+};
 use crate::namespace::assembly::{Assembly, Unfinished};
 use crate::namespace::event::{Bounds, Carrier};
 use crate::parser::Message;
@@ -80,17 +82,35 @@ impl Shard {
                     return;
                 }
                 State::Deciding(deciding) => {
-                    let bytes_max = backlog_bytes_max(&self.options);
-                    return deciding.backlog.append(&bytes[cursor..], bytes_max);
+                    let forgotten = deciding.backlog.append(&bytes[cursor..], backlog_bytes_max(&self.options));
+                    return self.cut_if_more(key, forgotten);
                 }
                 State::WebSocket { .. } => self.receive_websocket(key, bytes, &mut cursor),
                 State::Moving { backlog, .. } => {
-                    let bytes_max = backlog_bytes_max(&self.options);
-                    return backlog.append(&bytes[cursor..], bytes_max);
+                    let forgotten = backlog.append(&bytes[cursor..], backlog_bytes_max(&self.options));
+                    return self.cut_if_more(key, forgotten);
                 }
-                State::Closing => return,
+                State::Closing { dropped_bytes } => {
+                    *dropped_bytes += (bytes.len() - cursor) as u64;
+                    let dropped = *dropped_bytes;
+                    return self.cut_if_more(key, dropped);
+                }
             }
         }
+    }
+
+    /// Ends a connection of which more was read and dropped than a peer sends that is about to hear why.
+    fn cut_if_more(&mut self, key: ConnectionKey, dropped_bytes: u64) {
+        if dropped_bytes <= dropped_bytes_max(&self.options) {
+            return;
+        }
+        let is_deciding =
+            self.connections.get(key).is_some_and(|connection| matches!(connection.state, State::Deciding(_)));
+        if is_deciding {
+            // Whatever the application decides, there is no room for such a body: why wait to say so?
+            return self.answer_and_finish(key, 413, &[], b"");
+        }
+        self.connection_broke(key);
     }
 
     /// Takes bytes that were kept: events that point into them get a copy, because nobody lends the buffer any longer.
@@ -114,7 +134,8 @@ impl Shard {
             self.receive_owned(key, bytes);
         }
         // What was forgotten is missed now, unless the answer to the first part ends the connection anyway.
-        let is_open = self.connections.get(key).is_some_and(|connection| !matches!(connection.state, State::Closing));
+        let is_open =
+            self.connections.get(key).is_some_and(|connection| !matches!(connection.state, State::Closing { .. }));
         if is_cut && is_open {
             self.connection_broke(key);
         }

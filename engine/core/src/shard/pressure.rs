@@ -166,7 +166,7 @@ impl Shard {
 /// Whether what a connection holds is no session's of this shard. One that is being handed over is the kernel's.
 fn is_alone(connection: &Connection) -> bool {
     match connection.state {
-        State::Head { .. } | State::Deciding(_) | State::Closing => true,
+        State::Head { .. } | State::Deciding(_) | State::Closing { .. } => true,
         State::Moving { .. } => connection.timer.is_some(),
         State::Body(_) | State::Waiting { .. } | State::WebSocket { .. } => false,
     }

@@ -169,7 +169,7 @@ impl Shard {
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
         // What still arrives is dropped, and its deadline ends it.
-        connection.state = State::Closing;
+        connection.state = State::Closing { dropped_bytes: 0 };
         self.arm_connection(key, timeout_ms);
     }
 

@@ -218,6 +218,11 @@ impl World {
         self.ends[wire.0].is_finished || self.ends[wire.0].is_closed
     }
 
+    /// Whether it has closed.
+    pub fn is_closed(&self, wire: Wire) -> bool {
+        self.ends[wire.0].is_closed
+    }
+
     pub fn shard_of(&self, wire: Wire) -> usize {
         self.ends[wire.0].shard
     }

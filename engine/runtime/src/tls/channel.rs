@@ -10,6 +10,7 @@
 
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{ConnectionKey, ShardIndex};
+use ringio_core::limits::DROPPED_BYTES;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, WriteTraffic};
@@ -118,6 +119,8 @@ pub(super) struct Channel {
     pub(super) sending: Sending,
     pub(super) goodbye: Goodbye,
     hearing: Hearing,
+    /// What came since nothing is looked at any more.
+    dropped_bytes: u64,
     /// Where it is moving to.
     pub(super) leaving: Option<ShardIndex>,
 }
@@ -134,6 +137,7 @@ impl Channel {
             sending: Sending::Nothing,
             goodbye: Goodbye::No,
             hearing: Hearing::Fresh,
+            dropped_bytes: 0,
             leaving: None,
         }
     }
@@ -148,14 +152,14 @@ impl Channel {
     pub(super) fn unpack(packed: Packed) -> Self {
         let Packed { tls, held, own, goodbye, hearing } = packed;
         let (key, sending) = (ConnectionKey::from_bits(0), Sending::Nothing);
-        Self { key, tls, held, own, frame: None, sending, goodbye, hearing, leaving: None }
+        Self { key, tls, held, own, frame: None, sending, goodbye, hearing, dropped_bytes: 0, leaving: None }
     }
 
     /// Takes what arrived; its plaintext goes behind `plaintext`. Memory for an unfinished rest is taken from `spare` and given back.
     pub(super) fn receive(&mut self, bytes: &mut [u8], plaintext: &mut Vec<u8>, spare: &mut Vec<u8>) -> Heard {
         match self.hearing {
             _ if bytes.is_empty() => return Heard::Open,
-            Hearing::Deaf | Hearing::Broken => return Heard::Open,
+            Hearing::Deaf | Hearing::Broken => return self.pass_over(bytes.len()),
             Hearing::Fresh if bytes[0].is_ascii_uppercase() => {
                 self.own.extend_from_slice(PLAIN_HTTP_ANSWER);
                 return self.give_up("plain HTTP where TLS is spoken");
@@ -267,6 +271,13 @@ impl Channel {
     fn give_up(&mut self, description: &'static str) -> Heard {
         self.be_gone();
         Heard::Unreadable(description)
+    }
+
+    /// Drops what nobody looks at any more: as much as the core does of a connection that is closing. Beyond it the peer's side is over,
+    /// whatever it goes on to say.
+    fn pass_over(&mut self, len: usize) -> Heard {
+        self.dropped_bytes += len as u64;
+        if self.dropped_bytes > DROPPED_BYTES { Heard::Finished } else { Heard::Open }
     }
 
     /// Reads records from the front of `bytes`, deciphering in place. How many bytes are done with.

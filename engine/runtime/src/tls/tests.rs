@@ -399,6 +399,24 @@ fn plain_http_is_answered_in_plain_words_and_half_closed() {
 }
 
 #[test]
+fn who_goes_on_without_tls_is_cut_off() {
+    let (server, _) = configurations();
+    let (mut turn, _, core) = shard(&server);
+    turn.kernel.accept = Some(1);
+    turn.kernel.bytes.push_back(b"POST / HTTP/1.1\r\n".to_vec());
+    turn.run(Some(Duration::ZERO));
+    let mut sent = 0;
+    while !turn.kernel.is_closed {
+        assert!(sent <= ringio_core::limits::DROPPED_BYTES, "read without end");
+        turn.kernel.bytes.push_back(vec![b'x'; 64 << 10]);
+        turn.run(Some(Duration::ZERO));
+        sent += 64 << 10;
+    }
+    assert!(sent > ringio_core::limits::DROPPED_BYTES, "an honest sender hears why: {sent}");
+    assert!(core.borrow().is_vacant());
+}
+
+#[test]
 fn a_plain_listener_beside_it_stays_plain() {
     let (server, _) = configurations();
     let (mut turn, _, core) = shard(&server);
