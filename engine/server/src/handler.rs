@@ -131,19 +131,80 @@ pub struct SyncMarker<A>(PhantomData<A>);
 #[derive(Debug)]
 pub struct AsyncMarker<A>(PhantomData<A>);
 
-struct SyncHandler<F, A> {
-    function: F,
+/// A closure that runs at once, with the types of its extractors.
+pub(crate) struct SyncHandler<F, A> {
+    pub(crate) function: F,
     arguments: PhantomData<fn(A)>,
 }
 
-struct AsyncHandler<F, A> {
+impl<F, A> SyncHandler<F, A> {
+    pub(crate) const fn new(function: F) -> Self {
+        Self { function, arguments: PhantomData }
+    }
+}
+
+/// One that is polled.
+pub(crate) struct AsyncHandler<F, A> {
     /// Counted, because each running future owns it; atomically, because the same code serves shared handlers.
-    function: Arc<F>,
+    pub(crate) function: Arc<F>,
     arguments: PhantomData<fn(A)>,
+}
+
+impl<F, A> AsyncHandler<F, A> {
+    pub(crate) fn new(function: F) -> Self {
+        Self { function: Arc::new(function), arguments: PhantomData }
+    }
+}
+
+/// `$implement!([..] A, B, ..)` for none to eight extractors.
+macro_rules! for_every_number_of_extractors {
+    ($implement:ident $with:tt) => {
+        $implement!($with);
+        $implement!($with A);
+        $implement!($with A, B);
+        $implement!($with A, B, C);
+        $implement!($with A, B, C, D);
+        $implement!($with A, B, C, D, E);
+        $implement!($with A, B, C, D, E, G);
+        $implement!($with A, B, C, D, E, G, H);
+        $implement!($with A, B, C, D, E, G, H, I);
+    };
+}
+
+/// How a handler is called: `[trait of handlers, what it is called with, trait of extractors, their function]`.
+macro_rules! implement_calls {
+    ([$erased:ident $context:ident $extract:ident $take:ident] $($extractor:ident),*) => {
+        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
+        impl<F, R, $($extractor,)*> $erased for SyncHandler<F, ($($extractor,)*)>
+        where
+            F: Fn($($extractor),*) -> R + 'static,
+            R: HandlerOutput,
+            $($extractor: $extract,)*
+        {
+            fn call(&self, context: &$context<'_>) -> Result<Outcome, HandlerError> {
+                $(let $extractor = $extractor::$take(context)?;)*
+                (self.function)($($extractor),*).into_result().map(|()| Outcome::Done)
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
+        impl<F, R, $($extractor,)*> $erased for AsyncHandler<F, ($($extractor,)*)>
+        where
+            F: AsyncFn($($extractor),*) -> R + 'static,
+            R: HandlerOutput,
+            $($extractor: $extract + 'static,)*
+        {
+            fn call(&self, context: &$context<'_>) -> Result<Outcome, HandlerError> {
+                $(let $extractor = $extractor::$take(context)?;)*
+                let function = Arc::clone(&self.function);
+                Ok(Outcome::Pending(Box::pin(async move { function($($extractor),*).await.into_result() })))
+            }
+        }
+    };
 }
 
 macro_rules! implement_handler {
-    ($($extractor:ident),*) => {
+    ([] $($extractor:ident),*) => {
         impl<F, R, $($extractor,)*> Handler<SyncMarker<($($extractor,)*)>> for F
         where
             F: Fn($($extractor),*) -> R + 'static,
@@ -151,14 +212,14 @@ macro_rules! implement_handler {
             $($extractor: FromEvent + 'static,)*
         {
             fn into_local(self) -> LocalHandler {
-                Rc::new(SyncHandler { function: self, arguments: PhantomData::<fn(($($extractor,)*))> })
+                Rc::new(SyncHandler::<_, ($($extractor,)*)>::new(self))
             }
 
             fn into_shared(self) -> SharedHandler
             where
                 Self: Send + Sync,
             {
-                Arc::new(SyncHandler { function: self, arguments: PhantomData::<fn(($($extractor,)*))> })
+                Arc::new(SyncHandler::<_, ($($extractor,)*)>::new(self))
             }
         }
 
@@ -169,52 +230,21 @@ macro_rules! implement_handler {
             $($extractor: FromEvent + 'static,)*
         {
             fn into_local(self) -> LocalHandler {
-                Rc::new(AsyncHandler { function: Arc::new(self), arguments: PhantomData::<fn(($($extractor,)*))> })
+                Rc::new(AsyncHandler::<_, ($($extractor,)*)>::new(self))
             }
 
             fn into_shared(self) -> SharedHandler
             where
                 Self: Send + Sync,
             {
-                Arc::new(AsyncHandler { function: Arc::new(self), arguments: PhantomData::<fn(($($extractor,)*))> })
-            }
-        }
-
-        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
-        impl<F, R, $($extractor,)*> ErasedHandler for SyncHandler<F, ($($extractor,)*)>
-        where
-            F: Fn($($extractor),*) -> R + 'static,
-            R: HandlerOutput,
-            $($extractor: FromEvent,)*
-        {
-            fn call(&self, context: &EventContext<'_>) -> Result<Outcome, HandlerError> {
-                $(let $extractor = $extractor::from_event(context)?;)*
-                (self.function)($($extractor),*).into_result().map(|()| Outcome::Done)
-            }
-        }
-
-        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
-        impl<F, R, $($extractor,)*> ErasedHandler for AsyncHandler<F, ($($extractor,)*)>
-        where
-            F: AsyncFn($($extractor),*) -> R + 'static,
-            R: HandlerOutput,
-            $($extractor: FromEvent + 'static,)*
-        {
-            fn call(&self, context: &EventContext<'_>) -> Result<Outcome, HandlerError> {
-                $(let $extractor = $extractor::from_event(context)?;)*
-                let function = Arc::clone(&self.function);
-                Ok(Outcome::Pending(Box::pin(async move { function($($extractor),*).await.into_result() })))
+                Arc::new(AsyncHandler::<_, ($($extractor,)*)>::new(self))
             }
         }
     };
 }
 
-implement_handler!();
-implement_handler!(A);
-implement_handler!(A, B);
-implement_handler!(A, B, C);
-implement_handler!(A, B, C, D);
-implement_handler!(A, B, C, D, E);
-implement_handler!(A, B, C, D, E, G);
-implement_handler!(A, B, C, D, E, G, H);
-implement_handler!(A, B, C, D, E, G, H, I);
+for_every_number_of_extractors!(implement_handler []);
+for_every_number_of_extractors!(implement_calls [ErasedHandler EventContext FromEvent from_event]);
+
+// For the handlers of events of other servers.
+pub(crate) use {for_every_number_of_extractors, implement_calls};

@@ -38,6 +38,4 @@ pub use ringio_core::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId}
 pub use ringio_core::door::{EmitFlags, HandshakeRequest, SocketDescription};
 pub use ringio_core::room::select::Target;
 pub use server_side::{ServerCount, ServerSideError, ServerSideReplies};
-pub use server_side_handler::{
-    FromServerSideEvent, ServerSideAck, ServerSideContext, ServerSideHandler, ServerSideMarkers,
-};
+pub use server_side_handler::{FromServerSideEvent, ServerSideAck, ServerSideContext, ServerSideHandler};

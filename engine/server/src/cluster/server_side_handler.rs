@@ -5,13 +5,15 @@ use crate::emitted::Emitted;
 use crate::encode::{self, EmitArgs};
 use crate::error::{ArgumentError, HandlerError};
 use crate::extract::{Args, Attachments, Data, EventName, State, TryData};
-use crate::handler::{HandlerOutput, Outcome};
+use crate::handler::{
+    AsyncHandler, AsyncMarker, HandlerOutput, Outcome, SyncHandler, SyncMarker, for_every_number_of_extractors,
+    implement_calls,
+};
 use crate::{Namespace, RawArgs, Server};
 use bytes::Bytes;
 use ringio_codec::socketio::json::argument_bounds;
 use ringio_core::cluster::{ClusterPacket, NodeId, RequestId};
 use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -195,12 +197,13 @@ impl ServerSideAck {
 
 /// A handler without its types.
 #[doc(hidden)]
-pub trait ErasedServerSideHandler: Send + Sync {
+pub trait ErasedServerSideHandler {
     /// Extracts the arguments and runs a sync handler, or makes the future of an async one.
     fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError>;
 }
 
-pub(crate) type SharedServerSideHandler = Arc<dyn ErasedServerSideHandler>;
+/// A handler of all shards.
+pub(crate) type SharedServerSideHandler = Arc<dyn ErasedServerSideHandler + Send + Sync>;
 
 /// A closure or function that handles events of other servers: up to eight extractors, sync or async.
 ///
@@ -222,83 +225,34 @@ pub(crate) type SharedServerSideHandler = Arc<dyn ErasedServerSideHandler>;
 pub trait ServerSideHandler<M>: Sized + Send + Sync + 'static {
     /// For the first shard.
     #[doc(hidden)]
-    fn into_erased(self) -> Arc<dyn ErasedServerSideHandler>;
-}
-
-/// Tells sync and async handlers apart; never written down.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct ServerSideMarkers<A, const IS_ASYNC: bool>(PhantomData<A>);
-
-struct SyncHandler<F, A> {
-    function: F,
-    arguments: PhantomData<fn(A)>,
-}
-
-struct AsyncHandler<F, A> {
-    function: Arc<F>,
-    arguments: PhantomData<fn(A)>,
+    fn into_erased(self) -> SharedServerSideHandler;
 }
 
 macro_rules! implement_handler {
-    ($($extractor:ident),*) => {
-        impl<F, R, $($extractor,)*> ServerSideHandler<ServerSideMarkers<($($extractor,)*), false>> for F
+    ([] $($extractor:ident),*) => {
+        impl<F, R, $($extractor,)*> ServerSideHandler<SyncMarker<($($extractor,)*)>> for F
         where
             F: Fn($($extractor),*) -> R + Send + Sync + 'static,
             R: HandlerOutput,
             $($extractor: FromServerSideEvent + 'static,)*
         {
-            fn into_erased(self) -> Arc<dyn ErasedServerSideHandler> {
-                Arc::new(SyncHandler { function: self, arguments: PhantomData::<fn(($($extractor,)*))> })
+            fn into_erased(self) -> SharedServerSideHandler {
+                Arc::new(SyncHandler::<_, ($($extractor,)*)>::new(self))
             }
         }
 
-        impl<F, R, $($extractor,)*> ServerSideHandler<ServerSideMarkers<($($extractor,)*), true>> for F
+        impl<F, R, $($extractor,)*> ServerSideHandler<AsyncMarker<($($extractor,)*)>> for F
         where
             F: AsyncFn($($extractor),*) -> R + Send + Sync + 'static,
             R: HandlerOutput,
             $($extractor: FromServerSideEvent + 'static,)*
         {
-            fn into_erased(self) -> Arc<dyn ErasedServerSideHandler> {
-                Arc::new(AsyncHandler { function: Arc::new(self), arguments: PhantomData::<fn(($($extractor,)*))> })
-            }
-        }
-
-        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
-        impl<F, R, $($extractor,)*> ErasedServerSideHandler for SyncHandler<F, ($($extractor,)*)>
-        where
-            F: Fn($($extractor),*) -> R + Send + Sync + 'static,
-            R: HandlerOutput,
-            $($extractor: FromServerSideEvent,)*
-        {
-            fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError> {
-                $(let $extractor = $extractor::from_server_side_event(context)?;)*
-                (self.function)($($extractor),*).into_result().map(|()| Outcome::Done)
-            }
-        }
-
-        #[allow(non_snake_case, unused_variables, reason = "a macro for every number of extractors, none included")]
-        impl<F, R, $($extractor,)*> ErasedServerSideHandler for AsyncHandler<F, ($($extractor,)*)>
-        where
-            F: AsyncFn($($extractor),*) -> R + Send + Sync + 'static,
-            R: HandlerOutput,
-            $($extractor: FromServerSideEvent + 'static,)*
-        {
-            fn call(&self, context: &ServerSideContext<'_>) -> Result<Outcome, HandlerError> {
-                $(let $extractor = $extractor::from_server_side_event(context)?;)*
-                let function = Arc::clone(&self.function);
-                Ok(Outcome::Pending(Box::pin(async move { function($($extractor),*).await.into_result() })))
+            fn into_erased(self) -> SharedServerSideHandler {
+                Arc::new(AsyncHandler::<_, ($($extractor,)*)>::new(self))
             }
         }
     };
 }
 
-implement_handler!();
-implement_handler!(A);
-implement_handler!(A, B);
-implement_handler!(A, B, C);
-implement_handler!(A, B, C, D);
-implement_handler!(A, B, C, D, E);
-implement_handler!(A, B, C, D, E, G);
-implement_handler!(A, B, C, D, E, G, H);
-implement_handler!(A, B, C, D, E, G, H, I);
+for_every_number_of_extractors!(implement_handler []);
+for_every_number_of_extractors!(implement_calls [ErasedServerSideHandler ServerSideContext FromServerSideEvent from_server_side_event]);
