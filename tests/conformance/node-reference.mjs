@@ -240,6 +240,14 @@ const suites = {
     });
   },
 
+  cookies() {
+    const io = new Server(http, { cookie: true });
+    io.engine.on("initial_headers", (headers) => (headers["set-cookie"] = "first=1; Path=/a"));
+    io.engine.on("headers", (headers, request) => {
+      if (request._query.sid) headers["set-cookie"] = "later=2";
+    });
+  },
+
   packets() {
     const io = new Server(http);
     const seen = [];
@@ -461,6 +469,24 @@ function serveDynamic(options) {
     next(null, name.startsWith("/later-") && refuse === undefined);
   });
   later.on("connection", (socket) => socket.emit("welcome", "later"));
+
+  const grown = io.of(/^\/grown-\d+$/);
+  grown.on("connection", (socket) => {
+    socket.emit("welcome", "first");
+    socket.on("fence", (reply) => reply());
+  });
+  const welcomeToo = (socket) => socket.emit("welcome", "added");
+  io.on("connection", (socket) => {
+    socket.on("grow", (reply) => {
+      grown.use((socket, next) => next(socket.handshake.auth.refuse ? new Error("the added middleware") : undefined));
+      grown.on("connection", welcomeToo);
+      reply();
+    });
+    socket.on("shrink", (reply) => {
+      grown.off("connection", welcomeToo);
+      reply();
+    });
+  });
 }
 
 function serveCompressed(deflate) {
@@ -477,7 +503,9 @@ function serveCompressed(deflate) {
 function serveOldClients(options) {
   const io = new Server(http, { ...options, allowEIO3: true });
   for (const name of ["/", "/admin"]) serveClients(io.of(name));
-  io.of("/guarded").use((socket, next) => {
+  const guarded = io.of("/guarded");
+  guarded.on("connection", (socket) => socket.on("echo", (...args) => socket.emit("echo", ...args)));
+  guarded.use((socket, next) => {
     const error = new Error("refused");
     if (socket.handshake.auth.why) error.data = { why: socket.handshake.auth.why };
     next(error);
@@ -539,8 +567,8 @@ function serveClients(namespace) {
     // Ends.
     socket.on("kickme", (close) => socket.disconnect(close));
     socket.on("disconnect_room", (room, close) => namespace.in(room).disconnectSockets(close));
-    socket.on("disconnecting", (reason) => ended.push(["disconnecting", socket.id, reason, socket.rooms.size]));
-    socket.on("disconnect", (reason) => ended.push(["disconnect", socket.id, reason, socket.rooms.size]));
+    const note = (event) => (reason) => ended.push([event, socket.id, reason, socket.rooms.size, socket.connected]);
+    for (const event of ["disconnecting", "disconnect"]) socket.on(event, note(event));
     socket.on("reasons", (reply) => reply(ended));
     socket.on("panic", () => {
       throw new HandlerPanic();

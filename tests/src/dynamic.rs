@@ -68,6 +68,30 @@ pub fn handlers(io: &Server) {
         name.starts_with("/later-") && !handshake.raw_auth().contains("refuse")
     });
     later.on_connection(|socket: Socket| socket.emit("welcome", "later"));
+    grown(io);
+}
+
+/// A parent that gets more, and less, when it has children already.
+fn grown(io: &Server) {
+    let grown = io.of_regex(Regex::new(r"^/grown-\d+$").expect("a fixed pattern"));
+    grown.on_connection(|socket: Socket| socket.emit("welcome", "first"));
+    grown.sockets_on("fence", |ack: Ack| ack.send(&()));
+    let added = Arc::new(Mutex::new(None));
+    let (parent, listener) = (grown.clone(), Arc::clone(&added));
+    io.sockets_on("grow", move |ack: Ack| {
+        parent.with_middleware(|socket: Socket| match socket.handshake().auth::<Auth>() {
+            Ok(Auth { refuse: Some(_) }) => Err("the added middleware"),
+            _ => Ok(()),
+        });
+        *listener.lock() = Some(parent.on_connection(|socket: Socket| socket.emit("welcome", "added")));
+        ack.send(&())
+    });
+    io.sockets_on("shrink", move |ack: Ack| {
+        if let Some(listener) = added.lock().take() {
+            grown.sockets_off(listener);
+        }
+        ack.send(&())
+    });
 }
 
 #[derive(serde::Deserialize)]

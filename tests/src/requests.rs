@@ -1,4 +1,4 @@
-//! The suite `requests` of the conformance program: CORS, cookie and every hook for requests.
+//! The suites `requests` and `cookies` of the conformance program: CORS, cookie and every hook for requests.
 
 use parking_lot::Mutex;
 use ringio::{Ack, Builder, Cookie, Cors, CorsOrigin, Headers, Refusal, Request, Response, Server, Socket};
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Code, context and reason of the refusals so far.
 pub type Refusals = Arc<Mutex<Vec<(u8, &'static str, Option<String>)>>>;
 
-/// The options of the suite.
+/// The options of the suite `requests`.
 pub fn options(builder: Builder, refusals: &Refusals) -> Builder {
     let refusals = Arc::clone(refusals);
     builder
@@ -53,7 +53,19 @@ pub fn options(builder: Builder, refusals: &Refusals) -> Builder {
         })
 }
 
-/// The handlers of the suite.
+/// The options of the suite `cookies`: the session's beside others that hooks set.
+pub fn cookies(builder: Builder) -> Builder {
+    builder
+        .cookie(Cookie::default())
+        .on_initial_headers(|_, headers| headers.append("set-cookie", "first=1; Path=/a"))
+        .on_headers(|request, headers| {
+            if request.query("sid").is_some() {
+                headers.append("set-cookie", "later=2");
+            }
+        })
+}
+
+/// The handlers of the suite `requests`.
 pub fn handlers(io: &Server, refusals: &Refusals) {
     let refusals = Arc::clone(refusals);
     io.sockets_on("echo", |socket: Socket, args: ringio::RawArgs| socket.emit("echo", &args));

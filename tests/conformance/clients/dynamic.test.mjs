@@ -80,6 +80,30 @@ suite("dynamic", "namespaces on demand", (server) => {
     all.forEach(({ socket }) => close(socket));
   });
 
+  test("what a parent gets or loses later holds for namespaces that are made later", async () => {
+    const main = await connect(server);
+    const before = await join("/grown-1");
+    assert.deepEqual(before.welcome, ["first"]);
+    await emitWithAck(main, "grow");
+    // A child that was there keeps what it had: neither the middleware nor the listener.
+    const old = await join("/grown-1", { refuse: "me" });
+    assert.deepEqual(old.welcome, ["first"]);
+    await emitWithAck(old.socket, "fence");
+    assert.equal(old.welcomes.size, 0);
+    assert.equal(await refusal("/grown-2", { refuse: "me" }), "the added middleware");
+    const young = await join("/grown-2");
+    assert.deepEqual([young.welcome, await young.welcomes.next()], [["first"], ["added"]]);
+    await emitWithAck(main, "shrink");
+    const again = await join("/grown-2");
+    assert.deepEqual([again.welcome, await again.welcomes.next()], [["first"], ["added"]]);
+    const last = await join("/grown-3");
+    assert.deepEqual(last.welcome, ["first"]);
+    await emitWithAck(last.socket, "fence");
+    assert.equal(last.welcomes.size, 0);
+    assert.equal(await refusal("/grown-3", { refuse: "me" }), "the added middleware", "a middleware stays");
+    close(main, ...[before, old, young, again, last].map(({ socket }) => socket));
+  });
+
   test("clients that wait for the same predicate get one namespace", async () => {
     const main = await connect(server);
     const names = Array.from({ length: 8 }, () => "/later-1");

@@ -28,13 +28,13 @@ suite("clients", "ends", (server) => {
   });
   after(() => close(witness));
 
-  /** What the server said about this socket's end; `disconnecting` still sees its rooms, `disconnect` none. */
+  /** What the server said about this socket's end; at `disconnecting` it is connected and has its rooms, at `disconnect` neither. */
   async function assertEnded(id, reason, { rooms = 1, by = witness } = {}) {
     const mine = async () => (await emitWithAck(by, "reasons")).filter((row) => row[1] === id);
     const rows = await eventually(mine, (found) => found.length >= 2, `the end of ${id}`);
     assert.deepEqual(rows, [
-      ["disconnecting", id, reason, rooms],
-      ["disconnect", id, reason, 0],
+      ["disconnecting", id, reason, rooms, true],
+      ["disconnect", id, reason, 0, false],
     ]);
   }
 

@@ -90,6 +90,23 @@ suite("cors", "CORS", (server) => {
   });
 });
 
+suite("cookies", "cookies", (server) => {
+  test("a cookie that a hook sets comes beside the session's", async () => {
+    const opened = await request(server);
+    const session = `io=${sidOf(opened)}; Path=/; HttpOnly; SameSite=Lax`;
+    assert.deepEqual(opened.cookies.toSorted(), ["first=1; Path=/a", session]);
+    const target = withSid(opened);
+    const posted = await request(server, { method: "POST", target, body: "40" });
+    assert.deepEqual(posted.cookies, ["later=2"]);
+    const polled = await request(server, { target });
+    assert.deepEqual([polled.cookies, polled.status], [["later=2"], 200]);
+    const upgraded = await upgrade(server, { query: `EIO=4&transport=websocket&sid=${sidOf(opened)}` });
+    assert.deepEqual([upgraded.status, upgraded.cookies], [101, ["later=2"]]);
+    const direct = await upgrade(server);
+    assert.deepEqual([direct.status, direct.cookies], [101, ["first=1; Path=/a"]]);
+  });
+});
+
 suite("requests", "hooks for requests", (server) => {
   test("a CORS decided per request", async () => {
     for (const [origin, expected] of [["http://x.a.test", "http://x.a.test"], ["http://x.b.test", undefined]]) {

@@ -64,7 +64,7 @@ export class RawConnection {
     return this.#received.toString("latin1");
   }
 
-  /** One HTTP answer: `{ status, headers, body }`. */
+  /** One HTTP answer: `{ status, headers, cookies, body }`; `cookies` are the values of all `set-cookie`, in order. */
   response() {
     return this.take(decodeResponse, "an HTTP answer");
   }
@@ -74,16 +74,18 @@ function decodeResponse(bytes) {
   const headEnd = bytes.indexOf("\r\n\r\n");
   if (headEnd < 0) return undefined;
   const [statusLine, ...lines] = bytes.subarray(0, headEnd).toString("latin1").split("\r\n");
-  const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const fields = lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]);
+  const headers = Object.fromEntries(fields);
+  const cookies = fields.filter(([name]) => name === "set-cookie").map(([, value]) => value);
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1]);
   const start = headEnd + 4;
   if (headers["transfer-encoding"] === "chunked") {
     const chunked = decodeChunks(bytes, start);
-    return chunked && [{ status, headers, body: chunked.body }, chunked.end];
+    return chunked && [{ status, headers, cookies, body: chunked.body }, chunked.end];
   }
   const size = status === 101 ? 0 : Number(headers["content-length"] ?? 0);
   if (bytes.length < start + size) return undefined;
-  return [{ status, headers, body: bytes.subarray(start, start + size).toString() }, start + size];
+  return [{ status, headers, cookies, body: bytes.subarray(start, start + size).toString() }, start + size];
 }
 
 function decodeChunks(bytes, start) {

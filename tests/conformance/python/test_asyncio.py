@@ -196,7 +196,7 @@ def test_the_server_knows_why_a_client_left(server, transports):
             await asyncio.sleep(0.02)
         assert [row[0] for row in rows] == ["disconnecting", "disconnect"]
         assert rows[0][2] in ("client namespace disconnect", "transport close")
-        assert [row[3] for row in rows] == [1, 0]
+        assert [row[3:] for row in rows] == [[1, True], [0, False]]
         await witness.disconnect()
 
     run(story())

@@ -82,6 +82,7 @@ enum ParserName {
 enum Suite {
     EngineV4,
     Attacked,
+    Budgeted,
     Compression,
     CompressionContext,
     Websocket,
@@ -95,6 +96,7 @@ enum Suite {
     Guarded,
     Recovery,
     Requests,
+    Cookies,
     Packets,
     Connections,
     Dynamic,
@@ -175,6 +177,10 @@ fn main() -> ringio::Result<()> {
             (0..options.namespaces).for_each(|index| bench(io, &format!("/n{index}")));
         }),
         Suite::Attacked => serve(&options, impatient(Server::builder()), |io| bench(io, "/")),
+        Suite::Budgeted => {
+            let builder = impatient(Server::builder()).connections_per_address_max(40);
+            serve(&options, builder.handshakes_per_address_per_second(20), |io| bench(io, "/"))
+        }
         Suite::Emits => serve(&options, Server::builder(), emits::handlers),
         Suite::Files => serve(&options, Server::builder().serve_client(CLIENT_FILES), clients),
         Suite::Client => serve(&options, client::options(Server::builder()), client::handlers),
@@ -202,6 +208,7 @@ fn main() -> ringio::Result<()> {
             let builder = requests::options(Server::builder(), &refusals);
             serve(&options, builder, |io| requests::handlers(io, &refusals))
         }
+        Suite::Cookies => serve(&options, requests::cookies(Server::builder()), |_| ()),
         Suite::Oracle => serve_oracle(&options, Server::builder()),
         Suite::OracleOld => serve_oracle(&options, oracle::old_options(Server::builder())),
         Suite::OracleRecovery => serve_oracle(&options, oracle::recovery_options(Server::builder())),
@@ -341,7 +348,9 @@ fn clients(io: &Server) {
 /// `clients`, and `/guarded`, whose middleware refuses.
 fn clients_v2(io: &Server) {
     clients(io);
-    io.of("/guarded").with_middleware(|socket: Socket| {
+    let guarded = io.of("/guarded");
+    back_to_the_sender(&guarded);
+    guarded.with_middleware(|socket: Socket| {
         let auth: Value = socket.handshake().auth().unwrap_or_default();
         match auth.get("why") {
             Some(why) => {
@@ -460,7 +469,7 @@ fn questions(namespace: &Namespace) {
     );
 }
 
-type Ended = (&'static str, String, &'static str, usize);
+type Ended = (&'static str, String, &'static str, usize, bool);
 
 /// How sockets end, and what the server heard of it.
 fn ends(namespace: &Namespace) {
@@ -474,14 +483,15 @@ fn ends(namespace: &Namespace) {
         },
     );
     let ended: Arc<Mutex<Vec<Ended>>> = Arc::default();
-    let log = Arc::clone(&ended);
-    namespace.on_disconnecting(move |socket: Socket, reason: DisconnectReason| {
-        log.lock().push(("disconnecting", socket.id().to_owned(), reason.as_str(), socket.rooms().len()));
-    });
-    let log = Arc::clone(&ended);
-    namespace.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
-        log.lock().push(("disconnect", socket.id().to_owned(), reason.as_str(), socket.rooms().len()));
-    });
+    let note = |event: &'static str| {
+        let log = Arc::clone(&ended);
+        move |socket: Socket, reason: DisconnectReason| {
+            let rooms = socket.rooms().len();
+            log.lock().push((event, socket.id().to_owned(), reason.as_str(), rooms, socket.is_connected()));
+        }
+    };
+    namespace.on_disconnecting(note("disconnecting"));
+    namespace.on_disconnect(note("disconnect"));
     namespace.sockets_on("reasons", move |ack: Ack| ack.send(&*ended.lock()));
     namespace.sockets_on("panic", panic_as_asked);
 }
