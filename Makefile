@@ -106,7 +106,8 @@ test-attacks: server ## the attack board in its short form, on uring and epoll, 
 	cargo build --release -p ringio-attacks
 	$(TARGET)/release/ringio-attacks --quick --target-dir $(TARGET)
 
-attacks: server slowhttptest socketioxide $(NODE_MODULES) $(PEER_MODULES) ## all of it, on Node and socketioxide too: table in tests/attacks/README.md
+attacks: server slowhttptest $(NODE_MODULES) $(PEER_MODULES) ## all of it, on Node and socketioxide too: table in tests/attacks/README.md
+	cargo build --release --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
 	cargo build --release -p ringio-attacks
 	$(TARGET)/release/ringio-attacks --target-dir $(TARGET) --targets uring,epoll,node,socketioxide --table tests/attacks/README.md
 

@@ -100,8 +100,11 @@ impl Record {
     }
 }
 
-/// Where the figures come from.
-fn machine() -> io::Result<Map<String, Value>> {
+/// Where the figures come from: kernel, processor, cores, load, commit, command.
+///
+/// # Errors
+/// When the number of cores is not to be had.
+pub fn machine() -> io::Result<Map<String, Value>> {
     let cpu = read("/proc/cpuinfo");
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let machine = json!({

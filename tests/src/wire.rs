@@ -141,7 +141,14 @@ impl Stream {
     /// # Errors
     /// Those of `connect(2)`.
     pub fn connect(address: SocketAddr, sent_bytes: Arc<AtomicU64>) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, sent_bytes)
+    }
+
+    /// The same on a socket that has connected.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn over(socket: TcpStream, sent_bytes: Arc<AtomicU64>) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -46,7 +46,7 @@ fn named(file: &str) -> Option<String> {
 fn has_test(file: &str, text: &str, title: &str) -> bool {
     match Path::new(file).extension().and_then(|extension| extension.to_str()) {
         Some("rs") if title.starts_with("///") => text.contains(title),
-        Some("rs") => text.contains(&format!("fn {title}(")),
+        Some("rs") => ['(', '<'].iter().any(|next| text.contains(&format!("fn {title}{next}"))),
         Some("py") => text.contains(&format!("def {title}(")),
         _ => ['"', '`'].iter().any(|quote| text.contains(&format!("{quote}{title}{quote}"))),
     }

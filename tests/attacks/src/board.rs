@@ -1,15 +1,27 @@
 //! Plays attacks: each on a server of its own with its own neighbours, the slow ones beside the others.
+//!
+//! Nothing that one attack does keeps the others from being played: one that panics counts as not played, and one that finds no end
+//! has its server taken away.
 
 use crate::attacks::Attack;
 use crate::neighbours::Neighbours;
 use crate::scene::{Bound, Finding, Scene, WAIT_MAX};
 use crate::server::{Places, Running, Target};
-use parking_lot::Mutex;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Findings of one attack that are told; the last are the neighbours' and the server's.
 const FINDINGS_SHOWN: usize = 8;
+
+/// Longest that an attack may take; then its server is ended. Two deadlines that never come, one after the other, and some.
+const ATTACK_MAX: Duration = Duration::from_secs(240);
+
+/// Between an answer and a neighbour's next question: shorter than anything that a person notices, and where many attacks are played
+/// beside each other (the slow ones, which mostly wait), long enough that it is not the neighbours who keep the machine busy.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_BESIDE: Duration = Duration::from_millis(50);
 
 /// What an attack did to a server.
 #[derive(Clone, Debug)]
@@ -68,7 +80,7 @@ impl Report {
     }
 
     /// Of an attack that could not be played.
-    fn unplayed(attack: &Attack, target: Target, error: &io::Error) -> Self {
+    fn unplayed(attack: &Attack, target: Target, error: &str) -> Self {
         Self {
             attack: attack.name,
             target,
@@ -85,7 +97,7 @@ impl Report {
 
 /// Plays one attack; `None` if the target has not what it attacks.
 pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) -> io::Result<Option<Report>> {
-    let Some((mut server, neighbours)) = settle(attack, target, places)? else { return Ok(None) };
+    let Some((server, neighbours)) = settle(attack, target, places)? else { return Ok(None) };
     // What answering neighbours costs by itself.
     let (cpu, answered) = (server.cpu(), neighbours.answered());
     let _ = neighbours.advance(10);
@@ -95,8 +107,12 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
 
     let mut scene = Scene::new(target, &server, &neighbours, is_quick);
     let (cpu, answered, resident) = (server.cpu(), neighbours.answered(), server.resident_bytes());
-    if let Err(error) = (attack.story)(&mut scene) {
-        scene.differs(format!("the attack could not go on: {error}"));
+    let told = watched(&server, || catch_unwind(AssertUnwindSafe(|| (attack.story)(&mut scene))));
+    match told {
+        (Ok(Ok(())), true) => {}
+        (_, false) => scene.harm(format!("no end within {} s", ATTACK_MAX.as_secs())),
+        (Ok(Err(error)), true) => scene.differs(format!("the attack could not go on: {error}")),
+        (Err(_), true) => scene.differs("the attack panicked"),
     }
     scene.hold(Bound { bytes: u64::MAX, per_byte: 0 });
     let seen = scene.finish();
@@ -128,6 +144,23 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
     }))
 }
 
+/// Does `work`, and ends the server if that takes too long. What it gave, and whether it came to its end by itself.
+fn watched<T>(server: &Running, work: impl FnOnce() -> T) -> (T, bool) {
+    let (done, waiting) = channel::<()>();
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let is_late = waiting.recv_timeout(ATTACK_MAX) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                server.kill();
+            }
+            !is_late
+        });
+        let given = work();
+        drop(done);
+        (given, watch.join().unwrap_or(false))
+    })
+}
+
 /// A server and its neighbours. A port that was free may be somebody's when the server wants it: then another is tried.
 fn settle(attack: &Attack, target: Target, places: &Places) -> io::Result<Option<(Running, Neighbours)>> {
     let mut tries = 0;
@@ -136,7 +169,9 @@ fn settle(attack: &Attack, target: Target, places: &Places) -> io::Result<Option
         let settled = Running::start(target, attack.setting, places).and_then(|server| match server {
             None => Ok(None),
             Some(server) => {
-                Neighbours::move_in(server.address, server.cpu_clock()).map(|neighbours| Some((server, neighbours)))
+                let pause = if attack.is_slow { PAUSE_BESIDE } else { PAUSE };
+                Neighbours::move_in(server.address, server.cpu_clock(), pause)
+                    .map(|neighbours| Some((server, neighbours)))
             }
         });
         match settled {
@@ -147,29 +182,19 @@ fn settle(attack: &Attack, target: Target, places: &Places) -> io::Result<Option
 }
 
 /// Plays all of them on one target and tells of each as it ends. The slow ones, which mostly wait, are played beside the others.
-pub fn play_all(
-    attacks: &[&Attack],
-    target: Target,
-    places: &Places,
-    is_quick: bool,
-    tell: impl Fn(&Report) + Sync,
-) -> io::Result<Vec<Report>> {
-    let reports = Mutex::new(Vec::new());
-    let play = |attack: &Attack| -> io::Result<()> {
-        let report = play(attack, target, places, is_quick);
-        if let Some(report) = report.unwrap_or_else(|error| Some(Report::unplayed(attack, target, &error))) {
-            tell(&report);
-            reports.lock().push(report);
-        }
-        Ok(())
+pub fn play_all(attacks: &[&Attack], target: Target, places: &Places, is_quick: bool, tell: impl Fn(Report) + Sync) {
+    let play = |attack: &Attack| {
+        let played = catch_unwind(AssertUnwindSafe(|| play(attack, target, places, is_quick)));
+        let report = match played {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => Some(Report::unplayed(attack, target, &error.to_string())),
+            Err(_) => Some(Report::unplayed(attack, target, "the board panicked")),
+        };
+        report.into_iter().for_each(&tell);
     };
     std::thread::scope(|scope| {
         let (slow, others): (Vec<&Attack>, Vec<&Attack>) = attacks.iter().partition(|attack| attack.is_slow);
-        let beside: Vec<_> = slow.into_iter().map(|attack| scope.spawn(|| play(attack))).collect();
-        others.into_iter().try_for_each(play)?;
-        beside
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("an attack panicked"))))
-    })?;
-    Ok(reports.into_inner())
+        slow.into_iter().for_each(|attack| _ = scope.spawn(|| play(attack)));
+        others.into_iter().for_each(play);
+    });
 }

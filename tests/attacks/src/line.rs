@@ -1,10 +1,13 @@
 //! An attacker's connection: opens what it needs, and says in one word what came back.
 
 use ringio_codec::websocket::{Opcode, close};
-use ringio_tests::wire::{Stream, upgrade_head};
+use ringio_tests::wire::{PATIENCE, Stream, upgrade_head};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Messages that are passed over while one is waited for.
+const OTHERS_MAX: usize = 100_000;
 
 /// A polling handshake.
 pub const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -62,9 +65,12 @@ pub fn http_reply(stream: &mut Stream) -> Reply {
     }
 }
 
-/// What comes back on a WebSocket, heartbeats answered and passed over; `wanted` is what it asked for.
+/// What comes back on a WebSocket, heartbeats answered and passed over; `wanted` is what it asked for. Heartbeats do not make it wait
+/// longer than one read may.
 pub fn websocket_reply(stream: &mut Stream, wanted: &str) -> Reply {
-    loop {
+    let since = Instant::now();
+    let patience = stream.socket().read_timeout().ok().flatten().unwrap_or(PATIENCE);
+    while since.elapsed() <= patience {
         let frame = match stream.frame() {
             Ok(frame) => frame,
             Err(error) => return error.into(),
@@ -80,6 +86,18 @@ pub fn websocket_reply(stream: &mut Stream, wanted: &str) -> Reply {
             _ => return Reply::Other(text.chars().take(40).collect()),
         }
     }
+    Reply::Silence
+}
+
+/// The same, passing over everything that is something else.
+pub fn websocket_reply_among_others(stream: &mut Stream, wanted: &str) -> Reply {
+    for _ in 0..OTHERS_MAX {
+        match websocket_reply(stream, wanted) {
+            Reply::Other(_) => {}
+            reply => return reply,
+        }
+    }
+    Reply::Silence
 }
 
 /// The code of a close frame; 1005 if it has none.
@@ -139,6 +157,13 @@ pub fn sid_of(json: &str) -> io::Result<String> {
     let open: serde_json::Value = serde_json::from_str(json)?;
     let sid = open["sid"].as_str().map(str::to_owned);
     sid.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "an OPEN without sid"))
+}
+
+/// The longest message that an OPEN allows. Bytes.
+#[must_use]
+pub fn payload_max_of(json: &str) -> Option<usize> {
+    let open: serde_json::Value = serde_json::from_str(json).ok()?;
+    usize::try_from(open["maxPayload"].as_u64()?).ok()
 }
 
 /// From here on reads give up after `patience`.

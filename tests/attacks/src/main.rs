@@ -1,14 +1,17 @@
 //! Plays the attack board: `attacks --targets uring,epoll --quick`, `attacks --table tests/attacks/README.md`.
 
 use clap::Parser;
+use parking_lot::Mutex;
 use ringio_attacks::attacks::{Attack, BOARD};
 use ringio_attacks::board::{Report, play_all};
 use ringio_attacks::server::{Places, Target};
 use ringio_attacks::{table, weak};
 use ringio_bench::process::raise_open_files_limit;
+use ringio_bench::record::machine;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(Parser)]
 struct Options {
@@ -21,8 +24,8 @@ struct Options {
     /// Attacks whose names contain this.
     #[arg(long)]
     only: Option<String>,
-    /// Writes the table into this page.
-    #[arg(long)]
+    /// Writes the table into this page, after every attack anew: what has been played by then is never lost.
+    #[arg(long, conflicts_with = "only")]
     table: Option<PathBuf>,
     /// Where cargo builds.
     #[arg(long, default_value = "target")]
@@ -50,20 +53,39 @@ fn main() -> io::Result<ExitCode> {
         (!options.quick || attack.is_quick) && options.only.as_ref().is_none_or(|only| attack.name.contains(only))
     };
     let attacks: Vec<&Attack> = BOARD.iter().copied().flatten().filter(is_wanted).collect();
+    let (since, machine) = (Instant::now(), machine()?);
+    let of = |key: &str| machine.get(key).map_or("-".to_owned(), |value| value.to_string().replace('"', ""));
+    let note = |ended: &str| {
+        let (commit, kernel, cores) = (of("commit"), of("kernel"), of("cores"));
+        format!("One run of {} s, {ended}. Commit {commit}, kernel {kernel}, {cores} cores.", since.elapsed().as_secs())
+    };
+    let reports = Mutex::new(Vec::new());
+    let write = |reports: &[Report], ended: &str| match &options.table {
+        Some(page) => table::write(page, &attacks, &options.targets, reports, &note(ended)),
+        None => Ok(()),
+    };
+    // Tried before hours are spent on what cannot be written in the end.
+    write(&[], "not begun")?;
+    let tell = |report: Report| {
+        println!("{}", report.line());
+        let mut reports = reports.lock();
+        reports.push(report);
+        if let Err(error) = write(&reports, "not at its end") {
+            eprintln!("the table cannot be written: {error}");
+        }
+    };
     // What is measured is CPU time and memory of each server alone, so that they may be played beside each other.
-    let tell = |report: &Report| println!("{}", report.line());
-    let play = |target| play_all(&attacks, target, &places, options.quick, tell);
-    let reports: Vec<Report> = std::thread::scope(|scope| {
-        let targets: Vec<_> = options.targets.iter().map(|target| scope.spawn(|| play(*target))).collect();
-        let results =
-            targets.into_iter().map(|thread| thread.join().map_err(|_| io::Error::other("a target panicked"))?);
-        results.collect::<io::Result<Vec<_>>>().map(|reports| reports.into_iter().flatten().collect())
-    })?;
-    if let Some(page) = &options.table {
-        table::write(page, &attacks, &options.targets, &reports)?;
-    }
+    std::thread::scope(|scope| {
+        for target in &options.targets {
+            let (attacks, places, tell) = (&attacks, &places, &tell);
+            scope.spawn(move || play_all(attacks, *target, places, options.quick, tell));
+        }
+    });
+    let reports = reports.into_inner();
+    write(&reports, "to its end")?;
     let ours = reports.iter().filter(|report| report.target.is_ours() || report.target == Target::Weak);
     let (good, bad): (Vec<_>, Vec<_>) = ours.partition(|report| report.findings.is_empty());
+    println!("{} s", since.elapsed().as_secs());
     println!("attacks: {} passed, {} failed", good.len(), bad.len());
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -16,8 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Between an answer and the next question.
-const PAUSE: Duration = Duration::from_millis(10);
 const WEBSOCKETS: usize = 3;
 /// Broadcasts of attackers reach neighbours too; nobody reads more of them than this between two answers.
 const HEARD_MAX: usize = 100_000;
@@ -39,15 +37,15 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Lets them in, and waits until each has been answered.
-    pub fn move_in(address: SocketAddr, server: CpuClock) -> io::Result<Self> {
+    /// Lets them in, and waits until each has been answered. Each rests for `pause` between an answer and its next question.
+    pub fn move_in(address: SocketAddr, server: CpuClock, pause: Duration) -> io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let mut neighbours = Self { diaries: Vec::new(), threads: Vec::new(), is_over: Arc::clone(&is_over) };
         for index in 0..=WEBSOCKETS {
             let (diary, is_over) = (Arc::new(Diary::default()), Arc::clone(&is_over));
             neighbours.diaries.push(Arc::clone(&diary));
             neighbours.threads.push(std::thread::spawn(move || {
-                let life = Life { address, server, diary: &diary, is_over: &is_over };
+                let life = Life { address, server, pause, diary: &diary, is_over: &is_over };
                 let end = if index < WEBSOCKETS { life.by_websocket() } else { life.by_polling() };
                 if let Err(error) = end {
                     let kind = if index < WEBSOCKETS { "WebSocket" } else { "polling" };
@@ -117,6 +115,7 @@ impl Drop for Neighbours {
 struct Life<'a> {
     address: SocketAddr,
     server: CpuClock,
+    pause: Duration,
     diary: &'a Diary,
     is_over: &'a AtomicBool,
 }
@@ -131,7 +130,7 @@ impl Life<'_> {
         let waited = self.server.read().unwrap_or_default().saturating_sub(asked);
         self.diary.waited_us.fetch_max(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.diary.answered.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
     }
 
     fn by_websocket(&self) -> io::Result<()> {

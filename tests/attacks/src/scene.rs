@@ -3,10 +3,11 @@
 use crate::line::Reply;
 use crate::neighbours::Neighbours;
 use crate::server::{Running, Target};
-use ringio_tests::wire::Stream;
+use ringio_tests::wire::{PATIENCE, Stream};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -106,7 +107,18 @@ impl<'a> Scene<'a> {
 
     /// A connection whose bytes count.
     pub fn connect(&self) -> io::Result<Stream> {
-        let stream = Stream::connect(self.address, Arc::clone(&self.sent_bytes))?;
+        self.with_patience(Stream::connect(self.address, Arc::clone(&self.sent_bytes))?)
+    }
+
+    /// The same from another address of this machine, 127.0.0.`last`: neighbours have the first.
+    pub fn connect_from(&self, last: u8) -> io::Result<Stream> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0)).into())?;
+        socket.connect_timeout(&self.address.into(), PATIENCE)?;
+        self.with_patience(Stream::over(socket.into(), Arc::clone(&self.sent_bytes))?)
+    }
+
+    fn with_patience(&self, stream: Stream) -> io::Result<Stream> {
         // A server that says nothing for so long leaves the attacker alone; neighbours have more patience.
         let patience = Duration::from_millis(match self.target {
             Target::Uring | Target::Epoll => 20_000,
@@ -181,6 +193,16 @@ impl<'a> Scene<'a> {
         let sent = (self.sent() - before) >> 10;
         self.must(is_ended, format!("{what}: taken without end, {sent} KiB"));
         self.note(format!("{what}: ended after {sent} KiB"));
+    }
+
+    /// Sends as fast as the server takes it until it ends the connection or takes no more; more than `bytes_max` it must not take.
+    pub fn flood(&mut self, what: &str, stream: &mut Stream, bytes_max: u64) {
+        let before = self.sent();
+        let piece = [b'a'; 64 << 10];
+        while self.sent() - before <= bytes_max && stream.send(&piece).is_ok() {}
+        let sent = (self.sent() - before) >> 10;
+        self.must(sent <= bytes_max >> 10, format!("{what}: {sent} KiB are taken for nothing"));
+        self.note(format!("{what}: {sent} KiB"));
     }
 
     /// Something for the table that is no reply.

@@ -1,5 +1,6 @@
 //! The servers under attack: how each is started, what it costs at the moment, whether it still lives.
 
+use parking_lot::Mutex;
 use ringio_bench::process::{CpuClock, resident_bytes};
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -38,6 +39,8 @@ pub enum Setting {
     Old,
     /// Events that ask the client for acknowledgements.
     Asking,
+    /// As `Impatient`, but an address may have 40 connections and open 20 sessions a second.
+    Budgeted,
     /// As `Impatient`, but no more than this many descriptors.
     Descriptors(u32),
 }
@@ -68,6 +71,7 @@ impl Target {
     fn command(self, setting: Setting, port: u16, places: &Places) -> Option<Command> {
         let suite = match setting {
             Setting::Impatient | Setting::Descriptors(_) => "attacked",
+            Setting::Budgeted => "budgeted",
             Setting::Deflate => "compression",
             Setting::Files => "files",
             Setting::Guarded => "requests",
@@ -80,6 +84,7 @@ impl Target {
                 let program = places.ours.display().to_string();
                 [&program, suite, "--shards", "2", "--driver", self.name()].map(str::to_owned).to_vec()
             }
+            Self::Node if suite == "budgeted" => return None,
             Self::Node if is_plain => {
                 let script = places.root.join("bench/peers/server.mjs").display().to_string();
                 ["node", &script, "ws", "--impatient"].map(str::to_owned).to_vec()
@@ -100,7 +105,8 @@ impl Target {
             words.insert(0, "prlimit".to_owned());
         }
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+        // For a trace of a panic the debug information is read, which costs more than any attack: who runs a server does not set it.
+        command.args(&words[1..]).env_remove("RUST_BACKTRACE");
         Some(command)
     }
 }
@@ -125,7 +131,7 @@ impl Places {
         Self {
             root: Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
             ours: target.join("release/conformance"),
-            socketioxide: target.join("peers/debug/peer-socketioxide"),
+            socketioxide: target.join("peers/release/peer-socketioxide"),
             board,
         }
     }
@@ -134,7 +140,8 @@ impl Places {
 /// A server that runs, and is ended when dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    child: Mutex<Child>,
+    pid: u32,
     cpu: CpuClock,
     /// Where it listens.
     pub address: SocketAddr,
@@ -156,8 +163,9 @@ impl Running {
             let _ = child.wait();
             return Err(io::Error::other(format!("{command:?} is not ready: {line}")));
         }
-        let cpu = CpuClock::of(child.id())?;
-        Ok(Some(Self { child, cpu, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }))
+        let pid = child.id();
+        let (child, address) = (Mutex::new(child), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Ok(Some(Self { child, pid, cpu: CpuClock::of(pid)?, address }))
     }
 
     /// CPU time so far.
@@ -175,25 +183,30 @@ impl Running {
     /// Resident memory. Bytes; 0 when it has died.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        resident_bytes(self.child.id()).unwrap_or(0)
+        resident_bytes(self.pid).unwrap_or(0)
     }
 
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<String> {
-        self.child.try_wait().ok().flatten().map(|status| status.to_string())
+    pub fn ended(&self) -> Option<String> {
+        self.child.lock().try_wait().ok().flatten().map(|status| status.to_string())
+    }
+
+    /// Ends it at once: whoever talks to it hears so.
+    pub fn kill(&self) {
+        // Fails only when it has already ended.
+        let _ = self.child.lock().kill();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails only when it has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
+        let _ = self.child.lock().wait();
     }
 }

@@ -11,13 +11,16 @@ use std::{fs, io};
 const BEGIN: &str = "<!-- the table: written by `make attacks` -->\n";
 const END: &str = "<!-- the end of the table -->\n";
 
-/// Writes the table between its marks in `page`.
-pub fn write(page: &Path, attacks: &[&Attack], targets: &[Target], reports: &[Report]) -> io::Result<()> {
+/// Writes the table between its marks in `page`, `note` below it. It may be written again when there are more reports.
+pub fn write(page: &Path, attacks: &[&Attack], targets: &[Target], reports: &[Report], note: &str) -> io::Result<()> {
     let text = fs::read_to_string(page)?;
     let (Some((head, _)), Some((_, tail))) = (text.split_once(BEGIN), text.split_once(END)) else {
         return Err(io::Error::other(format!("{} has not the marks of a table", page.display())));
     };
-    fs::write(page, format!("{head}{BEGIN}{}{END}{tail}", table(attacks, targets, reports)))
+    // Whole or not at all: whoever ends the board meanwhile finds a page.
+    let whole = page.with_extension("unfinished");
+    fs::write(&whole, format!("{head}{BEGIN}{}\n{note}\n{END}{tail}", table(attacks, targets, reports)))?;
+    fs::rename(whole, page)
 }
 
 fn table(attacks: &[&Attack], targets: &[Target], reports: &[Report]) -> String {

@@ -26,7 +26,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("text that is no UTF-8", "RFC 6455, 8.1", no_utf8),
     Attack::new("deflate bombs", "zip bomb", bombs).on(Setting::Deflate),
     Attack::new("deflate streams that are none", "GHSA-5v72-xg48-5rpm", no_deflate).on(Setting::Deflate),
-    Attack::new("5,000 deflate contexts", "socket.io#3477, ws#1202", contexts).on(Setting::Deflate),
+    Attack::new("5,000 deflate contexts", "socket.io#3477, ws#1202, #497", contexts).on(Setting::Deflate),
 ];
 
 fn opened(scene: &Scene<'_>) -> io::Result<Stream> {

@@ -17,6 +17,7 @@ use Reply::{End, Served, Status};
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("a body of 100 MB, declared", "CVE-2020-36048", declared_body),
     Attack::new("a body in chunks without end", "CVE-2020-36048, CVE-2026-42786", endless_body),
+    Attack::new("bytes that go on behind the last answer", "CVE-2020-36048 (class)", behind_the_answer),
     Attack::new("Content-Length twice, negative, garbage", "request smuggling", lengths),
     Attack::new("a request in the body of another", "request smuggling", smuggled),
     Attack::new("10,000 requests in one go", "pipelining", pipelined),
@@ -55,6 +56,38 @@ fn endless_body(scene: &mut Scene<'_>) -> io::Result<()> {
         scene.send_without_end("a body", &mut stream, &piece);
         scene.hold(Bound { bytes: 4 << 20, per_byte: 0 });
         held.push(stream);
+    }
+    Ok(())
+}
+
+/// What a server may take of a connection that it has refused: enough for an honest client to hear why, with what both kernels hold of it.
+const BEHIND_MAX: u64 = 32 << 20;
+
+fn behind_the_answer(scene: &mut Scene<'_>) -> io::Result<()> {
+    for what in ["a body", "chunks", "garbage", "a head", "a closed WebSocket", "a failed WebSocket"] {
+        let mut stream = scene.connect()?;
+        match what {
+            "a body" | "chunks" => {
+                let target = open_polling(&mut stream)?;
+                let length = if what == "a body" { "Content-Length: 4000000000" } else { "Transfer-Encoding: chunked" };
+                stream.send(post_head(&target, &format!("{length}\r\n")).as_bytes())?;
+                if what == "chunks" {
+                    stream.send(b"ee6b2800\r\n")?;
+                }
+            }
+            "garbage" => stream.send(b"? ? ?\r\n\r\n")?,
+            "a head" => stream.send(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nX-Long: ")?,
+            _ => {
+                crate::line::open_websocket(&mut stream)?;
+                let opcode = if what == "a closed WebSocket" { Opcode::Close } else { Opcode::Ping };
+                stream.send_frame(opcode, &vec![0; if opcode == Opcode::Close { 0 } else { 126 }])?;
+            }
+        }
+        scene.flood(what, &mut stream, BEHIND_MAX);
+        // A reset may have come before it was read.
+        let reply = http_reply(&mut stream);
+        scene.hear(if matches!(reply, Status(_)) { reply } else { End });
+        scene.hold(Bound { bytes: 4 << 20, per_byte: 0 });
     }
     Ok(())
 }

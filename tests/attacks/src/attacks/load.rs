@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("a sender that never stops", "fairness", saturating),
     Attack::new("echoes that are never read", "socket.io#3158, engine.io#420", unread_echoes),
-    Attack::new("broadcasts to receivers that never read", "Flask-SocketIO#1081", unread_broadcasts),
+    Attack::new("broadcasts to receivers that never read", "Flask-SocketIO#1081, socket.io#4937", unread_broadcasts),
     Attack::new("polls whose answers are never read", "slow read", unread_polls).slow(),
-    Attack::new("2,000 sessions from one address", "socket.io#1054", crowd),
+    Attack::new("2,000 sessions from one address", "socket.io#1054, tungstenite#480", crowd),
+    Attack::new("more than an address may have", "socket.io#1054, #2412", over_budget).on(Setting::Budgeted),
     Attack::new("more connections than descriptors", "uWebSockets#201", descriptors).on(Setting::Descriptors(64)),
     Attack::new("sessions by polling as fast as they open", "reconnect storm", storm),
 ];
@@ -141,7 +142,36 @@ fn crowd(scene: &mut Scene<'_>) -> io::Result<()> {
         held.push(stream);
     }
     let bytes = scene.hold(Bound { bytes: 8 << 20, per_byte: 24 });
-    scene.note(format!("{} B each", bytes / count as u64));
+    let each = bytes / count as u64;
+    // A read buffer for each, made before anything is read, is 4 to 128 KiB.
+    scene.must(each < 16 << 10, format!("{each} B for each client that says nothing"));
+    scene.note(format!("{each} B each"));
+    Ok(())
+}
+
+fn over_budget(scene: &mut Scene<'_>) -> io::Result<()> {
+    // Its own address, because the neighbours' is theirs.
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..scene.many(2_000) {
+        let mut stream = scene.connect_from(2)?;
+        // One too many is closed as soon as it is accepted.
+        let reply = match stream.send(get_head(crate::line::POLLING, "").as_bytes()) {
+            Ok(()) => crate::line::http_reply(&mut stream),
+            Err(_) => Reply::End,
+        };
+        refused += usize::from(reply != Reply::Status(200));
+        scene.expect("a handshake", reply, &[Reply::Status(200), Reply::Status(503), Reply::End]);
+        held.push(stream);
+    }
+    scene.must(refused > 0, "one address may have everything");
+    scene.hold(Bound::default());
+    // Another address is not counted with it.
+    let mut stream = scene.connect_from(3)?;
+    open_websocket(&mut stream)?;
+    stream.send_frame(Opcode::Text, b"42[\"echo\",1]")?;
+    let reply = websocket_reply(&mut stream, "42[\"echo\",1]");
+    scene.expect("another address", reply, &[Reply::Served]);
     Ok(())
 }
 

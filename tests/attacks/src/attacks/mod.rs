@@ -6,6 +6,7 @@
 //! | [`http`] | bodies, lengths, smuggling, pipelining, overlap, cut connections |
 //! | [`frames`] | WebSocket: lengths, fragments, control frames, UTF-8, deflate |
 //! | [`packets`] | Engine.IO and Socket.IO: names, ids, attachments, JSON, namespaces; and generated nonsense |
+//! | [`transports`] | what holds on one transport and must hold on all: refusals, the longest message, revision 3, sessions of other cores |
 //! | [`states`] | clients that stop half way, in every state, and those that are slow on purpose |
 //! | [`load`] | senders that never stop, receivers that never read, crowds |
 //! | [`slowloris`] | the same slowness by the tool that everybody has, slowhttptest |
@@ -17,6 +18,7 @@ pub mod load;
 pub mod packets;
 pub mod slowloris;
 pub mod states;
+pub mod transports;
 
 use crate::scene::Scene;
 use crate::server::Setting;
@@ -66,6 +68,7 @@ pub const BOARD: &[&[Attack]] = &[
     http::ATTACKS,
     frames::ATTACKS,
     packets::ATTACKS,
+    transports::ATTACKS,
     states::ATTACKS,
     load::ATTACKS,
     slowloris::ATTACKS,

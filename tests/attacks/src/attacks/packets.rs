@@ -3,6 +3,7 @@
 use super::Attack;
 use crate::line::{
     POLLING, Reply, WEBSOCKET, http_reply, open_polling, open_websocket, post, upgrade, wait_at_most, websocket_reply,
+    websocket_reply_among_others,
 };
 use crate::scene::{Bound, Scene};
 use crate::server::{Setting, Target};
@@ -15,6 +16,7 @@ use Reply::{Close, End, Served, Status};
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("events with reserved names", "CVE-2024-38355", reserved_names),
+    Attack::new("events whose handler panics", "CVE-2024-38355", panics).on(Setting::Asking),
     Attack::new("event names that are no strings", "CVE-2023-32695, CVE-2023-30591", odd_names),
     Attack::new("placeholders of every kind", "CVE-2022-2421", placeholders),
     Attack::new("counts and ids of many digits", "CVE-2020-36049, CVE-2026-33151", long_numbers),
@@ -55,12 +57,7 @@ fn send_and_ask(stream: &mut Stream, messages: &[&[u8]]) -> Reply {
     }
     // Its write may fail where the answer has yet to be read.
     let _ = stream.send_frame(Opcode::Text, AFTER.as_bytes());
-    loop {
-        match websocket_reply(stream, AFTER) {
-            Reply::Other(_) => {}
-            reply => return reply,
-        }
-    }
+    websocket_reply_among_others(stream, AFTER)
 }
 
 /// Each packet alone costs its sender the connection, or nothing.
@@ -92,6 +89,20 @@ fn reserved_names(scene: &mut Scene<'_>) -> io::Result<()> {
         }
     }
     each(scene, &["42[\"__proto__\"]", "42[\"constructor\",1]", "42[\"toString\"]", "42[\"hasOwnProperty\",\"a\"]"])
+}
+
+fn panics(scene: &mut Scene<'_>) -> io::Result<()> {
+    let mut stream = scene.connect()?;
+    open_websocket(&mut stream)?;
+    let count = scene.many(5_000);
+    for _ in 0..count {
+        stream.send_frame(Opcode::Text, b"42[\"panic\"]")?;
+    }
+    // It costs its own event: its sender goes on as if nothing had been.
+    let reply = send_and_ask(&mut stream, &[]);
+    scene.expect("an echo behind the panics", reply, &[Served]);
+    scene.hold(Bound::default());
+    Ok(())
 }
 
 fn odd_names(scene: &mut Scene<'_>) -> io::Result<()> {
@@ -369,7 +380,7 @@ const GOOD: &[&str] = &[
 ];
 
 /// One of them with some bytes changed, cut or repeated.
-fn nonsense(chance: &mut fastrand::Rng) -> Vec<u8> {
+pub(super) fn nonsense(chance: &mut fastrand::Rng) -> Vec<u8> {
     const MARKS: &[u8] = b"0123456789-/,[]{}\":b\\\x1e\x00\xff\xc3 ";
     let mut bytes = GOOD[chance.usize(..GOOD.len())].as_bytes().to_vec();
     for _ in 0..chance.usize(1..5) {
@@ -388,7 +399,7 @@ fn nonsense(chance: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-fn seed_of(scene: &mut Scene<'_>) -> fastrand::Rng {
+pub(super) fn seed_of(scene: &mut Scene<'_>) -> fastrand::Rng {
     scene.note("seed 20482");
     fastrand::Rng::with_seed(20_482)
 }

@@ -22,7 +22,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("a frame, a byte at a time, pongs withheld", "CVE-2026-47073", slow_frame).slow(),
     Attack::new("connect and abandon: polling", "socketioxide#731, #399", abandon_polling).slow(),
     Attack::new("connect and abandon: half upgraded", "socketioxide#731, #399", abandon_upgrade).slow(),
-    Attack::new("connect and abandon: WebSocket", "socket.io#3477, #399", abandon_websocket).slow(),
+    Attack::new("connect and abandon: WebSocket", "socket.io#3477, #2427, netty-socketio#868", abandon_websocket)
+        .slow(),
 ];
 
 /// No attack: what neighbours notice here, they notice by themselves.
