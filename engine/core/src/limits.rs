@@ -110,8 +110,15 @@ pub const QUEUED_FRAME_BYTES: usize = 64;
 /// many as there are keys.
 pub const CONFLATED_AMONG: usize = 1_024;
 
-/// Connections of a shard from which on memory is given back when three quarters of them have gone. Fewer hold too little to matter.
+/// Connections, sessions and sockets of a shard that must have gone before memory is given back: fewer held too little to matter. A
+/// client is three of them.
 pub const CROWD_MIN: usize = 256;
+
+/// And which part of all that there were: a sixteenth, so that what a crowd leaves behind stays well below a tenth.
+pub const CROWD_SHARE: usize = 16;
+
+/// From then until memory is given back. Milliseconds. A wave is over by then, and a server whose clients come and go pays once in this time.
+pub const GIVE_BACK_PAUSE_MS: u64 = 5_000;
 
 /// How often a share of the sessions is ended while a server drains. Milliseconds. Finer steps would wake it more often than helps.
 pub const DRAIN_STEP_MS: u64 = 100;

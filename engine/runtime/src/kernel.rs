@@ -110,6 +110,8 @@ pub trait Kernel {
     fn sending(&self, _file: FileId) -> Option<&Frame> {
         None
     }
+    /// Gives back memory that the connections there are do not need: a crowd has gone.
+    fn shrink(&mut self) {}
     /// Counters for metrics and tests.
     fn counters(&self) -> Counters;
 }

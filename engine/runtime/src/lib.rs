@@ -13,6 +13,7 @@
 //! | async handlers | [`executor`] |
 //! | calls from other threads | [`injector`] |
 //! | one port, many listeners | [`listener`] |
+//! | free memory back to the system | [`trim`] |
 //! | TLS, between driver and core | [`tls`] |
 //! | how much memory the process has | [`memory`] |
 //!
@@ -32,6 +33,7 @@ pub mod memory;
 pub mod mesh;
 pub mod shard_thread;
 pub mod tls;
+pub mod trim;
 pub mod turn;
 pub mod uring;
 

@@ -253,7 +253,7 @@ impl Watch {
         let state = self.meter.state.load(Ordering::Acquire);
         let level = level_of(state);
         if core.set_pressure(level) {
-            tls.give_back();
+            tls.shrink();
             system::trim_memory();
         }
         if state >> 2 != self.seen >> 2 && level == Pressure::Over {

@@ -13,6 +13,7 @@ use crate::kernel::Kernel;
 use crate::listener::{Endpoint, SocketFile};
 use crate::memory::{Meter, Watch, worst_case};
 use crate::mesh::{Port, mesh};
+use crate::trim::TrimMemory;
 use crate::turn::Turn;
 use crate::uring::{Uring, UringOptions, probe};
 use parking_lot::Mutex;
@@ -86,6 +87,8 @@ pub struct ShardContext {
 pub trait Application: 'static {
     /// One event; `received` are the bytes it may point into. The core is not borrowed during the call.
     fn handle_event(&self, event: Event, received: &mut [u8]);
+    /// A crowd has gone: gives back memory that those who are left do not need.
+    fn shrink(&self) {}
     /// The shard is about to end: drop what refers to it.
     fn handle_stop(&self);
 }
@@ -121,6 +124,7 @@ struct Seat<A, K: Kernel, F> {
     make: Arc<F>,
     gate: Option<Arc<dyn Gate>>,
     meter: Option<Arc<Meter>>,
+    trim_memory: TrimMemory,
     ready: Sender<io::Result<(ShardIndex, K::Address)>>,
     peers: Receiver<Vec<K::Address>>,
 }
@@ -195,6 +199,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
     let gate = settings.budgets.gate().map(|gate| Arc::new(gate) as Arc<dyn Gate>);
     let meter = settings.budgets.memory_max.map(|bytes_max| Meter::open(bytes_max, shard_count)).transpose()?;
     let meter = meter.map(Arc::new);
+    let trim_memory = TrimMemory::start()?;
     let make = Arc::new(make);
     let (ready, answers) = channel();
     let mut threads = Vec::new();
@@ -214,6 +219,7 @@ fn start_with<A: Application, K: Kernel + 'static>(
             make: Arc::clone(&make),
             gate: gate.clone(),
             meter: meter.clone(),
+            trim_memory: trim_memory.clone(),
             ready: ready.clone(),
             peers: hear_peers,
         };
@@ -261,8 +267,21 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     if seat.settings.pin_threads {
         pin(seat.index);
     }
-    let Seat { index, settings, listeners, files: _files, port, injector, stop, make, gate, meter, ready, peers } =
-        seat;
+    let Seat {
+        index,
+        settings,
+        listeners,
+        files: _files,
+        port,
+        injector,
+        stop,
+        make,
+        gate,
+        meter,
+        trim_memory,
+        ready,
+        peers,
+    } = seat;
     let opened = open(&port).and_then(|kernel| Ok((kernel, entropy::seed()?)));
     let (mut kernel, seed) = match opened {
         Ok(opened) => opened,
@@ -301,7 +320,8 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
         }
     }
     let turn = Turn::new(kernel, core, application, port, injector, executor, Clock::start());
-    let mut turn = turn.with_tls(tls).with_watch(meter.map(|meter| Watch::new(meter, index)));
+    let watch = meter.map(|meter| Watch::new(meter, index));
+    let mut turn = turn.with_tls(tls).with_watch(watch).with_trim_memory(trim_memory);
     while !stop.is_asked.load(Ordering::Acquire) {
         turn.run(None);
     }

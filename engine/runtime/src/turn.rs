@@ -12,7 +12,6 @@
 //! and the wait for the next completions are the same call.
 
 use crate::clock::{Clock, TimeSource};
-use crate::epoll::system;
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
@@ -20,6 +19,7 @@ use crate::memory::{self, Watch};
 use crate::mesh::Port;
 use crate::shard_thread::Application;
 use crate::tls::{self, Ended, Received, Stage, TlsSettings};
+use crate::trim::TrimMemory;
 use ringio_core::base::id::{ConnectionKey, FileId};
 use ringio_core::base::time::Time;
 use ringio_core::door::{Output, PeerMessage};
@@ -46,6 +46,8 @@ pub struct Turn<K, A, C = Clock> {
     tls: Stage,
     /// If memory has a bound.
     watch: Option<Watch>,
+    /// None where the process is not this shard's.
+    trim_memory: Option<TrimMemory>,
 }
 
 /// Takes completions to the core and its events to the application.
@@ -180,7 +182,14 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         clock: C,
     ) -> Self {
         let (jobs, tls) = (VecDeque::new(), Stage::default());
-        Self { kernel, core, application, port, injector, executor, clock, jobs, tls, watch: None }
+        Self { kernel, core, application, port, injector, executor, clock, jobs, tls, watch: None, trim_memory: None }
+    }
+
+    /// Who gives the process' free memory back to the system when a crowd has gone. Without it what is freed stays the allocator's.
+    #[must_use]
+    pub fn with_trim_memory(mut self, trim_memory: TrimMemory) -> Self {
+        self.trim_memory = Some(trim_memory);
+        self
     }
 
     /// What the kernel's listeners speak, in the order in which it was given them: TLS, or nothing of the kind. Before the first turn.
@@ -314,9 +323,22 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             }
         }
         self.port.flush();
-        if self.core.borrow_mut().give_back() {
-            // The allocator keeps what lies below something in use: after a crowd, most of it.
-            system::trim_memory();
+        let has_given_back = self.core.borrow_mut().poll_given_back();
+        if has_given_back {
+            self.give_back();
+        }
+    }
+
+    /// A crowd has gone, and the core has given its memory back.
+    #[cold]
+    fn give_back(&mut self) {
+        self.kernel.shrink();
+        self.port.shrink();
+        self.tls.shrink();
+        self.jobs.shrink_to_fit();
+        self.application.shrink();
+        if let Some(trim_memory) = &self.trim_memory {
+            trim_memory.ask();
         }
     }
 

@@ -187,6 +187,15 @@ impl Application for ShardApplication {
         }
     }
 
+    fn shrink(&self) {
+        let app = &self.0;
+        app.sockets.shrink();
+        app.waiters.shrink();
+        app.background.shrink();
+        app.connections.shrink();
+        app.handles.borrow_mut().shrink();
+    }
+
     fn handle_stop(&self) {
         let app = &self.0;
         // Each of these may own handles of this shard; what is dropped may still call the core.

@@ -121,6 +121,11 @@ impl Background {
         }
     }
 
+    /// Gives back memory that nothing needs which waits.
+    pub(crate) fn shrink(&self) {
+        self.taken.by_socket.borrow_mut().shrink_to_fit();
+    }
+
     /// Drops all that waits, and takes no more.
     pub(crate) fn stop(&self) {
         let executor = self.executor.borrow_mut().take();

@@ -149,6 +149,11 @@ impl Listener {
 pub(crate) struct ConnectionListeners(RefCell<HashMap<SessionKey, Vec<(ListenerId, Listener)>>>);
 
 impl ConnectionListeners {
+    /// Gives back memory that no session needs.
+    pub(crate) fn shrink(&self) {
+        self.0.borrow_mut().shrink_to_fit();
+    }
+
     pub(crate) fn take_all(&self) -> impl Sized {
         self.0.take()
     }

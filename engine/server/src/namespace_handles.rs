@@ -36,6 +36,11 @@ impl NamespaceHandles {
         self.fixed[at] = Some(namespace);
     }
 
+    /// Gives back memory that no handle needs.
+    pub(crate) fn shrink(&mut self) {
+        self.made.shrink_to_fit();
+    }
+
     /// Forgets the handles of namespaces that have been removed; sockets that still hold one keep it.
     pub(crate) fn forget_removed(&mut self, view: &View) {
         self.made.retain(|id, _| view.table(*id).is_some());

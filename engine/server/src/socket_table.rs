@@ -11,6 +11,7 @@ use crate::handler::LocalHandler;
 use crate::listener::{ListenerId, Which};
 use ringio_core::base::id::{Key, NamespaceId, SocketKey};
 use ringio_core::base::seed::Sid;
+use ringio_core::base::table::Table;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
@@ -127,35 +128,29 @@ const _: () = assert!(size_of::<Option<Slot>>() <= 40, "a socket without listene
 /// All sockets of a shard.
 #[derive(Default)]
 pub(crate) struct SocketTable {
-    slots: RefCell<Vec<Option<Slot>>>,
+    slots: RefCell<Table<Slot>>,
 }
 
 impl SocketTable {
     pub(crate) fn insert(&self, key: SocketKey, namespace: NamespaceId, id: Sid) {
-        let index = key.index() as usize;
-        let mut slots = self.slots.borrow_mut();
-        if slots.len() <= index {
-            slots.resize_with(index + 1, || None);
-        }
         let namespace_plus_one = namespace.0.checked_add(1).and_then(NonZero::new);
         let namespace_plus_one = namespace_plus_one.expect("2^32 namespaces do not fit into memory");
         let slot = Slot { generation: key.generation(), namespace_plus_one, id, local: None };
-        let before = slots[index].replace(slot);
-        assert!(before.is_none(), "a socket is released before its position is used again");
+        // A socket is released before its position is used again.
+        self.slots.borrow_mut().put(key.index(), slot);
     }
 
     /// Namespace and id of a socket that has not been released.
     pub(crate) fn find(&self, key: SocketKey) -> Option<(NamespaceId, Sid)> {
         let slots = self.slots.borrow();
-        let slot = slots.get(key.index() as usize)?.as_ref()?;
+        let slot = slots.get(key.index())?;
         (slot.generation == key.generation()).then_some((NamespaceId(slot.namespace_plus_one.get() - 1), slot.id))
     }
 
     /// The socket got its former id back.
     pub(crate) fn rename(&self, key: SocketKey, id: Sid) {
         let mut slots = self.slots.borrow_mut();
-        let slot = slots.get_mut(key.index() as usize).and_then(Option::as_mut);
-        if let Some(slot) = slot.filter(|slot| slot.generation == key.generation()) {
+        if let Some(slot) = slots.get_mut(key.index()).filter(|slot| slot.generation == key.generation()) {
             slot.id = id;
         }
     }
@@ -163,7 +158,7 @@ impl SocketTable {
     /// Calls `look` with what the socket has registered, if it has anything.
     pub(crate) fn look<R>(&self, key: SocketKey, look: impl FnOnce(&mut Local) -> R) -> Option<R> {
         let mut slots = self.slots.borrow_mut();
-        let slot = slots.get_mut(key.index() as usize)?.as_mut()?;
+        let slot = slots.get_mut(key.index())?;
         if slot.generation != key.generation() {
             return None;
         }
@@ -173,7 +168,7 @@ impl SocketTable {
     /// Calls `change` with what the socket has registered. None if the socket is gone; then nothing was called.
     pub(crate) fn change<R>(&self, key: SocketKey, change: impl FnOnce(&mut Local) -> R) -> Option<R> {
         let mut slots = self.slots.borrow_mut();
-        let slot = slots.get_mut(key.index() as usize)?.as_mut()?;
+        let slot = slots.get_mut(key.index())?;
         if slot.generation != key.generation() {
             return None;
         }
@@ -183,21 +178,18 @@ impl SocketTable {
     /// Forgets a socket and returns what it had registered, to be dropped.
     pub(crate) fn remove(&self, key: SocketKey) -> Option<Box<Local>> {
         self.find(key)?;
-        let mut slots = self.slots.borrow_mut();
-        let slot = slots[key.index() as usize].take();
-        while let Some(None) = slots.last() {
-            slots.pop();
-        }
-        if slots.is_empty() {
-            slots.shrink_to_fit();
-        }
-        slot.and_then(|slot| slot.local)
+        self.slots.borrow_mut().take(key.index())?.local
+    }
+
+    /// Gives back memory that no socket needs.
+    pub(crate) fn shrink(&self) {
+        self.slots.borrow_mut().shrink();
     }
 
     /// Forgets all sockets and returns what they had registered, to be dropped.
     pub(crate) fn take_all(&self) -> Vec<Option<Box<Local>>> {
         let slots = std::mem::take(&mut *self.slots.borrow_mut());
-        slots.into_iter().map(|slot| slot.and_then(|slot| slot.local)).collect()
+        slots.into_values().map(|slot| slot.local).collect()
     }
 
     #[cfg(test)]
@@ -259,7 +251,7 @@ mod tests {
         assert_eq!(table.find(first), None);
         assert!(table.change(first, |_| ()).is_none());
         table.remove(high);
-        assert_eq!(table.len(), 1, "trailing slots go");
+        assert_eq!(table.len(), 1);
         table.remove(second);
         assert_eq!(table.len(), 0);
     }

@@ -81,6 +81,11 @@ impl Waiters {
         self.0.borrow_mut().remove(key)
     }
 
+    /// Gives back memory that nobody needs who waits.
+    pub(crate) fn shrink(&self) {
+        self.0.borrow_mut().shrink();
+    }
+
     pub(crate) fn take_all(&self) -> impl Sized {
         self.0.take()
     }

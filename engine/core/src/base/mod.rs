@@ -1,4 +1,4 @@
-//! What knows nothing of the domain: names, slabs, bits, time, the wheel, shared bytes, the seed.
+//! What knows nothing of the domain: names, tables, slabs, bits, time, the wheel, shared bytes, the seed.
 //!
 //! Everything here is usable by every floor and uses none of them.
 
@@ -10,5 +10,6 @@ pub mod id;
 pub mod planted;
 pub mod seed;
 pub mod slab;
+pub mod table;
 pub mod time;
 pub mod wheel;

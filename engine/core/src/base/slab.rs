@@ -1,4 +1,4 @@
-//! Entries addressed by keys with a generation, over the `slab` crate.
+//! Entries addressed by keys with a generation, in a [`Table`].
 //!
 //! ```text
 //! key = (index, generation)      entries[index] = (generation, value)
@@ -8,18 +8,19 @@
 //! a key would have to be held across all of them to be mistaken.
 
 use super::id::Key;
+use super::table::Table;
 
 /// A slab whose keys notice that their entry is gone.
 #[derive(Debug)]
 pub struct Slab<K, V> {
-    entries: slab::Slab<(u32, V)>,
+    entries: Table<(u32, V)>,
     next_generation: u32,
     key: core::marker::PhantomData<fn() -> K>,
 }
 
 impl<K: Key, V> Default for Slab<K, V> {
     fn default() -> Self {
-        Self { entries: slab::Slab::new(), next_generation: 1, key: core::marker::PhantomData }
+        Self { entries: Table::default(), next_generation: 1, key: core::marker::PhantomData }
     }
 }
 
@@ -33,11 +34,9 @@ impl<K: Key, V> Slab<K, V> {
     pub fn insert_with(&mut self, value: impl FnOnce(K) -> V) -> K {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        let entry = self.entries.vacant_entry();
-        let index =
-            u32::try_from(entry.key()).expect("a slab stays below 2^32 entries: descriptors and memory end first");
+        let index = self.entries.vacancy();
         let key = K::new(index, generation);
-        entry.insert((generation, value(key)));
+        self.entries.put(index, (generation, value(key)));
         key
     }
 
@@ -45,7 +44,7 @@ impl<K: Key, V> Slab<K, V> {
     #[inline]
     #[must_use]
     pub fn get(&self, key: K) -> Option<&V> {
-        match self.entries.get(key.index() as usize) {
+        match self.entries.get(key.index()) {
             Some((generation, value)) if *generation == key.generation() => Some(value),
             _ => None,
         }
@@ -54,7 +53,7 @@ impl<K: Key, V> Slab<K, V> {
     /// The entry of `key`, unless it is gone.
     #[inline]
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        match self.entries.get_mut(key.index() as usize) {
+        match self.entries.get_mut(key.index()) {
             Some((generation, value)) if *generation == key.generation() => Some(value),
             _ => None,
         }
@@ -64,34 +63,30 @@ impl<K: Key, V> Slab<K, V> {
     #[inline]
     #[must_use]
     pub fn at(&self, index: u32) -> Option<(K, &V)> {
-        self.entries.get(index as usize).map(|(generation, value)| (K::new(index, *generation), value))
+        self.entries.get(index).map(|(generation, value)| (K::new(index, *generation), value))
     }
 
     /// The key and entry at `index`, whatever its generation.
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> Option<(K, &mut V)> {
-        self.entries.get_mut(index as usize).map(|(generation, value)| (K::new(index, *generation), value))
+        self.entries.get_mut(index).map(|(generation, value)| (K::new(index, *generation), value))
     }
 
     /// Takes the entry of `key` out, unless it is gone.
     pub fn remove(&mut self, key: K) -> Option<V> {
         self.get(key)?;
-        let (_, value) = self.entries.remove(key.index() as usize);
-        if self.entries.is_empty() {
-            self.entries.shrink_to_fit();
-        }
-        Some(value)
+        self.entries.take(key.index()).map(|(_, value)| value)
     }
 
-    /// Gives back the memory behind the last entry.
+    /// Gives back memory that no entry needs.
     pub fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
+        self.entries.shrink();
     }
 
-    /// Entries that it has memory for.
+    /// Bytes reserved for entries that there are or not; what they own is not in it.
     #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.entries.capacity()
+    pub fn reserved_bytes(&self) -> usize {
+        self.entries.reserved_bytes()
     }
 
     /// Whether `key` still has its entry.
@@ -114,7 +109,7 @@ impl<K: Key, V> Slab<K, V> {
 
     /// All entries in index order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.entries.iter().map(|(index, (generation, value))| (K::new(index as u32, *generation), value))
+        self.entries.iter().map(|(index, (generation, value))| (K::new(index, *generation), value))
     }
 }
 

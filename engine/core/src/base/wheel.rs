@@ -12,7 +12,7 @@
 //!
 //! Cost: arming and disarming touch the entry and its neighbours; an entry moves down at most once per level (three
 //! times for an hour, twice for a 25 s heartbeat); empty time is skipped by one bitmap per level, however long. The
-//! entries live in one slab: nothing is allocated while no more are armed than there have been since it was empty.
+//! entries live in one slab: nothing is allocated while no more are armed than there have been since memory was given back.
 //! Turning a coarse slot moves its whole list at once: 100,000 heartbeats of 25 s are about 16,000 in a slot of 4.1 s.
 //!
 //! Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 7.
@@ -151,7 +151,7 @@ impl<T> Wheel<T> {
     /// Bytes reserved for deadlines, armed or not.
     #[must_use]
     pub fn reserved_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<T>>()
+        self.entries.reserved_bytes()
     }
 
     /// Whether the deadline of `key` is still to come.

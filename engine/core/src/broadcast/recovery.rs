@@ -154,6 +154,11 @@ impl Log {
         had
     }
 
+    /// Gives back memory that no packet needs.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     fn pop(&mut self) {
         let Some((_, logged)) = self.entries.pop_front() else { return };
         self.first_place += 1;

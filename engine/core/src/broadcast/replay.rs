@@ -124,6 +124,12 @@ impl Replays {
         }
     }
 
+    /// Gives back memory that no replay needs.
+    pub fn shrink(&mut self) {
+        self.by_pid.shrink_to_fit();
+        self.order.shrink_to_fit();
+    }
+
     fn forget_oldest(&mut self) {
         let Some((moment, pid)) = self.order.pop_front() else { return };
         // Its socket may have come once more since.

@@ -103,6 +103,12 @@ impl Namespaces {
         self.fixed[at].get_or_insert_with(&mut new)
     }
 
+    /// Gives back memory that no namespace and no room needs.
+    pub fn shrink(&mut self) {
+        self.made.shrink_to_fit();
+        self.fixed.iter_mut().flatten().chain(self.made.values_mut()).for_each(|namespace| namespace.rooms.shrink());
+    }
+
     /// All of them, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.fixed.iter().flatten().chain(self.made.values()).map(|namespace| &**namespace)

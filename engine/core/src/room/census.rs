@@ -86,6 +86,11 @@ impl Census {
         }
     }
 
+    /// Gives back memory that no room needs.
+    pub fn shrink(&mut self) {
+        self.members.shrink_to_fit();
+    }
+
     fn is_complete(&self) -> bool {
         self.has_reported.iter().all(|has_reported| *has_reported)
     }

@@ -179,6 +179,19 @@ impl Rooms {
         }
     }
 
+    /// Gives back the memory of rooms that are gone, as far as no room behind them holds it.
+    pub fn shrink(&mut self) {
+        let room_count = self.names.shrink();
+        self.members.truncate(room_count);
+        self.members.shrink_to_fit();
+    }
+
+    /// Bytes reserved for rooms that there are or not; their names and members are not in it.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.names.reserved_bytes() + self.members.capacity() * size_of::<Members>()
+    }
+
     /// Checks that both indexes agree, given every socket that may be in a room: its slot and its memberships.
     ///
     /// # Panics
@@ -242,6 +255,24 @@ mod tests {
         assert_eq!(left, joined.map(|name| (String::from(name), name != "m")));
         assert!(anna.is_empty() && rooms.names().eq(["m"]));
         rooms.invariants([(3, &anna), (4, &ben)]);
+    }
+
+    #[test]
+    fn rooms_of_a_crowd_give_their_memory_back_though_one_stays() {
+        let mut rooms = Rooms::new(1);
+        let (mut anna, mut crowd) = (Memberships::default(), Memberships::default());
+        rooms.join(3, &mut anna, "lobby");
+        let before = rooms.reserved_bytes();
+        for number in 0..10_000 {
+            rooms.join(7, &mut crowd, &format!("room {number}"));
+        }
+        rooms.leave_all(7, &mut crowd, |_, _| {});
+        assert!(rooms.reserved_bytes() > 100 * before);
+        rooms.shrink();
+        assert!(rooms.reserved_bytes() <= before, "{} against {before}", rooms.reserved_bytes());
+        rooms.join(7, &mut crowd, "lobby");
+        rooms.join(7, &mut crowd, "kitchen");
+        rooms.invariants([(3, &anna), (7, &crowd)]);
     }
 
     #[test]

@@ -108,6 +108,19 @@ impl Names {
         name
     }
 
+    /// Gives back memory that no name needs. One more than the highest number that is left.
+    pub fn shrink(&mut self) -> usize {
+        self.entries.shrink_to_fit();
+        self.table.shrink_to_fit(|row| row.spread());
+        self.entries.iter().next_back().map_or(0, |(index, _)| index + 1)
+    }
+
+    /// Bytes reserved, for names that there are or not; the text of the names is not in it.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Option<Box<str>>>() + self.table.capacity() * size_of::<Row>()
+    }
+
     /// Number of names.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -40,6 +40,8 @@ pub enum Deadline {
     Drain,
     /// Other servers are to hear that this one is there; those not heard for long are gone.
     ClusterBeat,
+    /// A crowd has gone: its memory is to be given back.
+    GiveBack,
 }
 
 const _: () = assert!(size_of::<Deadline>() <= 24);
@@ -71,6 +73,7 @@ impl Shard {
                 Deadline::Request(id) => self.request_is_late(id),
                 Deadline::Drain => self.drain_is_due(),
                 Deadline::ClusterBeat => self.cluster_beat_is_due(),
+                Deadline::GiveBack => self.give_back(),
             }
         }
     }

@@ -124,8 +124,7 @@ pub struct Shard {
     /// Something stands behind a send that was handed out: its end is to be told soon.
     awaits_sent: bool,
     selection: Selection,
-    /// Most connections since memory was given back.
-    connections_peak: usize,
+    crowd: memory::Crowd,
     /// Who may come in, beyond what this shard knows.
     gate: Option<Arc<dyn Gate>>,
     /// How short the memory of the process is.
@@ -201,7 +200,7 @@ impl Shard {
             bodies,
             awaits_sent: false,
             selection: Selection::default(),
-            connections_peak: 0,
+            crowd: memory::Crowd::default(),
             gate: None,
             pressure: Pressure::Calm,
             drain: None,

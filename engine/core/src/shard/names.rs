@@ -41,6 +41,11 @@ impl SessionNames {
         self.names.insert(key, name);
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.sessions.shrink_to_fit();
+        self.names.shrink_to_fit();
+    }
+
     pub(super) fn remove(&mut self, key: SessionKey) {
         if self.names.is_empty() {
             return;

@@ -77,6 +77,20 @@ impl Recovery {
         self.absent.is_empty() && self.forwards.is_empty() && self.replays.is_empty() && self.timer.is_none()
     }
 
+    /// Sockets that may come back.
+    pub(super) fn absent_count(&self) -> usize {
+        self.absent.len()
+    }
+
+    /// Gives back memory that nothing needs.
+    pub(super) fn shrink(&mut self) {
+        self.log.shrink();
+        self.replays.shrink();
+        self.absent.shrink_to_fit();
+        self.forwards.shrink_to_fit();
+        self.leaving_order.shrink_to_fit();
+    }
+
     fn log(&mut self, now: Time, logged: Logged) {
         self.log.push(now, logged);
         self.replays.forget_old(now, self.options.max_disconnection_ms, self.log.first_place());

@@ -22,7 +22,7 @@ pub(super) struct Listener {
 impl Epoll {
     pub(super) fn accept(&mut self, index: usize, sink: &mut impl Sink<Self>) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.open_count >= self.files_max {
+            if self.files.count() >= self.files_max {
                 self.counters.accept_pauses += 1;
                 self.rest_listener(index);
                 return;
@@ -62,7 +62,7 @@ impl Epoll {
     }
 
     pub(super) fn wake_listeners(&mut self) {
-        if self.is_resting || self.open_count >= self.files_max {
+        if self.is_resting || self.files.count() >= self.files_max {
             return;
         }
         for (index, listener) in (0_u32..).zip(&mut self.listeners) {

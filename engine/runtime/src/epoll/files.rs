@@ -1,12 +1,13 @@
 //! The open files of one shard, by descriptor number, and what is known of each.
 //!
 //! The system gives out the lowest free number, so a closed file's number soon belongs to the next. The generation tells them apart: events
-//! and news carry it, and find nobody when their file has gone. Numbers are the whole process'; a shard's list has gaps where others' are.
+//! and news carry it, and find nobody when their file has gone. Numbers are the whole process'; a shard's table has gaps where others' are.
 
 use super::Epoll;
 use crate::kernel::Token;
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{FileId, ShardIndex};
+use ringio_core::base::table::Table;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Largest generation of a file; those above mark what is no file.
@@ -36,6 +37,8 @@ pub(super) enum SendState {
 
 pub(super) struct File {
     pub(super) fd: OwnedFd,
+    /// Which file of this number it is.
+    generation: u32,
     pub(super) token: Token,
     pub(super) state: State,
     pub(super) send: SendState,
@@ -47,10 +50,34 @@ pub(super) struct File {
     pub(super) is_unsettled: bool,
 }
 
+/// The open files by number.
 #[derive(Default)]
-pub(super) struct Entry {
-    pub(super) generation: u32,
-    pub(super) file: Option<File>,
+pub(super) struct Files {
+    table: Table<File>,
+    /// Of the file that is opened next.
+    next_generation: u32,
+}
+
+impl Files {
+    /// Files there are.
+    pub(super) fn count(&self) -> u32 {
+        self.table.len() as u32
+    }
+
+    /// The file that was meant, if it is still open.
+    pub(super) fn find(&mut self, key: Key) -> Option<&mut File> {
+        self.table.get_mut(key.fd).filter(|file| file.generation == key.generation)
+    }
+
+    /// The file of this number, if one is open.
+    pub(super) fn get(&self, number: u32) -> Option<&File> {
+        self.table.get(number)
+    }
+
+    /// Gives back memory that no file needs.
+    pub(super) fn shrink(&mut self) {
+        self.table.shrink();
+    }
 }
 
 /// A file at a time: its number and generation.
@@ -73,46 +100,42 @@ impl Key {
 impl Epoll {
     pub(super) fn insert(&mut self, fd: OwnedFd) -> FileId {
         let number = fd.as_raw_fd() as u32;
-        let index = number as usize;
-        if self.files.len() <= index {
-            self.files.resize_with(index + 1, Entry::default);
-        }
-        let entry = &mut self.files[index];
-        assert!(entry.file.is_none(), "the system gave out descriptor {index}, which is open here");
-        entry.file = Some(File {
+        let generation = self.files.next_generation;
+        self.files.next_generation = if generation == GENERATION_MAX { 0 } else { generation + 1 };
+        let file = File {
             fd,
+            generation,
             token: 0,
             state: State::Silent,
             send: SendState::Idle,
             is_shutdown_due: false,
             registered: 0,
             is_unsettled: false,
-        });
-        self.open_count += 1;
+        };
+        // The system gives out no descriptor that is open.
+        self.files.table.put(number, file);
         FileId(number)
     }
 
     /// Takes a file out; what is still reported of it finds nobody.
     pub(super) fn remove(&mut self, number: u32) -> Option<File> {
-        let entry = self.files.get_mut(number as usize)?;
-        let file = entry.file.take()?;
-        entry.generation = if entry.generation == GENERATION_MAX { 0 } else { entry.generation + 1 };
-        self.open_count -= 1;
-        Some(file)
+        self.files.table.take(number)
     }
 
     pub(super) fn find(&mut self, key: Key) -> Option<&mut File> {
-        let entry = self.files.get_mut(key.fd as usize).filter(|entry| entry.generation == key.generation)?;
-        entry.file.as_mut()
+        self.files.find(key)
     }
 
+    /// The key of an open file.
     pub(super) fn key(&self, file: FileId) -> Key {
-        let generation = self.files.get(file.0 as usize).map_or(0, |entry| entry.generation);
-        Key { fd: file.0, generation }
+        match self.files.table.get(file.0) {
+            Some(open) => Key { fd: file.0, generation: open.generation },
+            None => panic!("{file:?} is not open"),
+        }
     }
 
     pub(super) fn open_file(&mut self, file: FileId) -> &mut File {
-        match self.files.get_mut(file.0 as usize).and_then(|entry| entry.file.as_mut()) {
+        match self.files.table.get_mut(file.0) {
             Some(open) => open,
             None => panic!("{file:?} is not open"),
         }

@@ -16,7 +16,7 @@ pub(crate) mod system;
 
 use crate::kernel::{Counters, End, Kernel, SendOutcome, Sink, Token};
 use accept::Listener;
-use files::{Entry, Key, SendState, State};
+use files::{Files, Key, SendState, State};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{FileId, ShardIndex};
 use std::collections::VecDeque;
@@ -78,9 +78,8 @@ enum News {
 /// An interest list and what belongs to it.
 pub struct Epoll {
     epoll: OwnedFd,
-    files: Vec<Entry>,
+    files: Files,
     files_max: u32,
-    open_count: u32,
     listeners: Vec<Listener>,
     /// Files with a send to try, in order.
     batch: Vec<Key>,
@@ -119,9 +118,8 @@ impl Epoll {
         let scratch = vec![0; options.scratch_bytes.max(64)];
         Ok(Self {
             epoll,
-            files: Vec::new(),
+            files: Files::default(),
             files_max: options.files_max,
-            open_count: 0,
             listeners: Vec::new(),
             batch: Vec::new(),
             unsettled: Vec::new(),
@@ -142,7 +140,7 @@ impl Epoll {
     /// Connections of this driver, in whatever state.
     #[must_use]
     pub fn file_count(&self) -> u32 {
-        self.open_count
+        self.files.count()
     }
 
     // ---- interest
@@ -160,11 +158,7 @@ impl Epoll {
     fn settle(&mut self) {
         while let Some(key) = self.unsettled.pop() {
             let epoll = self.epoll.as_fd();
-            let Some(file) = self.files.get_mut(key.fd as usize).filter(|entry| entry.generation == key.generation)
-            else {
-                continue;
-            };
-            let Some(file) = file.file.as_mut() else { continue };
+            let Some(file) = self.files.find(key) else { continue };
             file.is_unsettled = false;
             let receiving = if matches!(file.state, State::Open { is_receiving: true }) { IN } else { 0 };
             let sending = if matches!(file.send, SendState::Waiting(..)) { OUT } else { 0 };
@@ -204,10 +198,7 @@ impl Epoll {
     /// Tries a queued or waiting send; its end, or that it has to wait, becomes news.
     fn try_send(&mut self, key: Key) {
         let counters = &mut self.counters;
-        let Some(entry) = self.files.get_mut(key.fd as usize).filter(|entry| entry.generation == key.generation) else {
-            return;
-        };
-        let Some(file) = entry.file.as_mut() else { return };
+        let Some(file) = self.files.find(key) else { return };
         let (frame, mut offset, has_waited) = match std::mem::replace(&mut file.send, SendState::Idle) {
             SendState::Queued(frame, offset) => (frame, offset, false),
             SendState::Waiting(frame, offset) => (frame, offset, true),
@@ -500,10 +491,17 @@ impl Kernel for Epoll {
     }
 
     fn sending(&self, file: FileId) -> Option<&Frame> {
-        match &self.files.get(file.0 as usize)?.file.as_ref()?.send {
+        match &self.files.get(file.0)?.send {
             SendState::Queued(frame, _) | SendState::Waiting(frame, _) => Some(frame),
             SendState::Idle | SendState::Ended => None,
         }
+    }
+
+    fn shrink(&mut self) {
+        self.files.shrink();
+        self.batch.shrink_to_fit();
+        self.unsettled.shrink_to_fit();
+        self.news.shrink_to_fit();
     }
 
     fn counters(&self) -> Counters {
@@ -520,7 +518,7 @@ impl Drop for Epoll {
 impl std::fmt::Debug for Epoll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Epoll")
-            .field("files", &self.open_count)
+            .field("files", &self.files.count())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }

@@ -97,6 +97,12 @@ pub struct Port<T> {
 }
 
 impl<T: Send> Port<T> {
+    /// Gives back memory that no waiting message needs.
+    pub(crate) fn shrink(&mut self) {
+        self.loopback.shrink_to_fit();
+        self.peers.iter_mut().for_each(|peer| peer.overflow.shrink_to_fit());
+    }
+
     /// Which shard this is.
     #[must_use]
     pub fn index(&self) -> ShardIndex {

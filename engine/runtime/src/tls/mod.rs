@@ -22,6 +22,7 @@ use channel::{Channel, Goodbye, Heard, Packed, Sending};
 use ringio_core::base::frame::Frame;
 use ringio_core::base::frame_pool::{FramePool, POOL_BYTES_MAX, POOL_FRAMES_MAX};
 use ringio_core::base::id::{ConnectionKey, FileId, ShardIndex};
+use ringio_core::base::table::Table;
 use ringio_core::door::PeerMessage;
 use ringio_core::limits::FRAME_BYTES;
 use std::any::Any;
@@ -68,7 +69,7 @@ pub(crate) struct Stage {
     /// What each listener speaks.
     listeners: Vec<Option<TlsSettings>>,
     /// By the number of the file.
-    channels: Vec<Option<Box<Channel>>>,
+    channels: Table<Box<Channel>>,
     departed: Vec<Departed>,
     pool: FramePool,
     /// What was received last, deciphered.
@@ -102,34 +103,25 @@ impl Stage {
     /// Whether the file is an encrypted connection.
     #[inline]
     pub(crate) fn has(&self, file: FileId) -> bool {
-        self.channels.get(file.0 as usize).is_some_and(Option::is_some)
+        self.channels.get(file.0).is_some()
     }
 
     fn channel(&mut self, file: FileId) -> Option<&mut Channel> {
-        self.channels.get_mut(file.0 as usize)?.as_deref_mut()
-    }
-
-    fn put(&mut self, file: FileId, channel: Box<Channel>) {
-        let index = file.0 as usize;
-        if self.channels.len() <= index {
-            self.channels.resize_with(index + 1, || None);
-        }
-        assert!(self.channels[index].is_none(), "{file:?} has left its channel behind");
-        self.channels[index] = Some(channel);
+        self.channels.get_mut(file.0).map(|channel| &mut **channel)
     }
 
     /// A connection begins on a listener that [`Self::is_for`]. Its token.
     pub(crate) fn accept(&mut self, file: FileId, key: ConnectionKey, listener: u16) -> Token {
         if let Some(Some(settings)) = self.listeners.get(usize::from(listener)) {
             let channel = Box::new(Channel::new(key, settings.current()));
-            self.put(file, channel);
+            self.channels.put(file.0, channel);
         }
         token_of(file)
     }
 
     /// Bytes came; `plaintext` holds what they say.
     pub(crate) fn receive<K: Kernel>(&mut self, kernel: &mut K, file: FileId, bytes: &mut [u8]) -> Option<Received> {
-        let channel = self.channels.get_mut(file.0 as usize)?.as_deref_mut()?;
+        let channel = self.channels.get_mut(file.0)?;
         self.plaintext.clear();
         let heard = channel.receive(bytes, &mut self.plaintext, &mut self.spare);
         let key = channel.key;
@@ -150,8 +142,10 @@ impl Stage {
         }
     }
 
-    /// Gives back all that is kept for later.
-    pub(crate) fn give_back(&mut self) {
+    /// Gives back memory that the connections there are do not need.
+    pub(crate) fn shrink(&mut self) {
+        self.channels.shrink();
+        self.departed.shrink_to_fit();
         self.pool.clear();
         self.plaintext = Vec::new();
         self.spare = Vec::new();
@@ -159,7 +153,7 @@ impl Stage {
 
     /// The frame of the core's that is being enciphered, piece by piece.
     pub(crate) fn sending(&self, file: FileId) -> Option<&Frame> {
-        self.channels.get(file.0 as usize)?.as_deref()?.frame()
+        self.channels.get(file.0)?.frame()
     }
 
     /// Nothing more will be received.
@@ -210,7 +204,7 @@ impl Stage {
 
     /// Sends the next piece, if nothing is in flight and there is one.
     fn pump<K: Kernel>(&mut self, kernel: &mut K, file: FileId) -> Result<(), ()> {
-        let Some(channel) = self.channels.get_mut(file.0 as usize).and_then(Option::as_deref_mut) else {
+        let Some(channel) = self.channels.get_mut(file.0) else {
             return Ok(());
         };
         if !channel.has_more() || channel.leaving.is_some() {
@@ -249,7 +243,7 @@ impl Stage {
 
     /// The core closes the connection; who still listens is told that nothing was cut off.
     pub(crate) fn close<K: Kernel>(&mut self, kernel: &mut K, file: FileId) {
-        let Some(mut channel) = self.channels.get_mut(file.0 as usize).and_then(Option::take) else { return };
+        let Some(mut channel) = self.channels.take(file.0) else { return };
         if channel.sending == Sending::Nothing && channel.leaving.is_none() {
             let mut out = self.pool.buffer();
             channel.say_goodbye(&mut out);
@@ -271,7 +265,7 @@ impl Stage {
     pub(crate) fn transferred(&mut self, file: FileId, remote: Option<FileId>) -> Option<ConnectionKey> {
         let key = self.channel(file)?.key;
         if let Some(remote) = remote
-            && let Some(mut channel) = self.channels.get_mut(file.0 as usize).and_then(Option::take)
+            && let Some(mut channel) = self.channels.take(file.0)
             && let Some(target) = channel.leaving.take()
         {
             self.departed.push(Departed { target, file: remote, channel });
@@ -299,7 +293,7 @@ impl Stage {
             && let Some(luggage) = luggage.take()
             && let Ok(packed) = luggage.downcast::<Packed>()
         {
-            self.put(*file, Box::new(Channel::unpack(*packed)));
+            self.channels.put(file.0, Box::new(Channel::unpack(*packed)));
         }
     }
 

@@ -9,8 +9,8 @@
 //!    |                                    | taken   (receive and send end)  |
 //!    +------------- slot emptied ---------+-------------------------------+
 //! ```
-//! Invariant: a slot is emptied only when no operation on it is outstanding that completes. Its generation then changes, so
-//! what nevertheless comes for the former tenant (a failed cancel, say) finds nobody. The kernel picks the slots (direct descriptors with
+//! Invariant: a slot is emptied only when no operation on it is outstanding that completes. Its next tenant has another generation, so
+//! what nevertheless comes for the former one (a failed cancel, say) finds nobody. The kernel picks the slots (direct descriptors with
 //! automatic allocation, 5.19), here it is only followed. One table per ring; a driver with several rings will have several of these, with
 //! the ring's number in the upper bits of the `FileId`.
 
@@ -18,12 +18,11 @@ use super::buffers::{Habit, Pool};
 use super::complete::{Operation, Tag};
 use crate::kernel::Token;
 use ringio_core::base::id::ShardIndex;
+use ringio_core::base::table::Table;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The slot is empty.
-    Free,
     /// Accepted; the peer's address is being asked for.
     Naming,
     /// Open; nobody listens yet, or a transfer was refused.
@@ -96,21 +95,9 @@ pub(super) struct Slot {
     pub(super) listener: u16,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 24);
+const _: () = assert!(size_of::<Option<Slot>>() <= 24);
 
 impl Slot {
-    const EMPTY: Self = Self {
-        token: 0,
-        generation: 0,
-        state: State::Free,
-        receive: Receive::Idle,
-        pool: Pool::Small,
-        habit: Habit::NEW,
-        send: Send::Idle,
-        shutdown: Shutdown::No,
-        listener: 0,
-    };
-
     /// Whether nothing is outstanding that will complete.
     ///
     /// An unfinished shutdown counts: a slot emptied before would get the FIN of its former tenant sent to the next one, whose peer then
@@ -139,53 +126,61 @@ impl Receive {
     }
 }
 
-/// All slots.
+/// All slots that have a tenant.
 pub(super) struct Files {
-    slots: Vec<Slot>,
+    slots: Table<Slot>,
     limit: u32,
-    open_count: u32,
+    /// Of the next tenant, whatever its slot.
+    next_generation: u32,
 }
 
 impl Files {
     /// Of a table with `limit` slots; the records are made as slots are used.
     pub(super) fn new(limit: u32) -> Self {
-        Self { slots: Vec::new(), limit, open_count: 0 }
+        Self { slots: Table::default(), limit, next_generation: 0 }
     }
 
     /// Connections there are, in whatever state.
     pub(super) fn open_count(&self) -> u32 {
-        self.open_count
+        self.slots.len() as u32
     }
 
     /// Takes note of a new tenant. False when the kernel cannot have meant this slot.
     pub(super) fn open(&mut self, slot: u32, state: State) -> bool {
-        if slot >= self.limit {
+        if slot >= self.limit || self.slots.get(slot).is_some() {
             return false;
         }
-        let index = slot as usize;
-        if self.slots.len() <= index {
-            self.slots.resize(index + 1, Slot::EMPTY);
-        }
-        let entry = &mut self.slots[index];
-        if entry.state != State::Free {
-            return false;
-        }
-        entry.state = state;
-        self.open_count += 1;
+        let generation = self.next_generation;
+        self.next_generation = (generation + 1) & Tag::GENERATION_MAX;
+        let entry = Slot {
+            token: 0,
+            generation,
+            state,
+            receive: Receive::Idle,
+            pool: Pool::Small,
+            habit: Habit::NEW,
+            send: Send::Idle,
+            shutdown: Shutdown::No,
+            listener: 0,
+        };
+        self.slots.put(slot, entry);
         true
     }
 
     /// Takes note that the slot is empty. What comes for its tenant from now on is nobody's.
     pub(super) fn free(&mut self, slot: u32) {
-        let entry = &mut self.slots[slot as usize];
-        assert!(entry.state != State::Free && entry.is_quiet(), "slot {slot} freed as {entry:?}");
-        *entry = Slot { generation: (entry.generation + 1) & Tag::GENERATION_MAX, ..Slot::EMPTY };
-        self.open_count -= 1;
+        let entry = self.slots.take(slot);
+        assert!(entry.is_some_and(|entry| entry.is_quiet()), "slot {slot} freed as {entry:?}");
+    }
+
+    /// Gives back memory that no tenant needs.
+    pub(super) fn shrink(&mut self) {
+        self.slots.shrink();
     }
 
     /// The tenant of `slot`.
     pub(super) fn tenant(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot as usize).filter(|entry| entry.state != State::Free)
+        self.slots.get_mut(slot)
     }
 
     /// The tenant that an operation was tagged for, if it is still there.
@@ -195,7 +190,7 @@ impl Files {
 
     /// The tag of an operation for the tenant of `slot`.
     pub(super) fn tag(&self, slot: u32, operation: Operation) -> Tag {
-        let generation = self.slots.get(slot as usize).map_or(0, |entry| entry.generation);
+        let generation = self.slots.get(slot).map_or(0, |entry| entry.generation);
         Tag::new(operation, generation, slot)
     }
 }

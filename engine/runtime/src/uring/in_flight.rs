@@ -9,6 +9,7 @@
 
 use crate::epoll::system;
 use ringio_core::base::frame::Frame;
+use ringio_core::base::table::Table;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -59,10 +60,8 @@ struct HeldSend {
 /// All of it, by slot.
 #[derive(Default)]
 pub(super) struct InFlight {
-    sends: Vec<Option<HeldSend>>,
-    names: Vec<Option<NonNull<libc::sockaddr_storage>>>,
-    send_count: usize,
-    name_count: usize,
+    sends: Table<HeldSend>,
+    names: Table<NonNull<libc::sockaddr_storage>>,
     /// Multishot receives that have not ended.
     pub(super) receive_count: usize,
 }
@@ -70,24 +69,25 @@ pub(super) struct InFlight {
 impl InFlight {
     /// Whether the kernel holds nothing of ours.
     pub(super) fn is_empty(&self) -> bool {
-        self.send_count == 0 && self.name_count == 0 && self.receive_count == 0
+        self.sends.is_empty() && self.names.is_empty() && self.receive_count == 0
     }
 
     /// Holds `frame` for a send from `offset` on.
     pub(super) fn hold_send(&mut self, slot: u32, frame: Frame, offset: usize) {
-        let index = slot as usize;
-        if self.sends.len() <= index {
-            self.sends.resize_with(index + 1, || None);
-        }
-        assert!(self.sends[index].is_none(), "one send per file is in flight");
         assert!(offset <= frame.len(), "offset {offset} of {} bytes", frame.len());
-        self.sends[index] = Some(HeldSend { frame, offset });
-        self.send_count += 1;
+        // Another send of the same file would be found there.
+        self.sends.put(slot, HeldSend { frame, offset });
+    }
+
+    /// Gives back memory in which nothing is held.
+    pub(super) fn shrink(&mut self) {
+        self.sends.shrink();
+        self.names.shrink();
     }
 
     /// What is left to send, and whether it fits one operation.
     pub(super) fn send_bytes(&self, slot: u32) -> Option<(SendBytes<'_>, bool)> {
-        let held = self.sends.get(slot as usize)?.as_ref()?;
+        let held = self.sends.get(slot)?;
         let rest = held.frame.len() - held.offset;
         let size = rest.min(SEND_SIZE_MAX);
         Some((SendBytes { frame: &held.frame, offset: held.offset, size: size as u32 }, size == rest))
@@ -95,12 +95,12 @@ impl InFlight {
 
     /// The frame of a send that has not completed.
     pub(super) fn sending(&self, slot: u32) -> Option<&Frame> {
-        Some(&self.sends.get(slot as usize)?.as_ref()?.frame)
+        Some(&self.sends.get(slot)?.frame)
     }
 
     /// `count` bytes more have gone out. Returns whether that was the last, or None when the kernel says it sent more than there was.
     pub(super) fn advance_send(&mut self, slot: u32, count: usize) -> Option<bool> {
-        let held = self.sends.get_mut(slot as usize)?.as_mut()?;
+        let held = self.sends.get_mut(slot)?;
         let offset = held.offset.checked_add(count).filter(|offset| *offset <= held.frame.len())?;
         held.offset = offset;
         Some(offset == held.frame.len())
@@ -108,24 +108,15 @@ impl InFlight {
 
     /// The send has completed: its frame is nobody's any more.
     pub(super) fn release_send(&mut self, slot: u32) {
-        if let Some(held) = self.sends.get_mut(slot as usize)
-            && held.take().is_some()
-        {
-            self.send_count -= 1;
-        }
+        self.sends.take(slot);
     }
 
     /// Holds a place for the name of the peer at `slot`. The kernel refuses a size other than the family's own.
     pub(super) fn hold_name(&mut self, slot: u32, is_ipv6: bool) -> NamePlace {
-        let index = slot as usize;
-        if self.names.len() <= index {
-            self.names.resize(index + 1, None);
-        }
-        assert!(self.names[index].is_none(), "a slot has one tenant, whose name is asked once");
         let place = Box::new(MaybeUninit::<libc::sockaddr_storage>::zeroed());
         let place = NonNull::from(Box::leak(place)).cast::<libc::sockaddr_storage>();
-        self.names[index] = Some(place);
-        self.name_count += 1;
+        // A slot has one tenant, whose name is asked once.
+        self.names.put(slot, place);
         let size = if is_ipv6 { size_of::<libc::sockaddr_in6>() } else { size_of::<libc::sockaddr_in>() };
         NamePlace { pointer: place.as_ptr(), size: size as u32 }
     }
@@ -133,8 +124,7 @@ impl InFlight {
     /// The request for a name has completed; `is_known` when it succeeded.
     #[allow(unsafe_code)]
     pub(super) fn release_name(&mut self, slot: u32, is_known: bool) -> Option<SocketAddr> {
-        let place = self.names.get_mut(slot as usize)?.take()?;
-        self.name_count -= 1;
+        let place = self.names.take(slot)?;
         // SAFETY: leaked of a box of this layout in `hold_name`, taken back once; zeroed then, so valid; its operation has completed.
         let name = unsafe { Box::from_raw(place.as_ptr()) };
         if is_known { system::address_from(&name) } else { None }

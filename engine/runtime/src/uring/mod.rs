@@ -326,7 +326,7 @@ impl<R: Ring> Uring<R> {
                     }),
                 }
             }
-            State::Free | State::Naming | State::Silent | State::Open | State::Moving(_) | State::Abandoned(_) => {}
+            State::Naming | State::Silent | State::Open | State::Moving(_) | State::Abandoned(_) => {}
         }
     }
 
@@ -486,7 +486,7 @@ impl<R: Ring> Kernel for Uring<R> {
                 return;
             }
             State::Closing | State::Abandoned(_) => return,
-            State::Free | State::Naming | State::Silent | State::Open | State::Leaving(_) => {
+            State::Naming | State::Silent | State::Open | State::Leaving(_) => {
                 slot.state = State::Closing;
             }
         }
@@ -560,6 +560,14 @@ impl<R: Ring> Kernel for Uring<R> {
 
     fn sending(&self, file: FileId) -> Option<&Frame> {
         self.in_flight.sending(file.0)
+    }
+
+    fn shrink(&mut self) {
+        self.files.shrink();
+        self.in_flight.shrink();
+        self.completions.shrink_to_fit();
+        self.finished.shrink_to_fit();
+        self.batch.shrink_to_fit();
     }
 
     fn counters(&self) -> Counters {
