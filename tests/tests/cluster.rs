@@ -385,6 +385,31 @@ fn alone_there_is_nobody_to_wait_for(place: Place) {
     }
 }
 
+/// All in one turn, so that none is answered meanwhile.
+#[test]
+fn a_shard_has_so_many_questions_open_and_no_more() {
+    const OPEN_MAX: usize = 65_536;
+    let place = Place { driver: ringio::Driver::Epoll, shards: 1 };
+    let io = servers(place, &LocalCluster::new(), 1).remove(0);
+    let (everybody, (tell, told)) = (io.of("/"), channel());
+    io.sockets_on("flood", async move || {
+        let mut asked: Vec<_> = (0..=OPEN_MAX).map(|_| everybody.local().fetch_sockets()).collect();
+        let (servers, count) = (everybody.server_side_emit_with_ack::<u8>("load", &()), everybody.server_count());
+        let refused = matches!(asked.pop().unwrap().await, Err(FetchError::Overloaded))
+            && matches!(servers.await, Err(ServerSideError::Emit(EmitError::Overloaded)))
+            && matches!(count.await, Err(ServerSideError::Emit(EmitError::Overloaded)));
+        let mut answered = 0;
+        for sockets in asked {
+            answered += sockets.await.unwrap().len();
+        }
+        tell.send((refused, answered, everybody.server_count().await.unwrap())).unwrap();
+    });
+    let running = Running::start(&io);
+    let mut client = running.bare();
+    client.emit("flood", &[]);
+    assert_eq!(heard(&told), (true, OPEN_MAX, 1));
+}
+
 fn who_closes_is_waited_for_no_longer(place: Place) {
     let ios = servers(place, &LocalCluster::new(), 3);
     let (tell, told) = channel();

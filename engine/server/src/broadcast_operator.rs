@@ -217,6 +217,11 @@ fn ask(
     timeout_ms: u64,
     sender: oneshot::Sender<Fetched>,
 ) {
+    if !app.with_core(|core| core.may_ask()) {
+        // Nobody waits any more: the future was dropped.
+        let _ = sender.send(Err(FetchError::Overloaded));
+        return;
+    }
     let id = namespace.id();
     let waiter = app.waiters.add(Waiter::Fetch(Box::new(move |fetched| {
         let FetchedSockets { sockets, others, missing, tally } = fetched;

@@ -106,7 +106,8 @@ pub enum EmitError {
     NotWritable,
     /// The server does not run: it was not started, or it has stopped.
     NotRunning,
-    /// Too many operations from outside of the shards wait already: slow down, or emit from handlers.
+    /// Too many operations from outside of the shards wait already: slow down, or emit from handlers. Or too many questions to other
+    /// servers are open on this shard (65,536).
     Overloaded,
 }
 
@@ -214,7 +215,7 @@ pub enum FetchError {
     },
     /// The server does not run: it was not started, or it has stopped.
     NotRunning,
-    /// Too many operations from outside of the shards wait already.
+    /// Too many operations from outside of the shards wait already, or too many questions are open on this shard (65,536).
     Overloaded,
 }
 

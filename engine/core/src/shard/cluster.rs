@@ -20,7 +20,7 @@ use crate::cluster::nodes::{HeartbeatOptions, Nodes};
 use crate::cluster::roll::{Members, Roll};
 use crate::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
 use crate::door::{Data, EmitFlags, Event, EventParts, Message, Operation, PeerMessage};
-use crate::limits::{CLUSTER_QUESTIONS_MAX, CLUSTER_TIMEOUT_MS_MAX, FETCH_DEADLINE_MS};
+use crate::limits::{CLUSTER_QUESTIONS_MAX, CLUSTER_TIMEOUT_MS_MAX, FETCH_DEADLINE_MS, OWN_QUESTIONS_MAX};
 use crate::room::select::Target;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -233,6 +233,13 @@ impl Shard {
             Operation::Disconnect { close } => ClusterMessage::DisconnectSockets { target, close: *close },
         };
         self.publish(namespace, None, message);
+    }
+
+    /// Whether the application may ask one more question: `fetch_sockets`, `server_side_emit` with answers, `count_servers`.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        let requests = self.cluster.as_ref().map_or(0, |cluster| cluster.requests.len());
+        self.fetches.len() + requests < OWN_QUESTIONS_MAX
     }
 
     /// Sends an event to the other servers themselves. With `wanted` (a time in milliseconds and a waiter) they are to answer:

@@ -111,7 +111,7 @@ impl<R> Future for ServerSideReplies<R> {
 /// ```
 #[derive(Debug)]
 #[must_use = "the number is the future's output"]
-pub struct ServerCount(Result<oneshot::Receiver<Option<u32>>, EmitError>);
+pub struct ServerCount(Result<oneshot::Receiver<Result<Option<u32>, EmitError>>, EmitError>);
 
 impl Future for ServerCount {
     type Output = Result<u32, ServerSideError<()>>;
@@ -120,8 +120,9 @@ impl Future for ServerCount {
         match &mut self.0 {
             Err(error) => Poll::Ready(Err(ServerSideError::Emit(error.clone()))),
             Ok(receiver) => Pin::new(receiver).poll(context).map(|count| match count {
-                Ok(Some(count)) => Ok(count),
-                Ok(None) => Err(ServerSideError::Timeout { responses: Vec::new(), expected: None }),
+                Ok(Ok(Some(count))) => Ok(count),
+                Ok(Err(error)) => Err(ServerSideError::Emit(error)),
+                Ok(Ok(None)) => Err(ServerSideError::Timeout { responses: Vec::new(), expected: None }),
                 Err(_) => Err(ServerSideError::Emit(EmitError::NotRunning)),
             }),
         }
@@ -164,6 +165,11 @@ impl Namespace {
         let (id, timeout_ms) = (self.id(), self.shared().settings.requests_timeout_ms);
         let sent = encode::server_side_event(event, args, OwnedEvent::new).and_then(|event| {
             self.run(move |app| {
+                if !app.with_core(|core| core.may_ask()) {
+                    // Nobody waits any more: the future was dropped.
+                    let _ = sender.send(Err(ServerSideError::Emit(EmitError::Overloaded)));
+                    return;
+                }
                 let waiter = app.waiters.add(gather(sender));
                 app.with_core(|core| core.server_side_emit(id, event.parts(), Some((timeout_ms, waiter))));
             })
@@ -216,9 +222,14 @@ impl Namespace {
         let (sender, receiver) = oneshot::channel();
         let (id, timeout_ms) = (self.id(), self.shared().settings.requests_timeout_ms);
         let asked = self.run(move |app| {
+            if !app.with_core(|core| core.may_ask()) {
+                // Nobody waits any more: the future was dropped.
+                let _ = sender.send(Err(EmitError::Overloaded));
+                return;
+            }
             let waiter = app.waiters.add(Waiter::Servers(Box::new(|count| {
                 // Nobody waits any more: the future was dropped.
-                let _ = sender.send(count);
+                let _ = sender.send(Ok(count));
             })));
             app.with_core(|core| core.count_servers(id, timeout_ms, waiter));
         });
