@@ -441,11 +441,15 @@ mod tests {
         assert_eq!(resident_pages(b"4096 x"), None);
         let meter = Meter::open(1 << 40, 1).unwrap();
         let resident = |meter: &Meter| meter.watcher.lock().gauge.resident_bytes().unwrap();
-        let before = resident(&meter);
-        let held = vec![1_u8; 64 << 20];
-        let grown = resident(&meter).saturating_sub(before);
-        // Other tests of this process come and go meanwhile.
-        assert!(grown > 32 << 20, "{grown} bytes more for {}", held.len());
+        let grown = || {
+            let before = resident(&meter);
+            let held = vec![1_u8; 64 << 20];
+            let after = resident(&meter);
+            drop(std::hint::black_box(held));
+            after.saturating_sub(before)
+        };
+        // Other tests of this process come and go meanwhile, some with as much.
+        assert!((0..50).any(|_| grown() > 32 << 20), "64 MiB more are not seen");
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let told = kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
