@@ -63,7 +63,7 @@ struct Options {
     /// Clients that lost their connection come back to what they missed.
     #[arg(long)]
     recovery: bool,
-    /// Resident bytes that the process may have.
+    /// Resident bytes that the process may have. No heartbeat ends clients that are stuck, so that whatever ends them is this.
     #[arg(long)]
     memory_max: Option<u64>,
     /// `bench` serves the namespaces /n0, /n1, ... too.
@@ -140,7 +140,7 @@ impl Options {
             builder = builder.path(path);
         }
         if let Some(bytes) = self.memory_max {
-            builder = builder.memory_max(bytes);
+            builder = builder.memory_max(bytes).ping_interval(Duration::from_secs(3600));
         }
         if self.deflate {
             builder = builder.per_message_deflate(PerMessageDeflate { threshold: 0, ..PerMessageDeflate::default() });
@@ -331,6 +331,12 @@ fn bench(server: &Server, namespace: &str) {
     let everyone = io.clone();
     io.sockets_on("room", move |Data(room): Data<String>, args: RawArgs| everyone.to(room).emit("room", &args.skip(1)));
     io.sockets_on("bin", |socket: Socket, args: RawArgs| socket.emit("bin", &args));
+    let counted = server.clone();
+    io.sockets_on("shed", async move |ack: Ack| {
+        let counters = counted.shard_counters().await;
+        let sum = |each: fn(&ringio::Counters) -> u64| counters.iter().map(each).sum::<u64>();
+        ack.send(&(sum(|counters| counters.shed_sessions), sum(|counters| counters.shed_handshakes)))
+    });
     let server = server.clone();
     io.sockets_on("clients", async move |ack: Ack| ack.send(&server.engine().clients_count().await));
 }
