@@ -76,7 +76,11 @@ fn unread_broadcasts(scene: &mut Scene<'_>) -> io::Result<()> {
     let mut sender = scene.connect()?;
     open_websocket(&mut sender)?;
     let text = format!("42[\"broadcast\",\"{}\"]", "a".repeat(60_000));
-    for _ in 0..scene.many(400).max(100) {
+    for at in 0..scene.many(400).max(100) {
+        if at % 25 == 24 {
+            // Neighbours are sent all of it as well; who reads is given the time to.
+            scene.neighbours_go_on();
+        }
         sender.send_frame(Opcode::Text, text.as_bytes())?;
         // The sender reads its own: it is polite.
         loop {
