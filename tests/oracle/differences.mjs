@@ -87,7 +87,13 @@ export const DIFFERENCES = [
   {
     // A CONNECT that is refused, and behind it in the same delivery what ends the session: nobody is left to be told of the refusal.
     name: "refusal-before-the-end",
-    reconcile: (node, ours, { where, step }) => (/ (ws|poll)$/.test(where) && step?.op === "send" && step.packets.length > 1 && isClosing(ours) ? [node.filter((entry) => !isRefusalAskedFor(entry, step)), ours] : undefined),
+    reconcile: (node, ours, { where, step, script }) => {
+      if (!/ (ws|poll)$/.test(where)) return undefined;
+      if (step?.op === "send" && step.packets.length > 1 && isClosing(ours)) return [node.filter((entry) => !isRefusalAskedFor(entry, step)), ours];
+      // A client that polls reads it later.
+      const sent = step?.op === "poll" ? script.steps.slice(0, script.steps.indexOf(step)).findLast(({ op, c }) => op === "send" && c === step.c) : undefined;
+      return sent?.packets.length > 1 ? withoutRefusalsOf(sent, node, ours) : undefined;
+    },
   },
   {
     // Node adds what it read for the type: `unknown packet type NaN`.
@@ -209,6 +215,14 @@ function hasTriedAgain(steps) {
   return steps.some(({ recover }, at) => recover && steps.slice(0, at).some((step) => step.recover === recover));
 }
 
+/** Node's answers to polls without refusals, if ours has none, that this step has asked for before its last packet. */
+function withoutRefusalsOf(sent, node, ours) {
+  const asked = { packets: sent.packets.slice(0, -1) };
+  const isTold = (text) => isRefusalAskedFor({ text }, asked);
+  if (ours.some(({ packets = [] }) => packets.some(isTold))) return undefined;
+  return [node.map((entry) => (entry.kind === "poll" && entry.packets.some(isTold) ? { ...entry, packets: entry.packets.filter((text) => !isTold(text)) } : entry)), ours];
+}
+
 /** `Invalid namespace`, for a namespace that this step has asked for. */
 function isRefusalAskedFor({ text }, { packets }) {
   const [, name] = /^44(\/[^,]*),\{"message":"Invalid namespace"\}$/.exec(text ?? "") ?? [];
@@ -227,7 +241,8 @@ function leftAtOnce(node, ours) {
     if (index < at || !/^disconnect/.test(row[0])) return row;
     const own = ours.find(([what, reason]) => what === row[0] && reason === "forced close");
     if (!own || !["transport close", "transport error", "forced close", "server namespace disconnect"].includes(row[1])) return row;
-    const isLater = Array.isArray(row[2]) && own[2].every((room) => row[2].includes(room));
+    // Joined or left since; or before, by an event in the same body, which ours has not handled then.
+    const isLater = Array.isArray(row[2]) && [[own[2], row[2]], [row[2], own[2]]].some(([some, all]) => some.every((room) => all.includes(room)));
     return [row[0], "forced close", isLater ? own[2] : row[2]];
   });
 }

@@ -199,6 +199,30 @@ fn the_outbox_is_bounded_and_a_broadcast_over_it_closes_the_slow_one_only() {
     assert_eq!(reason, Some((slow_socket, "outbox full")));
 }
 
+/// What did not fit leaves no gap, whoever ends the session before its turn does.
+#[test]
+fn nothing_follows_what_did_not_fit() {
+    for close in [None, Some(false), Some(true)] {
+        let mut world = World::new(1, Options { outbox_bytes_max: 1_000, ..Options::default() });
+        let (slow, socket) = world.joined(0);
+        world.stick(slow, true);
+        world.emit(0, socket, "[\"in flight\"]").unwrap();
+        world.run();
+        for text in ["before".to_owned(), "x".repeat(1_000), "behind".to_owned()] {
+            let json = format!("[\"{text}\"]");
+            world.shards[0].broadcast(MAIN, "/", &Target::everyone(), event(&json), EmitFlags::default()).unwrap();
+        }
+        if let Some(close) = close {
+            world.shards[0].disconnect(socket, close);
+        }
+        world.run();
+        world.stick(slow, false);
+        world.run();
+        let messages = world.take_messages(slow);
+        assert!(!messages.iter().any(|message| message.contains("behind")), "{close:?}: {messages:?}");
+    }
+}
+
 #[test]
 fn attachments_follow_their_event_without_anything_between() {
     let mut world = World::new(1, Options::default());

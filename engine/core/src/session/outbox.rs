@@ -32,17 +32,19 @@ pub struct Outbox {
     pub is_heard: bool,
     /// Nothing in it may be dropped, as it was found.
     is_barren: bool,
+    /// Something that may not be missing did not fit: nothing follows it, and the session ends with this turn.
+    pub is_overrun: bool,
 }
 
 impl Outbox {
     /// Queues a frame.
     ///
     /// # Errors
-    /// Gives it back if it would pass `bytes_max` and is not the only one.
+    /// Gives it back if it would pass `bytes_max` and is not the only one, or follows one that did not fit.
     #[inline]
     pub fn push(&mut self, frame: Frame, bytes_max: usize, spares: &mut Spares) -> Result<(), Frame> {
         let bytes = self.bytes + frame.len();
-        if bytes + self.frames.len() * QUEUED_FRAME_BYTES > bytes_max && !self.frames.is_empty() {
+        if self.is_overrun || bytes + self.frames.len() * QUEUED_FRAME_BYTES > bytes_max && !self.frames.is_empty() {
             return Err(frame);
         }
         self.bytes = bytes;

@@ -302,7 +302,7 @@ impl Shard {
             }
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => count += 1,
-                Err(Unqueued::OutboxFull) => self.overflowed.push(session),
+                Err(Unqueued::OutboxFull) => self.overrun(session),
                 Err(Unqueued::Disconnected | Unqueued::Dropped | Unqueued::NotWritable) => {}
             }
         }

@@ -84,8 +84,16 @@ impl Shard {
     /// Queues what the protocol itself says; a client for which even that does not fit is beyond help.
     pub(super) fn queue_control(&mut self, key: SessionKey, frame: Frame) {
         if self.queue(key, frame, false) == Err(Unqueued::OutboxFull) {
-            self.overflowed.push(key);
+            self.overrun(key);
         }
+    }
+
+    /// A packet that may not be missing did not fit: the session ends with this turn, and hears nothing that comes after it.
+    pub(super) fn overrun(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.is_overrun = true;
+        }
+        self.overflowed.push(key);
     }
 
     /// Queues a packet of the protocol itself. A client that cannot be told is closed.

@@ -135,7 +135,7 @@ impl Shard {
             match self.queue(session, frame.clone(), flags.volatile) {
                 Ok(()) => {}
                 Err(Unqueued::OutboxFull) => {
-                    self.overflowed.push(session);
+                    self.overrun(session);
                     continue;
                 }
                 Err(_) => continue,

@@ -38,7 +38,8 @@ impl Shard {
             WhenSlow::Close => return Err(Unqueued::OutboxFull),
             WhenSlow::DropNew => {}
             WhenSlow::DropOld | WhenSlow::Conflate(_) => {
-                let Some(session) = self.sessions.get_mut(key) else { return Err(Unqueued::Disconnected) };
+                let session = self.sessions.get_mut(key).filter(|session| !session.outbox.is_overrun);
+                let Some(session) = session else { return Err(Unqueued::Disconnected) };
                 self.counters.slow_dropped_old += session.outbox.drop_old(frame.len(), bytes_max) as u64;
                 if session.outbox.push(frame, bytes_max, &mut self.joiner.spares).is_ok() {
                     return Ok(());
