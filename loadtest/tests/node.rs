@@ -119,7 +119,7 @@ fn a_pause_of_the_server_is_in_every_message_that_was_due_meanwhile() {
             }
             socket.emit("echo", ...args);
         }));
-        console.log("ready");"#;
+        io.httpServer.once("listening", () => console.log("ready"));"#;
     let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
     let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
     let settings = Settings { clients: 5, rate: Some(100.0), duration_ms: 1_000, warmup_ms: 0, ..Settings::default() };
@@ -164,7 +164,7 @@ fn a_namespace_of_ones_own_is_joined() {
         const { Server } = require("socket.io");
         const io = new Server(Number(process.argv[1]));
         io.of("/prices").on("connection", (socket) => socket.on("echo", (...args) => socket.emit("echo", ...args)));
-        console.log("ready");"#;
+        io.httpServer.once("listening", () => console.log("ready"));"#;
     let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
     let run = |namespace: &str, transport: &str| {
         let common = ["run", "echo", &server.url, "-c", "10", "-r", "200", "-d", "0.5", "--warmup", "0"];
@@ -199,7 +199,7 @@ fn packets_of_the_msgpack_parser_come_back() {
             });
             socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
         });
-        console.log("ready");"#;
+        io.httpServer.once("listening", () => console.log("ready"));"#;
     let run_with = |server: &ServerProcess, parser, scenario, transport| {
         let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
         let (mut plan, phases) = plan(scenario, &settings(), target).unwrap();
@@ -247,7 +247,7 @@ fn rates_and_latencies_agree_with_an_independent_client() {
             socket.on("other", (...args) => setTimeout(() => socket.emit("other", ...args), ++seen % 10 === 0 ? 160 : 40));
             socket.on("counted", (callback) => callback({ count, perSecond: (count - 1) / (last - first) * 1000 }));
         });
-        console.log("ready");"#;
+        io.httpServer.once("listening", () => console.log("ready"));"#;
     const CLIENT: &str = r#"
         const socket = require("socket.io-client")(process.argv[1], { transports: ["websocket"] });
         const latencies = [], total = 200;
@@ -317,7 +317,7 @@ fn headers_and_auth_are_what_the_server_sees() {
             next();
         });
         io.on("connection", (socket) => socket.on("echo", (...args) => socket.emit("echo", ...args)));
-        console.log("ready");"#;
+        io.httpServer.once("listening", () => console.log("ready"));"#;
     let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
     let json = scratch("auth.json");
     let run = |header: &str, auth: &str, transport: &str| {

@@ -143,7 +143,7 @@ pub const MEMORY_OVER_PERCENT: u64 = 100;
 /// Share below which that ends, and down to which a step claims. Percent: lower, lest the next packet begin it again.
 pub const MEMORY_ENOUGH_PERCENT: u64 = 95;
 
-/// How often the resident memory is looked at. Milliseconds. A look costs one shard a few microseconds. What grows between two looks is
+/// How often the resident memory is looked at. Milliseconds. A look costs one shard one read. What grows between two looks is
 /// not seen: at 10 Gbit/s that is 125 MB.
 pub const MEMORY_LOOK_INTERVAL_MS: u64 = 100;
 

@@ -11,7 +11,7 @@
 //! A step's claim is divided among the shards by what each could give up when it was last asked, equally when none could: the clients
 //! who hold most may all be on one.
 //!
-//! Cost with a bound set: two relaxed loads per turn; ten times a second, on one shard, a read of some microseconds; four turns per second on
+//! Cost with a bound set: two relaxed loads per turn; ten times a second, on one shard, one system call; four turns per second on
 //! a shard that has nothing to do. Without one: nothing.
 
 use crate::epoll::{EVENTS_BYTES, EpollOptions, system};

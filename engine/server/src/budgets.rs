@@ -84,8 +84,8 @@ impl Builder {
     /// what the container or the machine gives, by what both may take: a fifth, say. An allocator other than the C library's must give
     /// memory back by itself.
     ///
-    /// Cost: two loads per turn, and no shard sleeps longer than 250 ms. With very many clients a step looks at each of them: some
-    /// milliseconds per 100,000.
+    /// Cost: two loads per turn, and no shard sleeps longer than 250 ms. A step looks at each client once, so it takes
+    /// longer the more there are.
     ///
     /// ```
     /// // A container of 2 GiB.

@@ -57,6 +57,12 @@ fn seed_185_what_a_server_said_before_it_left() {
     play(185, Cast::Cluster);
 }
 
+/// Bytes of chance of a rude client were a ping whose payload was its next message, to the byte: no loss of ours.
+#[test]
+fn seed_7030306_bytes_of_chance_that_are_a_ping() {
+    play(7_030_306, Cast::Cluster);
+}
+
 /// Acknowledgements asked for by a job of another thread timed out at once: the shard had slept, and the job's deadlines
 /// counted from the turn before.
 #[test]

@@ -71,6 +71,9 @@ impl Client {
                 let wire = self.transport.as_ref().and_then(|transport| transport.wires().last());
                 if let Some(wire) = wire {
                     self.write(wire, &bytes);
+                    for sid in self.packets.connected_sids() {
+                        self.common.oracle.borrow_mut().may_be_swallowed(sid);
+                    }
                 }
             }
             4 => {

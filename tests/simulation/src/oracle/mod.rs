@@ -121,6 +121,8 @@ pub struct Oracle {
     next_number: u64,
     /// Events each client sent, by sid.
     sent: BTreeMap<String, u64>,
+    /// Sockets whose clients have sent bytes that may be the head of a frame: what they say next may be its payload.
+    swallowed: BTreeSet<String>,
     heard: BTreeMap<String, u64>,
     /// Clients whose sessions nobody but the application may end.
     polite: BTreeSet<usize>,
@@ -190,6 +192,7 @@ impl Oracle {
             senders_max: if servers.len() > 1 { SENDERS_MAX_OF_CLUSTER } else { SENDERS_MAX },
             next_number: 1,
             sent: BTreeMap::new(),
+            swallowed: BTreeSet::new(),
             heard: BTreeMap::new(),
             polite: BTreeSet::new(),
             rude: BTreeSet::new(),
@@ -502,11 +505,16 @@ impl Oracle {
         *sent - 1
     }
 
+    /// What a client says on this socket may from now on be swallowed by what it has sent before.
+    pub fn may_be_swallowed(&mut self, sid: String) {
+        self.swallowed.insert(sid);
+    }
+
     /// The application hears an event.
     pub fn heard(&mut self, place: Place, number: u64) {
         let Some(member) = self.members.get_mut(&place) else { panic!("violation: an event of nobody at {place:?}") };
         let expected = member.next_upstream;
-        if self.is_recoverable {
+        if self.is_recoverable || self.swallowed.contains(&member.sid) {
             // What was on its way when the client was cut off is lost; the client does not send it again.
             assert!(number >= expected, "violation: socket {} is heard saying {number} again", member.sid);
         } else {
