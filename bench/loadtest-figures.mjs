@@ -76,10 +76,11 @@ function cpu(pid) {
 
 const memory = (pid) => Number(/^Rss: +(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))[1]);
 
+/** From below the ports that the kernel gives to connections. */
 function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
+    server.listen(10_000 + Math.floor(Math.random() * 10_000), () => {
       const { port } = server.address();
       server.close(() => resolve(String(port)));
     });

@@ -5,7 +5,7 @@
 use crate::clock::now;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -71,6 +71,16 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// A port for a server that starts now.
+///
+/// Below the ports that the kernel gives to connections (`ip_local_port_range` starts at 32768 by default): one that it
+/// chose may be the port of somebody's connection by the time the server listens.
+///
+/// # Errors
+/// `EADDRINUSE` when a hundred ports were taken.
+pub fn free_port() -> io::Result<u16> {
+    (0..100)
+        .map(|_| fastrand::u16(10_000..20_000))
+        .find(|port| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok())
+        .ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }

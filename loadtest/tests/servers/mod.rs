@@ -85,9 +85,11 @@ pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_ringio-loadtest")
 }
 
-/// A port that nobody listens on at present.
+/// A port that nobody has at present, from below those that the kernel gives to connections: one of these may be the
+/// port of another test's client by the time the server listens.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, *port)).is_ok();
+    (0..100).map(|_| fastrand::u16(10_000..20_000)).find(is_free).expect("ten thousand ports")
 }
 
 /// A file for this test process alone.

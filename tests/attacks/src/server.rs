@@ -1,9 +1,10 @@
 //! The servers under attack: how each is started, what it costs at the moment, whether it still lives.
 
 use parking_lot::Mutex;
+use ringio_bench::measure::server::free_port;
 use ringio_bench::process::{CpuClock, resident_bytes};
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -150,7 +151,7 @@ pub struct Running {
 impl Running {
     /// Starts it and waits for its `ready`; `None` if the target has no such setting.
     pub fn start(target: Target, setting: Setting, places: &Places) -> io::Result<Option<Self>> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let Some(mut command) = target.command(setting, port, places) else { return Ok(None) };
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
