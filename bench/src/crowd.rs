@@ -26,8 +26,16 @@ pub struct Plan {
     pub connect_rate: u32,
     /// Seconds of silence. From 25 on every connection has a heartbeat in it.
     pub silent_seconds: u32,
-    /// Broadcasts to everyone, one every other second.
+    /// Broadcasts to everyone, one in [`Plan::seconds_of_broadcast`].
     pub broadcasts: u32,
+}
+
+impl Plan {
+    /// Time for one broadcast to reach everyone: two seconds, and a second for every 50,000 clients. Seconds.
+    #[must_use]
+    pub fn seconds_of_broadcast(&self) -> u32 {
+        (self.clients / 50_000).max(2)
+    }
 }
 
 /// Shards that hold so many connections: a ring's table is as large as the limit of open files, the system's balancing is uneven, and
@@ -170,7 +178,12 @@ fn scenario_file(plan: Plan) -> String {
          [[phase]]\nname = \"silent\"\nduration = \"{silent_seconds}s\"\nrate = 0\n"
     );
     if broadcasts > 0 {
-        file += &format!("\n[[phase]]\nname = \"broadcast\"\nduration = \"{}s\"\nrate = 0.5\n", broadcasts * 2);
+        let seconds = plan.seconds_of_broadcast();
+        file += &format!(
+            "\n[[phase]]\nname = \"broadcast\"\nduration = \"{}s\"\nrate = {}\n",
+            broadcasts * seconds,
+            1.0 / f64::from(seconds)
+        );
     }
     file
 }
@@ -178,6 +191,14 @@ fn scenario_file(plan: Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broadcast_has_time_to_reach_everyone() {
+        let plan = |clients| Plan { clients, shards: 1, connect_rate: 1, silent_seconds: 1, broadcasts: 3 };
+        assert_eq!(plan(1_000).seconds_of_broadcast(), 2);
+        assert!(scenario_file(plan(100_000)).contains("duration = \"6s\"\nrate = 0.5\n"));
+        assert!(scenario_file(plan(1_000_000)).contains("duration = \"60s\"\nrate = 0.05\n"));
+    }
 
     #[test]
     fn a_table_of_20_000_holds_a_seventh_of_100_000_with_room_to_spare() {

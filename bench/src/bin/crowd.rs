@@ -26,7 +26,7 @@ struct Options {
     /// Seconds of silence; a heartbeat comes every 25.
     #[arg(long, default_value_t = 30)]
     seconds: u32,
-    /// Broadcasts to everyone, one every other second.
+    /// Broadcasts to everyone: one every other second, or in a second for every 50,000 clients.
     #[arg(long, default_value_t = 3)]
     broadcasts: u32,
     /// The server, with {port} and {shards} in it.
