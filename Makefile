@@ -145,8 +145,8 @@ peers: peer-servers ## measure Ringio beside socket.io (ws, uWebSockets, Bun), s
 latency: NAME ?= latency
 latency: ROUNDS ?= 2
 latency: WARMUP ?= 0.3
-latency: peer-servers ## how long a message takes at 1, 10, 100 and 1,000 paced connections, beside the peers; ROUNDS=n SECONDS=n
-	$(MEASURE) --scenarios $(or $(ROWS),latency-1$(comma)latency-10$(comma)latency-100$(comma)latency-1000) $(PEER_TARGETS)
+latency: peer-servers ## how long a message takes at 1, 10, 100 and 1,000 paced connections, with and without busy polling, beside the peers; ROUNDS=n SECONDS=n
+	$(MEASURE) --scenarios $(or $(ROWS),latency-1$(comma)latency-10$(comma)latency-100$(comma)latency-1000) $(PEER_TARGETS) $(BUSY_TARGETS)
 
 io-layer: NAME ?= io-layer
 io-layer: ROUNDS ?= 2
@@ -196,6 +196,10 @@ PEER_TARGETS = --reference raw-uws \
 	--target 'raw-uws=node $(PEERS)/server.mjs raw-uws --port {port}' \
 	--lacks socketio-bun=deflate --lacks socketioxide=recovery,deflate \
 	--lacks raw-uws=acks,rooms,namespaces,recovery,polling,msgpack,leave
+# They look on for longer than the pause between two messages of any of these rows, so they never sleep.
+BUSY_TARGETS = \
+	--target 'ringio-busy=$(SERVER) bench --port {port} --shards 1 --driver uring --busy-poll 5000' \
+	--target 'ringio-epoll-busy=$(SERVER) bench --port {port} --shards 1 --driver epoll --busy-poll 5000'
 
 bench-programs:
 	cargo build --release -p ringio-bench -p ringio-loadtest -p ringio-tests

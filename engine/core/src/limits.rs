@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | connection: request head, and silence between requests | `REQUEST_HEAD_DEADLINE_MS` | `REQUEST_HEAD_BYTES_MAX` |
 //! | connection: body of a POST | [`body_deadline_ms`] | `max_http_buffer_size` |
+//! | connection: the packets of its POST are taken | `REQUEST_HEAD_DEADLINE_MS` | `PIPELINED_BYTES_MAX` |
 //! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`]; [`dropped_bytes_max`] behind them are read and dropped |
 //! | connection: a GET waits | the session's heartbeat | `PIPELINED_BYTES_MAX` |
 //! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | the same |
@@ -15,6 +16,7 @@
 //! | connection: WebSocket between messages | the session's heartbeat | 0 |
 //! | connection: closing | `CLOSING_DEADLINE_MS` | 0; [`dropped_bytes_max`] are read and dropped |
 //! | session: in no namespace yet | `connect_timeout_ms` | `max_http_buffer_size` of auth, `SOCKETS_PER_SESSION_MAX` requests |
+//! | session: a long POST of which packets are left | none: in each turn `POSTED_PACKETS_PER_TURN` of them are taken | `max_http_buffer_size` |
 //! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] |
 //! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection |
 //! | session: open and silent | `ping_interval_ms` + `ping_timeout_ms`, the timeout once more if something else came | 0 |
@@ -189,6 +191,18 @@ pub const QUERY_PAIRS_MAX: usize = 1_000;
 /// Events that the queue to the application keeps memory for when it is empty. A polling body of short packets makes it long, once.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 
+/// Packets of one POST's body that are taken in one turn: some two milliseconds of small events. Clients put what they have sent within a round trip
+/// into a body, so it takes a flood to reach this.
+pub const POSTED_PACKETS_PER_TURN: usize = 2_048;
+
+/// Bytes of such a body taken in one turn, to the end of the packet in which they end. A long packet costs less than as many bytes of short ones: a
+/// body of the default size is cut by its packets alone.
+pub const POSTED_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Deadlines that are handled in one turn; the next handles the rest. After a pause of the machine those of many clients are due at once, and a
+/// ping costs a send.
+pub const DEADLINES_PER_TURN: usize = 4_096;
+
 /// Acknowledgements one socket may owe. More is an error for the emitter.
 pub const ACKS_PER_SOCKET_MAX: usize = 65_536;
 
@@ -239,7 +253,7 @@ pub struct WorstCase {
     pub connection_bytes: u64,
     /// Of one connection over TLS, more than that: a handshake that arrives, what TLS has to say, records on their way.
     pub tls_bytes: u64,
-    /// Of one session: its first request, its sockets, a packet whose attachments are missing, a full outbox.
+    /// Of one session: its first request, its sockets, a long POST, a packet whose attachments are missing, a full outbox.
     pub session_bytes: u64,
     /// Of one shard, however many clients: pools, and the events of one body.
     pub shard_bytes: u64,
@@ -292,6 +306,7 @@ pub fn worst_case(options: &Options) -> WorstCase {
     let outbox_bytes = options.outbox_bytes_max as u64;
     let outbox = outbox_bytes + outbox_bytes / QUEUED_FRAME_BYTES as u64 * FRAME_BYTES + message;
     let sending = JOIN_BYTES_MAX as u64 + message;
+    let posted = message;
     let sockets = SOCKETS_PER_SESSION_MAX as u64 * (NAMESPACE_NAME_BYTES_MAX as u64 + SOCKET_BYTES) + message;
     let recovery = options.recovery.map_or(0, |recovery| {
         // What was sent again to sockets of other shards: as many bytes, and references as in so many logs.
@@ -308,6 +323,7 @@ pub fn worst_case(options: &Options) -> WorstCase {
         tls_bytes: 0,
         session_bytes: REQUEST_HEAD_BYTES_MAX as u64
             + sockets
+            + posted
             + unfinished_bytes_max(options) * GROWTH
             + outbox
             + sending

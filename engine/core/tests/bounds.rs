@@ -496,7 +496,7 @@ fn the_worst_case_is_the_sum_of_the_bounds() {
     };
     let larger = with(|options| options.max_http_buffer_size += 1_000);
     assert_eq!(larger.connection_bytes - base.connection_bytes, 2_000);
-    assert_eq!(larger.session_bytes - base.session_bytes, 1_000 * (1 + 2 * 11 + 1 + 1));
+    assert_eq!(larger.session_bytes - base.session_bytes, 1_000 * (1 + 1 + 2 * 11 + 1 + 1));
     let more = with(|options| options.outbox_bytes_max += 64_000);
     assert_eq!(more.session_bytes - base.session_bytes, 64_000 + 1_000 * 256);
     let parts = with(|options| options.attachments_max += 1);

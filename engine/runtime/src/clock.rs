@@ -7,6 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub trait TimeSource: Clone {
     /// Time since the beginning. It never goes back.
     fn now(&self) -> Time;
+    /// The same to the clock's own precision, for spans shorter than a millisecond.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis())
+    }
     /// How long it is until `at`; zero if it has passed.
     fn until(&self, at: Time) -> Duration;
 }
@@ -29,6 +33,10 @@ impl Clock {
 impl TimeSource for Clock {
     fn now(&self) -> Time {
         Time::from_millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// To the clock's own precision: a wait rounded to milliseconds would be late by up to one, and clients measure the

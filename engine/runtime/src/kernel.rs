@@ -96,7 +96,8 @@ pub trait Kernel {
     /// Adopts a file that another shard transferred here. It is silent until [`Kernel::start`].
     fn adopt(&mut self, file: FileId);
     /// Submits what was asked, waits at most `wait` (None: until something happens; zero: not at all) for
-    /// a completion or the doorbell, and delivers what there is, at most a bounded number.
+    /// a completion or the doorbell, and delivers what there is, at most as much as [`limits`](crate::limits) says: the rest in the next turn,
+    /// which does not wait then.
     fn turn(&mut self, wait: Option<Duration>, sink: &mut impl Sink<Self>)
     where
         Self: Sized;
@@ -129,6 +130,8 @@ pub struct Counters {
     pub receive_pool_empty: u64,
     /// Times a connection changed between small and large receive buffers.
     pub receive_pool_changes: u64,
+    /// Times something received waited for the next turn, because its connection had had its share of this one.
+    pub receives_put_off: u64,
     /// Connections accepted.
     pub accepts: u64,
     /// Times accepting paused because descriptors were exhausted.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the order of work in one iteration | [`turn`] |
 //! | what the core may ask of the system | [`kernel`] |
+//! | how much one turn does | [`limits`] |
 //! | one thread per shard, start and stop | [`shard_thread`] |
 //! | what the kernel may still write to | [`uring`]: `in_flight`, `buffers` |
 //! | receive buffers exhausted | [`uring`]: `buffers` |
@@ -28,6 +29,7 @@ pub mod epoll;
 pub mod executor;
 pub mod injector;
 pub mod kernel;
+pub mod limits;
 pub mod listener;
 pub mod memory;
 pub mod mesh;

@@ -60,6 +60,8 @@ pub struct Settings {
     pub driver: DriverChoice,
     /// Pin each shard's thread to a core of its own, as far as there are cores.
     pub pin_threads: bool,
+    /// How long a shard looks on without sleeping after something happened. Default zero: it sleeps at once.
+    pub busy_poll: Duration,
     /// Where to listen.
     pub endpoints: Vec<Endpoint>,
     /// The operator's settings.
@@ -321,7 +323,8 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     }
     let turn = Turn::new(kernel, core, application, port, injector, executor, Clock::start());
     let watch = meter.map(|meter| Watch::new(meter, index));
-    let mut turn = turn.with_tls(tls).with_watch(watch).with_trim_memory(trim_memory);
+    let turn = turn.with_tls(tls).with_busy_poll(settings.busy_poll);
+    let mut turn = turn.with_watch(watch).with_trim_memory(trim_memory);
     while !stop.is_asked.load(Ordering::Acquire) {
         turn.run(None);
     }

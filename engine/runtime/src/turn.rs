@@ -3,18 +3,27 @@
 //! ```text
 //! kernel.turn: submit, wait, take completions --> core.handle_* --> dispatch events, the bytes still lent
 //!   peers (mesh) --> core.handle_peer --> dispatch        injected jobs --> application
-//!   deadlines --> dispatch        async handlers --> dispatch        memory, if it has a bound
+//!   long POSTs, a piece each --> dispatch        deadlines --> dispatch        async handlers --> dispatch
+//!   memory, if it has a bound
 //!   flush every dirty outbox once --> kernel.send ..      peer messages --> mesh, one bell per peer
 //! ```
 //! Events are dispatched completion by completion, not after all of them, because they point into the received
 //! buffer: that is what makes an event reach its handler without a copy. The core is never borrowed while a
 //! handler runs, so handlers may call anything. One system call per turn: the submission of the last turn's sends
 //! and the wait for the next completions are the same call.
+//!
+//! A turn has a budget: no source of work gets more of it than [`limits`](crate::limits) says, and a turn that has left something
+//! undone is followed by another without a wait. A client that always has more to say therefore delays the others by its share of a turn.
+//!
+//! With busy polling a shard that had something to do looks on for a while before it waits: turns that do not wait, and that make no system
+//! call on io_uring as long as nothing has come. The bell stays where [`Port::woke`] put it, so whoever rings meanwhile pays for no system
+//! call either; before the real wait it is asked as ever.
 
 use crate::clock::{Clock, TimeSource};
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
+use crate::limits::{JOBS_PER_TURN, PEER_MESSAGES_PER_TURN, POSTS_PER_TURN};
 use crate::memory::{self, Watch};
 use crate::mesh::Port;
 use crate::shard_thread::Application;
@@ -29,9 +38,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Messages taken from peers in one turn, so that a busy peer cannot keep a shard from its own clients.
-const PEER_MESSAGES_PER_TURN: usize = 1_024;
-
 /// Everything that takes part in a turn.
 pub struct Turn<K, A, C = Clock> {
     /// The system's side.
@@ -42,12 +48,17 @@ pub struct Turn<K, A, C = Clock> {
     injector: Injector<A>,
     executor: Executor,
     clock: C,
+    /// Taken from the injector, not yet run.
     jobs: VecDeque<Job<A>>,
     tls: Stage,
     /// If memory has a bound.
     watch: Option<Watch>,
     /// None where the process is not this shard's.
     trim_memory: Option<TrimMemory>,
+    /// How long to look on without waiting after something happened; zero for not at all.
+    busy_poll: Duration,
+    /// Until when to look on. Time since the clock's beginning.
+    looks_until: Duration,
 }
 
 /// Takes completions to the core and its events to the application.
@@ -182,13 +193,36 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         clock: C,
     ) -> Self {
         let (jobs, tls) = (VecDeque::new(), Stage::default());
-        Self { kernel, core, application, port, injector, executor, clock, jobs, tls, watch: None, trim_memory: None }
+        let (busy_poll, looks_until) = (Duration::ZERO, Duration::ZERO);
+        let (watch, trim_memory) = (None, None);
+        Self {
+            kernel,
+            core,
+            application,
+            port,
+            injector,
+            executor,
+            clock,
+            jobs,
+            tls,
+            watch,
+            trim_memory,
+            busy_poll,
+            looks_until,
+        }
     }
 
     /// Who gives the process' free memory back to the system when a crowd has gone. Without it what is freed stays the allocator's.
     #[must_use]
     pub fn with_trim_memory(mut self, trim_memory: TrimMemory) -> Self {
         self.trim_memory = Some(trim_memory);
+        self
+    }
+
+    /// After something happened, looks on for so long before it waits. Default zero: waits at once.
+    #[must_use]
+    pub fn with_busy_poll(mut self, span: Duration) -> Self {
+        self.busy_poll = span;
         self
     }
 
@@ -217,6 +251,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         let mut hub =
             Hub { core: &self.core, application: &self.application, clock: &self.clock, tls: &mut self.tls, now: None };
         self.kernel.turn(wait, &mut hub);
+        let mut has_happened = hub.now.is_some();
         self.port.woke();
         let now = self.clock.now();
         // Also when no peer says anything: a job's deadlines would else count from the turn before, which may be long ago.
@@ -229,14 +264,24 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         }
         for _ in 0..PEER_MESSAGES_PER_TURN {
             let Some((from, mut message)) = self.port.receive() else { break };
+            has_happened = true;
             self.tls.unpack(&mut message);
             self.core.borrow_mut().handle_peer(now, from, message);
             dispatch(&self.core, &self.application, &mut []);
         }
-        self.injector.take(&mut self.jobs);
-        for job in self.jobs.drain(..) {
+        if self.jobs.is_empty() {
+            self.injector.take(&mut self.jobs);
+        }
+        has_happened |= !self.jobs.is_empty() || self.executor.is_ready();
+        for job in self.jobs.drain(..self.jobs.len().min(JOBS_PER_TURN)) {
             job(&self.application);
         }
+        let posts = self.core.borrow().posted_count().min(POSTS_PER_TURN);
+        for _ in 0..posts {
+            self.core.borrow_mut().handle_post(now);
+            dispatch(&self.core, &self.application, &mut []);
+        }
+        has_happened |= posts > 0;
         self.core.borrow_mut().handle_deadlines(now);
         dispatch(&self.core, &self.application, &mut []);
         self.executor.run_ready();
@@ -248,10 +293,22 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             dispatch(&self.core, &self.application, &mut []);
         }
         self.flush();
+        if has_happened && !self.busy_poll.is_zero() {
+            self.looks_until = self.clock.elapsed() + self.busy_poll;
+        }
     }
 
-    /// How long the kernel may wait: not at all while work is left, until the next deadline otherwise (`None`: until something
-    /// happens). Whoever has work for this shard from now on rings its bell.
+    /// Whether something happened so lately that it is not yet time to wait.
+    fn looks_on(&self) -> bool {
+        let looks_on = !self.busy_poll.is_zero() && self.clock.elapsed() < self.looks_until;
+        if looks_on {
+            std::hint::spin_loop(); // The core's other half, if it has one, gets on the better.
+        }
+        looks_on
+    }
+
+    /// How long the kernel may wait: not at all while work is left or the shard looks on, until the next deadline otherwise (`None`: until
+    /// something happens). Whoever has work for this shard from now on rings its bell.
     pub fn prepare_wait(&mut self, wait_max: Option<Duration>) -> Option<Duration> {
         let deadline = {
             let core = self.core.borrow();
@@ -270,6 +327,8 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             Some(_) => Some(wait.unwrap_or(memory::WAIT_MAX).min(memory::WAIT_MAX)),
         };
         if wait == Some(Duration::ZERO)
+            || !self.jobs.is_empty()
+            || self.looks_on()
             || !self.port.about_to_sleep()
             || self.executor.is_ready()
             || self.injector.has_jobs()
@@ -387,6 +446,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
     /// The last part of [`Self::stop`]: closes what is still open.
     pub fn end_stop(&mut self) {
         self.injector.stop();
+        self.jobs.clear();
         self.core.borrow_mut().abandon_connections();
         self.flush();
         let mut hub =
@@ -413,6 +473,7 @@ mod tests {
     use ringio_core::door::Event;
     use ringio_core::options::Setup;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     struct Silent(Rc<RefCell<Shard>>);
 
@@ -421,10 +482,7 @@ mod tests {
         fn handle_stop(&self) {}
     }
 
-    /// Found by the simulator: on an idle shard a job's acknowledgements timed out as soon as they were asked for.
-    #[test]
-    fn a_job_for_an_idle_shard_counts_its_deadlines_from_the_present() {
-        let port = mesh(1, 4).unwrap().pop().unwrap();
+    fn shard() -> Rc<RefCell<Shard>> {
         let setup = Setup {
             options: Arc::default(),
             assets: Arc::default(),
@@ -433,21 +491,78 @@ mod tests {
             seed: [1; 32],
             unix_time_ms: 0,
         };
-        let core = Rc::new(RefCell::new(Shard::new(setup)));
-        let (injector, executor, hand) =
-            (Injector::new(port.doorbell()), Executor::new(port.doorbell()), Hand::default());
+        Rc::new(RefCell::new(Shard::new(setup)))
+    }
+
+    fn turn(hand: &Hand) -> (Turn<Epoll, Silent, Hand>, Injector<Silent>) {
+        let port = mesh(1, 4).unwrap().pop().unwrap();
+        let core = shard();
+        let (injector, executor) = (Injector::new(port.doorbell()), Executor::new(port.doorbell()));
         let kernel = Epoll::new(&EpollOptions::default(), &port).unwrap();
         let application = Silent(Rc::clone(&core));
-        let mut turn = Turn::new(kernel, core, application, port, injector.clone(), executor, hand.clone());
+        (Turn::new(kernel, core, application, port, injector.clone(), executor, hand.clone()), injector)
+    }
+
+    /// Found by the simulator: on an idle shard a job's acknowledgements timed out as soon as they were asked for.
+    #[test]
+    fn a_job_for_an_idle_shard_counts_its_deadlines_from_the_present() {
+        let hand = Hand::default();
+        let (mut turn, injector) = turn(&hand);
         turn.run(Some(Duration::ZERO));
         hand.0.set(60_000);
-        let seen = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let seen = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&seen);
         let look = move |application: &Silent| {
-            told.store(application.0.borrow().unix_time_ms(), std::sync::atomic::Ordering::Relaxed);
+            told.store(application.0.borrow().unix_time_ms(), Ordering::Relaxed);
         };
         injector.inject(Box::new(look)).unwrap();
         turn.run(Some(Duration::ZERO));
-        assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 60_000);
+        assert_eq!(seen.load(Ordering::Relaxed), 60_000);
+    }
+
+    #[test]
+    fn a_flood_of_jobs_is_done_in_order_and_over_several_turns() {
+        const JOBS: u64 = 2 * JOBS_PER_TURN as u64 + 10;
+        let (mut turn, injector) = turn(&Hand::default());
+        let done = Arc::new(AtomicU64::new(0));
+        let inject = |from: u64, to: u64| {
+            for number in from..to {
+                let done = Arc::clone(&done);
+                let job = move |_: &Silent| assert_eq!(done.fetch_add(1, Ordering::Relaxed), number);
+                injector.inject(Box::new(job)).unwrap();
+            }
+        };
+        inject(0, JOBS);
+        let mut after_each_turn = Vec::new();
+        while done.load(Ordering::Relaxed) < JOBS + 1 {
+            assert_eq!(turn.prepare_wait(None), Some(Duration::ZERO), "it does not wait with jobs left");
+            turn.run_after(Some(Duration::ZERO));
+            after_each_turn.push(done.load(Ordering::Relaxed));
+            if after_each_turn.len() == 1 {
+                assert_eq!(
+                    turn.prepare_wait(None),
+                    Some(Duration::ZERO),
+                    "nor with jobs that it has taken and not done"
+                );
+                inject(JOBS, JOBS + 1); // Behind those.
+            }
+        }
+        let share = JOBS_PER_TURN as u64;
+        assert_eq!(after_each_turn, [share, 2 * share, JOBS, JOBS + 1]);
+        assert_eq!(turn.prepare_wait(None), None);
+    }
+
+    #[test]
+    fn jobs_that_are_left_at_the_end_are_dropped_with_the_rest() {
+        let (mut turn, injector) = turn(&Hand::default());
+        let token = Arc::new(());
+        for _ in 0..=JOBS_PER_TURN {
+            let held = Arc::clone(&token);
+            injector.inject(Box::new(move |_: &Silent| drop(held))).unwrap();
+        }
+        turn.run(Some(Duration::ZERO));
+        assert_eq!(Arc::strong_count(&token), 2);
+        turn.end_stop();
+        assert_eq!(Arc::strong_count(&token), 1);
     }
 }

@@ -95,6 +95,7 @@ mod background;
 mod broadcast_ack;
 mod broadcast_operator;
 mod budgets;
+mod busy_poll;
 mod client_files;
 mod closing;
 pub mod cluster;

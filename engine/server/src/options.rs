@@ -4,6 +4,7 @@
 
 use crate::background::Seats;
 use crate::budgets;
+use crate::busy_poll;
 use crate::client_files;
 use crate::cluster::{Adapter, Gateway};
 use crate::compression::{self, HttpCompression, PerMessageDeflate};
@@ -100,6 +101,7 @@ pub struct Builder {
     shard_count: Option<usize>,
     driver: Driver,
     pin_threads: bool,
+    pub(crate) busy_poll: Duration,
     drain: Duration,
     dynamic_namespaces_max: usize,
     adapter: Option<Box<dyn Adapter>>,
@@ -123,6 +125,7 @@ impl Builder {
             shard_count: None,
             driver: Driver::Auto,
             pin_threads: true,
+            busy_poll: Duration::ZERO,
             drain: Duration::from_secs(1),
             dynamic_namespaces_max: 1_000,
             adapter: None,
@@ -380,7 +383,8 @@ impl Builder {
         self
     }
 
-    /// Whether each shard's thread keeps to a core of its own. Default true.
+    /// Whether each shard's thread keeps to a core of its own: the first shard to the first core that the process may use, and so on.
+    /// Default true. The guide [`latency`](crate::guides::latency) says how to give it cores that nothing else uses.
     pub fn pin_threads(mut self, is_pinned: bool) -> Self {
         self.pin_threads = is_pinned;
         self
@@ -517,6 +521,7 @@ impl Builder {
             shard_count,
             driver: self.driver,
             pin_threads: self.pin_threads,
+            busy_poll: busy_poll::checked(self.busy_poll)?,
             drain_ms: millis_of(self.drain),
             dynamic_namespaces_max: self.dynamic_namespaces_max,
             requests_timeout_ms: millis_of(self.requests_timeout),

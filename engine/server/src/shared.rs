@@ -22,6 +22,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// What an operator has chosen; fixed from the building of the server on.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) shard_count: u16,
     pub(crate) driver: Driver,
     pub(crate) pin_threads: bool,
+    pub(crate) busy_poll: Duration,
     pub(crate) drain_ms: u64,
     pub(crate) dynamic_namespaces_max: usize,
     pub(crate) cleanup_empty_child_namespaces: bool,
@@ -46,6 +48,7 @@ impl Settings {
             shard_count: self.shard_count,
             driver: self.driver,
             pin_threads: self.pin_threads,
+            busy_poll: self.busy_poll,
             endpoints: addresses.into_iter().map(|address| address.0).collect(),
             options: Arc::clone(&self.options),
             assets: Arc::clone(&self.assets),

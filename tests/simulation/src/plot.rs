@@ -131,6 +131,8 @@ impl Plot {
                 receive_buffer_bytes: *chance.pick(&[64, 256, 1_024, 4_096]),
                 large_receive_buffers: *chance.pick(&[1, 2, 32]),
                 large_receive_buffer_bytes: *chance.pick(&[512, 4_096, 65_536]),
+                // Not drawn, so that the seeds of known stories tell the same ones.
+                connection_bytes_per_turn: if client_count.is_multiple_of(2) { 100 } else { 128 << 10 },
                 files_max,
             },
             options,

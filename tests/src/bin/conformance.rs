@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io] [--parser default|msgpack|cbor]
-//!                   [--memory-max BYTES] [--deflate] [--recovery] [--namespaces N]      the last three: measured variants of `bench`
+//!                   [--busy-poll MICROSECONDS] [--memory-max BYTES]
+//!                   [--deflate] [--recovery] [--namespaces N]      the measured variants of `bench`
 //! ```
 //! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
 
@@ -66,6 +67,9 @@ struct Options {
     /// Resident bytes that the process may have. No heartbeat ends clients that are stuck, so that whatever ends them is this.
     #[arg(long)]
     memory_max: Option<u64>,
+    /// Shards look on for so many microseconds before they sleep.
+    #[arg(long, default_value_t = 0)]
+    busy_poll: u64,
     /// `bench` serves the namespaces /n0, /n1, ... too.
     #[arg(long, default_value_t = 0)]
     namespaces: usize,
@@ -133,6 +137,7 @@ impl Options {
             ParserName::Msgpack => builder.parser(MsgpackParser::new()),
             ParserName::Cbor => builder.parser(CborParser { part_bytes_max: 1000 }),
         };
+        builder = builder.busy_poll(Duration::from_micros(self.busy_poll));
         if let Some(shards) = self.shards {
             builder = builder.shards(shards);
         }

@@ -109,10 +109,9 @@ impl Body {
         }
     }
 
-    /// The whole body.
-    #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// The whole body, moved out.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.bytes)
     }
 
     /// Bytes reserved.
@@ -135,7 +134,7 @@ mod tests {
         let mut body = Body::fixed(session(), true, 5, 100);
         assert_eq!(body.take(b"hel"), Progress::More);
         assert_eq!(body.take(b"loGET"), Progress::Complete(2));
-        assert_eq!(body.into_bytes(), b"hello");
+        assert_eq!(body.take_bytes(), b"hello");
     }
 
     #[test]
@@ -150,7 +149,7 @@ mod tests {
         let mut body = Body::chunked(session(), true, 6);
         assert_eq!(body.take(b"3\r\nabc\r\n"), Progress::More);
         assert_eq!(body.take(b"3\r\ndef\r\n0\r\n\r\nGET"), Progress::Complete(13));
-        assert_eq!(body.into_bytes(), b"abcdef");
+        assert_eq!(body.take_bytes(), b"abcdef");
         let mut body = Body::chunked(session(), true, 5);
         assert_eq!(body.take(b"3\r\nabc\r\n3\r\ndef\r\n"), Progress::TooLarge);
     }

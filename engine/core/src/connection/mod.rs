@@ -1,8 +1,8 @@
 //! Floor 1: one TCP connection, from bytes to requests and WebSocket messages.
 //!
 //! ```text
-//!            head complete           answered
-//!   Head ---------------------> Body / Waiting -------> Head          HTTP, keep-alive
+//!            head complete                      answered
+//!   Head ---------------------> Body, Posted / Waiting --> Head       HTTP, keep-alive
 //!     |  the application decides first
 //!     +-----------------------> Deciding ---------> any of these
 //!     |  GET upgrade
@@ -59,6 +59,11 @@ pub enum State {
     },
     /// Reads the body of a POST.
     Body(Box<Body>),
+    /// The packets of its POST are many and are being taken; the answer follows.
+    Posted {
+        /// What arrived behind the body.
+        rest: Vec<u8>,
+    },
     /// A request waits for the application's verdict.
     Deciding(Box<Deciding>),
     /// A GET waits for packets of its session.
@@ -120,7 +125,7 @@ impl Connection {
     #[must_use]
     pub fn receive_bytes_held(&self) -> usize {
         match &self.state {
-            State::Head { rest } | State::Waiting { rest, .. } => rest.capacity(),
+            State::Head { rest } | State::Posted { rest } | State::Waiting { rest, .. } => rest.capacity(),
             State::Moving { backlog, .. } => backlog.capacity(),
             State::Body(body) => body.capacity(),
             State::Deciding(deciding) => deciding.capacity(),

@@ -153,7 +153,8 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let receive_bytes_held =
-            self.connections.iter().map(|(_, connection)| connection.receive_bytes_held() as u64).sum();
+            self.connections.iter().map(|(_, connection)| connection.receive_bytes_held() as u64).sum::<u64>()
+                + self.posts.iter().map(|post| post.capacity() as u64).sum::<u64>();
         Counters {
             joins_made: self.joiner.made,
             joins_shared: self.joiner.shared,

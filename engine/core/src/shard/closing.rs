@@ -47,7 +47,8 @@ impl Shard {
                     Farewell::Noop => self.answer_poll_text(key, &[b"6"]),
                     Farewell::Silent => waiting.into_iter().for_each(|connection| self.drop_connection(connection)),
                 }
-                if let Some(connection) = posting {
+                // One whose body has arrived has its answer.
+                if let Some(connection) = posting.filter(|connection| !self.is_posted(*connection)) {
                     self.drop_connection(connection);
                 }
             }
@@ -217,7 +218,9 @@ impl Shard {
     pub(super) fn connection_ended(&mut self, key: ConnectionKey, websocket_cause: impl Into<Cause>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match &mut connection.state {
-            State::Head { .. } | State::Deciding(_) | State::Closing { .. } => self.drop_connection(key),
+            State::Head { .. } | State::Posted { .. } | State::Deciding(_) | State::Closing { .. } => {
+                self.drop_connection(key);
+            }
             State::Body(body) => {
                 let session = body.session;
                 self.drop_connection(key);

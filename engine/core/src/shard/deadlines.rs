@@ -5,7 +5,7 @@ use crate::base::id::{ConnectionKey, SessionKey, SocketKey, TimerKey};
 use crate::base::time::Time;
 use crate::connection::State as ConnectionState;
 use crate::door::{AckFailure, DisconnectReason, Output};
-use crate::limits::UPGRADE_NOOP_INTERVAL_MS;
+use crate::limits::{DEADLINES_PER_TURN, UPGRADE_NOOP_INTERVAL_MS};
 use crate::session::heartbeat::Beat;
 use crate::session::{Link, State as SessionState};
 
@@ -47,10 +47,11 @@ pub enum Deadline {
 const _: () = assert!(size_of::<Deadline>() <= 24);
 
 impl Shard {
-    /// Handles every deadline up to `now`.
+    /// Handles the deadlines up to `now`, at most [`DEADLINES_PER_TURN`] of them: [`Self::next_deadline`] has passed then, too, as long as some are left.
     pub fn handle_deadlines(&mut self, now: Time) {
         self.advance(now);
-        while let Some(deadline) = self.wheel.poll_expired(self.now) {
+        for _ in 0..DEADLINES_PER_TURN {
+            let Some(deadline) = self.wheel.poll_expired(self.now) else { break };
             #[cfg(ringio_planted)]
             if crate::base::planted::is(crate::base::planted::Bug::LostTimer)
                 && let Deadline::Ack(_, id) = deadline

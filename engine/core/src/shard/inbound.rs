@@ -74,7 +74,7 @@ impl Shard {
                     Progress::TooLarge => return self.refuse_large_post(key),
                     Progress::Invalid => return self.refuse_invalid_post(key),
                 },
-                State::Waiting { rest, .. } => {
+                State::Waiting { rest, .. } | State::Posted { rest } => {
                     if rest.len() + bytes.len() - cursor > PIPELINED_BYTES_MAX {
                         return self.connection_broke(key);
                     }
@@ -141,38 +141,40 @@ impl Shard {
         }
     }
 
-    /// A POST's body is whole: answers it and takes its packets.
+    /// A POST's body is whole: answers it and takes its packets, or begins to, if they are many.
     fn finish_post(&mut self, key: ConnectionKey) {
-        let Some(body) = self.take_body(key) else { return };
+        let Some(mut body) = self.take_body(key) else { return };
         let (session, is_binary) = (body.session, body.is_binary);
+        let dialect = self.sessions.get(session).and_then(|session| session.dialect.as_deref());
+        let is_protocol_3 = dialect.is_some_and(|dialect| dialect.is_protocol_3);
+        let is_jsonp = dialect.is_some_and(|dialect| dialect.jsonp.is_some());
+        let bytes = body.take_bytes();
+        let content = match (is_protocol_3 && is_binary, is_jsonp) {
+            (true, false) => Content::Binary(bytes),
+            // Bytes are no form.
+            (true, true) => Content::Nothing,
+            // A form without the field carries nothing, which is no error.
+            (false, true) => jsonp::decode_body(&bytes).map_or(Content::Nothing, Content::Text),
+            (false, false) => String::from_utf8(bytes).map_or(Content::Unreadable, Content::Text),
+        };
+        let content = match content {
+            Content::Text(text) if !is_protocol_3 && Self::is_long_post(&text) => {
+                return self.begin_post_pieces(key, &body, text);
+            }
+            other => other,
+        };
         self.arm_connection(key, crate::limits::REQUEST_HEAD_DEADLINE_MS);
         self.post_is_done(session, key);
         if body.is_old_browser {
             self.fields.extend_from_slice(NO_XSS_FILTER);
         }
         self.answer_post(key, body.keep_alive);
-        let bytes = body.into_bytes();
-        let dialect = self.sessions.get(session).and_then(|session| session.dialect.as_deref());
-        let is_protocol_3 = dialect.is_some_and(|dialect| dialect.is_protocol_3);
-        let is_jsonp = dialect.is_some_and(|dialect| dialect.jsonp.is_some());
-        if is_protocol_3 && is_binary {
-            if is_jsonp {
-                // Bytes are no form.
-                return;
-            }
-            return self.take_polled(session, payload_v3::decode_binary_body(&bytes));
-        }
-        let text = if is_jsonp {
-            // A form without the field carries nothing, which is no error.
-            let Some(text) = jsonp::decode_body(&bytes) else { return };
-            Ok(Cow::Owned(text))
-        } else {
-            core::str::from_utf8(&bytes).map(Cow::Borrowed)
-        };
-        match text {
-            Ok(text) if is_protocol_3 => self.take_polled(session, payload_v3::decode_text_body(&text)),
-            Ok(text) => self.take_polled(session, payload::decode(&text)),
-            Err(_) => self.parse_failed(session),
+        match content {
+            Content::Nothing => {}
+            Content::Binary(bytes) => self.take_polled(session, payload_v3::decode_binary_body(&bytes)),
+            Content::Text(text) if is_protocol_3 => self.take_polled(session, payload_v3::decode_text_body(&text)),
+            Content::Text(text) => self.take_polled(session, payload::decode(&text)),
+            Content::Unreadable => self.parse_failed(session),
         }
     }
 
@@ -184,7 +186,7 @@ impl Shard {
     }
 
     /// The packets of a POST's body, up to the first that is none.
-    fn take_polled<'a, E>(
+    pub(super) fn take_polled<'a, E>(
         &mut self,
         session: SessionKey,
         packets: impl Iterator<Item = Result<payload::PolledPacket<'a>, E>>,
@@ -444,7 +446,7 @@ impl Shard {
         })
     }
 
-    fn takes_packets(&self, key: SessionKey) -> bool {
+    pub(super) fn takes_packets(&self, key: SessionKey) -> bool {
         self.sessions.get(key).is_some_and(|session| session.state == crate::session::State::Open)
     }
 
@@ -454,6 +456,18 @@ impl Shard {
             self.rearm_heartbeat(key, self.options.ping_timeout_ms);
         }
     }
+}
+
+/// What the body of a POST holds.
+enum Content {
+    /// No packet, and that is no error.
+    Nothing,
+    /// Packets as text.
+    Text(String),
+    /// Packets of revision 3 as bytes.
+    Binary(Vec<u8>),
+    /// What should be text is none.
+    Unreadable,
 }
 
 /// A query as the object that Node's `url.parse` makes of it: names that come again hold an array.

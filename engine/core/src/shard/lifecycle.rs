@@ -277,6 +277,7 @@ impl Shard {
         !self.events.is_empty()
             || !self.outgoing.is_empty()
             || !self.resume.is_empty()
+            || !self.posts.is_empty()
             || !self.endings.is_empty()
             || self.departure != Departure::None
             || !self.outputs.is_empty()

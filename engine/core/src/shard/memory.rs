@@ -91,6 +91,7 @@ impl Shard {
         self.dirty_connections.shrink_to_fit();
         self.overflowed.shrink_to_fit();
         self.resume.shrink_to_fit();
+        self.posts.shrink_to_fit();
         self.endings.shrink_to_fit();
         self.selection = Selection::default();
         self.joiner.spares.clear();

@@ -18,6 +18,7 @@ pub mod outbound;
 pub mod outgoing;
 pub mod parsed;
 pub mod peers;
+pub mod posts;
 pub mod pressure;
 pub mod questions;
 pub mod recovery;
@@ -114,6 +115,8 @@ pub struct Shard {
     overflowed: Vec<SessionKey>,
     /// Connections with a request that arrived behind an answered one.
     resume: Vec<ConnectionKey>,
+    /// Long bodies whose packets are being taken, a piece of each per turn.
+    posts: VecDeque<posts::Post>,
     /// WebSockets that their peers have ended, behind events that are not handled yet.
     endings: Vec<ConnectionKey>,
     joiner: Joiner,
@@ -192,6 +195,7 @@ impl Shard {
             dirty_connections: Vec::new(),
             overflowed: Vec::new(),
             resume: Vec::new(),
+            posts: VecDeque::new(),
             endings: Vec::new(),
             joiner: Joiner::default(),
             frame_pool: FramePool::default(),

@@ -131,7 +131,8 @@ impl Shard {
                 let Some(session) = self.sessions.get(key) else { return 0 };
                 let unfinished = session.unfinished.as_ref().map_or(0, |unfinished| unfinished.bytes_held());
                 let connections = connections_of(session).map(of_connection).sum::<usize>();
-                outbox_bytes(&session.outbox) + unfinished + self.auth_bytes(session) + connections
+                let posted = self.posted_bytes(session);
+                outbox_bytes(&session.outbox) + unfinished + self.auth_bytes(session) + posted + connections
             }
         }
     }
@@ -168,7 +169,7 @@ fn is_alone(connection: &Connection) -> bool {
     match connection.state {
         State::Head { .. } | State::Deciding(_) | State::Closing { .. } => true,
         State::Moving { .. } => connection.timer.is_some(),
-        State::Body(_) | State::Waiting { .. } | State::WebSocket { .. } => false,
+        State::Body(_) | State::Posted { .. } | State::Waiting { .. } | State::WebSocket { .. } => false,
     }
 }
 

@@ -268,6 +268,7 @@ impl Shard {
 
     /// The WebSocket becomes the transport; what was queued follows on it.
     fn switch_transport(&mut self, key: ConnectionKey, session_key: SessionKey) {
+        self.take_rest_of_post(session_key);
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let Some(upgrade) = session.upgrade.take_if(|upgrade| upgrade.connection == key) else { return };
         self.wheel.disarm(upgrade.timeout);

@@ -239,6 +239,7 @@ impl World {
         loop {
             let mut is_busy = false;
             for shard in 0..self.shards.len() {
+                is_busy |= self.shards[shard].handle_post(self.now);
                 self.dispatch(shard, &[]);
                 while let Some(output) = self.shards[shard].poll_output() {
                     is_busy = true;

@@ -9,6 +9,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod busy;
+mod fair;
 mod limits;
 mod load;
 mod moving;
@@ -82,6 +84,7 @@ impl Driver for Uring {
             large_receive_buffer_bytes: sizes.large_receive_buffer_bytes,
             submissions: sizes.submissions,
             completions: sizes.completions,
+            ..UringOptions::default()
         };
         Self::new(&options, bell).unwrap()
     }

@@ -5,11 +5,10 @@
 
 use super::{Epoll, IN, Key, LISTENER, system};
 use crate::kernel::{Arrival, Sink};
+use crate::limits::ACCEPTS_PER_TURN;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use system::errno;
 
-/// Connections taken from one listener per turn, so that a storm of them does not starve those who are connected.
-const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting rests after the system ran out of something. Nanoseconds.
 const ACCEPT_REST_NS: u32 = 100_000_000;
 

@@ -5,7 +5,8 @@
 //!   Sink::sent, send_waits    <-  news                what came of it, delivered by the next turn
 //!   Sink::received, accepted  <-  epoll_wait          level-triggered: one receive per event into one scratch buffer
 //! ```
-//! Level-triggered, because then nothing needs to be read to the end: a connection that floods gets one buffer's worth per turn.
+//! Level-triggered, because then nothing needs to be read to the end: a connection that floods gets one buffer's worth per turn. When all
+//! together have brought a turn's worth, the events that were not looked at are the next turn's, before the system is asked again.
 //! Events carry the generation of their file, so what is reported for a closed descriptor does not reach the next tenant of its
 //! number in the same batch. Interest is changed once per turn and file, only if it differs from what the system knows. Sources:
 //! epoll(7), accept4(2), recv(2), send(2). The calls themselves are in `system`.
@@ -15,6 +16,7 @@ mod files;
 pub(crate) mod system;
 
 use crate::kernel::{Counters, End, Kernel, SendOutcome, Sink, Token};
+use crate::limits::{EVENTS_PER_TURN, RECEIVED_BYTES_PER_TURN};
 use accept::Listener;
 use files::{Files, Key, SendState, State};
 use ringio_core::base::frame::Frame;
@@ -31,9 +33,7 @@ const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
 const EDGE: u32 = libc::EPOLLET as u32;
 
-/// Events looked at per turn.
-const EVENTS_PER_TURN: usize = 1024;
-/// The array for them. Bytes.
+/// The array for the events of a turn. Bytes.
 pub(crate) const EVENTS_BYTES: u64 = (EVENTS_PER_TURN * size_of::<libc::epoll_event>()) as u64;
 /// Bytes thrown away at most before a close, lest unread ones turn it into a reset that overtakes what was sent last.
 const DISCARD_BYTES_MAX: usize = 1 << 20;
@@ -96,6 +96,9 @@ pub struct Epoll {
     /// Kept open while it is watched.
     _bell: OwnedFd,
     events: Vec<libc::epoll_event>,
+    /// How many of the events the system has filled in, and how many of those were looked at.
+    reported: usize,
+    looked_at: usize,
     scratch: Vec<u8>,
     peers: Vec<EpollAddress>,
     is_alive: Arc<AtomicBool>,
@@ -130,6 +133,8 @@ impl Epoll {
             timer,
             _bell: bell,
             events: vec![system::NO_EVENT; EVENTS_PER_TURN],
+            reported: 0,
+            looked_at: 0,
             counters: Counters { receive_pool_bytes: scratch.len() as u64, ..Counters::default() },
             scratch,
             peers: Vec::new(),
@@ -321,7 +326,8 @@ impl Epoll {
         self.is_hurried = true;
     }
 
-    fn deliver_event(&mut self, event: libc::epoll_event, sink: &mut impl Sink<Self>) {
+    /// Does what an event says; the number of bytes that were received.
+    fn deliver_event(&mut self, event: libc::epoll_event, sink: &mut impl Sink<Self>) -> usize {
         let key = Key::from_bits(event.u64);
         match key.generation {
             BELL => {}
@@ -335,13 +341,15 @@ impl Epoll {
                     self.try_send(key); // Room, or an error that the send will name.
                 }
                 if event.events & !OUT != 0 {
-                    self.receive(key, sink);
+                    return self.receive(key, sink);
                 }
             }
         }
+        0
     }
 
-    fn receive(&mut self, key: Key, sink: &mut impl Sink<Self>) {
+    fn receive(&mut self, key: Key, sink: &mut impl Sink<Self>) -> usize {
+        let mut received = 0;
         let mut scratch = std::mem::take(&mut self.scratch);
         if let Some(file) = self.find(key)
             && file.state == (State::Open { is_receiving: true })
@@ -361,11 +369,15 @@ impl Epoll {
             self.counters.system_calls += 1;
             match (outcome, end) {
                 (_, Some(end)) => sink.ended(self, token, end),
-                (Ok(count), None) => sink.received(self, token, &mut scratch[..count]),
+                (Ok(count), None) => {
+                    received = count;
+                    sink.received(self, token, &mut scratch[..count]);
+                }
                 (Err(_), None) => {}
             }
         }
         self.scratch = scratch;
+        received
     }
 }
 
@@ -465,19 +477,26 @@ impl Kernel for Epoll {
 
     fn turn(&mut self, wait: Option<Duration>, sink: &mut impl Sink<Self>) {
         self.flush();
-        let timeout_ms = match wait {
-            _ if std::mem::take(&mut self.is_hurried) => 0,
-            // Rounded up: a deadline that is not quite reached would be waited for in a loop.
-            Some(wait) => i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
-            None => -1,
-        };
+        let is_hurried = std::mem::take(&mut self.is_hurried);
         let mut events = std::mem::take(&mut self.events);
-        self.counters.system_calls += 1;
-        // The only error that a valid list can give is an interrupted wait.
-        let count = system::epoll_wait(self.epoll.as_fd(), &mut events, timeout_ms).unwrap_or(0);
+        if self.looked_at == self.reported {
+            let timeout_ms = match wait {
+                _ if is_hurried => 0,
+                // Rounded up: a deadline that is not quite reached would be waited for in a loop.
+                Some(wait) => i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
+                None => -1,
+            };
+            self.counters.system_calls += 1;
+            // The only error that a valid list can give is an interrupted wait.
+            self.reported = system::epoll_wait(self.epoll.as_fd(), &mut events, timeout_ms).unwrap_or(0);
+            self.looked_at = 0;
+        }
         self.deliver_news(sink);
-        for event in &events[..count] {
-            self.deliver_event(*event, sink);
+        let mut bytes = 0;
+        while self.looked_at < self.reported && bytes < RECEIVED_BYTES_PER_TURN {
+            let event = events[self.looked_at];
+            self.looked_at += 1;
+            bytes += self.deliver_event(event, sink);
         }
         self.events = events;
     }

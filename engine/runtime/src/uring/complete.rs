@@ -114,6 +114,13 @@ pub struct Completion {
     pub has_more: bool,
 }
 
+impl Completion {
+    /// Bytes that a receive brought; 0 for its end.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.result).unwrap_or(0)
+    }
+}
+
 impl<R: Ring> Uring<R> {
     /// Marks sends that the enter just made has answered, among the completions from `first` on.
     pub(super) fn notice(&mut self, first: usize) {
@@ -140,7 +147,7 @@ impl<R: Ring> Uring<R> {
         }
     }
 
-    /// Delivers what is there, and not what comes of delivering it.
+    /// Delivers what is there, and not what comes of delivering it; of each connection its share, of all a turn's worth.
     pub(super) fn deliver(&mut self, sink: &mut impl Sink<Self>) {
         // Sends first: the rest of the turn then sees which transports are writable.
         for _ in 0..self.finished.len() {
@@ -151,8 +158,31 @@ impl<R: Ring> Uring<R> {
                 self.finish_send(tag, SendOutcome::Complete, sink);
             }
         }
+        let put_off_before = self.shares.begin_turn();
+        let mut bytes = 0;
         for _ in 0..self.completions.len() {
+            // The rest is first in the next turn.
+            if bytes >= self.shares.turn_bytes() {
+                break;
+            }
             let Some(completion) = self.completions.pop_front() else { break };
+            match self.shares.admit(completion) {
+                Some(completion) => {
+                    if completion.buffer.is_some() {
+                        bytes += completion.bytes();
+                    }
+                    self.dispatch(completion, sink);
+                }
+                None => self.counters.receives_put_off += 1,
+            }
+        }
+        let mut bytes = 0;
+        for _ in 0..put_off_before {
+            if bytes >= self.shares.surplus_bytes() {
+                break;
+            }
+            let Some(completion) = self.shares.take() else { break };
+            bytes += completion.bytes();
             self.dispatch(completion, sink);
         }
     }

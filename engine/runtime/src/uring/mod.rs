@@ -18,10 +18,12 @@ mod in_flight;
 mod listener;
 pub mod probe;
 pub mod ring;
+mod shares;
 mod submit;
 
 use crate::epoll::system;
 use crate::kernel::{Counters, Kernel, Sink, Token};
+use crate::limits::CONNECTION_BYTES_PER_TURN;
 pub use buffers::{Buffers, Group, Pool};
 pub use complete::{Completion, Tag};
 pub use in_flight::{NamePlace, SendBytes};
@@ -37,6 +39,7 @@ use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{FileId, ShardIndex};
 #[cfg(ringio_planted)]
 use ringio_core::base::planted::{self, Bug};
+use shares::Shares;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -60,6 +63,9 @@ pub struct UringOptions {
     pub large_receive_buffers: u16,
     /// Bytes of each of those. 64 to 16 MiB, default 65,536: what TCP hands over at once on a fast network.
     pub large_receive_buffer_bytes: u32,
+    /// Received bytes of one connection in a turn before the others have had theirs; what is put off gets twice as much, and all together sixteen
+    /// times. Default [`CONNECTION_BYTES_PER_TURN`].
+    pub connection_bytes_per_turn: usize,
     /// Connections of the shard, at most. Default: the process' limit of open files, at most 65,536 (the kernel admits no larger table than
     /// that limit, but the table itself costs no descriptors).
     pub files_max: u32,
@@ -75,6 +81,7 @@ impl Default for UringOptions {
             receive_buffer_bytes: 4096,
             large_receive_buffers: 32,
             large_receive_buffer_bytes: 65_536,
+            connection_bytes_per_turn: CONNECTION_BYTES_PER_TURN,
             files_max: limit.clamp(16, 65_536),
         }
     }
@@ -108,6 +115,8 @@ pub struct Uring<R: Ring = SystemRing> {
     listeners: Vec<Listener>,
     /// Taken from the kernel, not yet delivered.
     completions: VecDeque<Completion>,
+    /// What was put off of them, for others to be heard.
+    shares: Shares,
     /// Sends that are complete, not yet delivered.
     finished: VecDeque<Tag>,
     /// Sends in the submission queue.
@@ -165,6 +174,7 @@ impl<R: Ring> Uring<R> {
             files: Files::new(options.files_max),
             listeners: Vec::new(),
             completions: VecDeque::new(),
+            shares: Shares::new(options.connection_bytes_per_turn),
             finished: VecDeque::new(),
             batch: Vec::new(),
             is_hurried: false,
@@ -531,7 +541,8 @@ impl<R: Ring> Kernel for Uring<R> {
     fn turn(&mut self, wait: Option<Duration>, sink: &mut impl Sink<Self>) {
         let is_sent_awaited = !self.batch.is_empty() && !self.is_sent_deferred;
         let is_hurried = std::mem::take(&mut self.is_hurried);
-        let has_news = is_hurried || is_sent_awaited || !self.completions.is_empty() || !self.finished.is_empty();
+        let is_left_over = !self.completions.is_empty() || !self.finished.is_empty() || !self.shares.is_empty();
+        let has_news = is_hurried || is_sent_awaited || is_left_over;
         let wait = match wait {
             _ if has_news => Wait::Poll,
             Some(Duration::ZERO) => Wait::Poll,
@@ -566,6 +577,7 @@ impl<R: Ring> Kernel for Uring<R> {
         self.files.shrink();
         self.in_flight.shrink();
         self.completions.shrink_to_fit();
+        self.shares.shrink();
         self.finished.shrink_to_fit();
         self.batch.shrink_to_fit();
     }
@@ -603,7 +615,7 @@ impl<R: Ring> Uring<R> {
         while let Some(tag) = self.finished.pop_front() {
             self.in_flight.release_send(tag.slot());
         }
-        while let Some(completion) = self.completions.pop_front() {
+        while let Some(completion) = self.shares.take().or_else(|| self.completions.pop_front()) {
             let tag = Tag::from_bits(completion.tag);
             match tag.operation() {
                 Some(Operation::Receive) if !completion.has_more => {
