@@ -63,6 +63,12 @@ fn seed_7030306_bytes_of_chance_that_are_a_ping() {
     play(7_030_306, Cast::Cluster);
 }
 
+/// The same, and the answer to a CONNECT that had been sent before them came behind them.
+#[test]
+fn seed_20005749_bytes_of_chance_before_a_connect_is_answered() {
+    play(20_005_749, Cast::Alone);
+}
+
 /// Acknowledgements asked for by a job of another thread timed out at once: the shard had slept, and the job's deadlines
 /// counted from the turn before.
 #[test]

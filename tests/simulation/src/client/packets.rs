@@ -46,6 +46,8 @@ pub(super) struct Packets {
     /// By namespace: private id and the last offset.
     pids: BTreeMap<String, String>,
     offsets: BTreeMap<String, String>,
+    /// Bytes of chance went out in this session: what follows them may be taken for a part of them.
+    pub(super) has_sent_chance: bool,
 }
 
 impl Packets {
@@ -240,6 +242,9 @@ impl Client {
         assert!(matches!(presence, Presence::Asked { .. }), "violation: connected twice to {namespace}");
         note!("client {}: is {sid} in {namespace}", self.number);
         *presence = Presence::Connected(sid.clone());
+        if self.packets.has_sent_chance {
+            self.common.oracle.borrow_mut().may_be_swallowed(sid.clone());
+        }
         let before = self.packets.before.remove(namespace).unwrap_or_default();
         match value("pid") {
             Some(pid) => {

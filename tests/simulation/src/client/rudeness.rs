@@ -71,6 +71,7 @@ impl Client {
                 let wire = self.transport.as_ref().and_then(|transport| transport.wires().last());
                 if let Some(wire) = wire {
                     self.write(wire, &bytes);
+                    self.packets.has_sent_chance = true;
                     for sid in self.packets.connected_sids() {
                         self.common.oracle.borrow_mut().may_be_swallowed(sid);
                     }
