@@ -41,3 +41,5 @@ pub mod uring;
 
 #[cfg(test)]
 mod driver_tests;
+#[cfg(test)]
+mod first_shard;

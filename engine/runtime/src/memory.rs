@@ -297,12 +297,12 @@ mod tests {
     use crate::clock::Hand;
     use crate::epoll::Epoll;
     use crate::executor::Executor;
+    use crate::first_shard::first_shard;
     use crate::injector::Injector;
     use crate::mesh::mesh;
     use crate::shard_thread::Application;
     use crate::turn::Turn;
     use ringio_core::door::Event;
-    use ringio_core::options::Setup;
     use std::cell::RefCell;
     use std::rc::Rc;
     use std::sync::atomic::AtomicBool;
@@ -476,15 +476,7 @@ mod tests {
     fn a_shard_hears_of_each_change_and_says_what_it_could_give() {
         let (fake, hand) = (Fake::default(), Hand::default());
         let meter = Arc::new(fake.meter(1));
-        let setup = Setup {
-            options: Arc::default(),
-            assets: Arc::default(),
-            shard: ShardIndex(0),
-            shard_count: 1,
-            seed: [1; 32],
-            unix_time_ms: 0,
-        };
-        let core = Rc::new(RefCell::new(Shard::new(setup)));
+        let core = first_shard(1);
         let mut turn = turn(&meter, &core, &hand);
         turn.run(Some(Duration::ZERO));
         assert_eq!(turn.prepare_wait(None), Some(WAIT_MAX), "it takes part though nothing happens");

@@ -468,10 +468,9 @@ mod tests {
     use super::*;
     use crate::clock::Hand;
     use crate::epoll::{Epoll, EpollOptions};
+    use crate::first_shard::first_shard;
     use crate::mesh::mesh;
-    use ringio_core::base::id::ShardIndex;
     use ringio_core::door::Event;
-    use ringio_core::options::Setup;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -482,21 +481,9 @@ mod tests {
         fn handle_stop(&self) {}
     }
 
-    fn shard() -> Rc<RefCell<Shard>> {
-        let setup = Setup {
-            options: Arc::default(),
-            assets: Arc::default(),
-            shard: ShardIndex(0),
-            shard_count: 1,
-            seed: [1; 32],
-            unix_time_ms: 0,
-        };
-        Rc::new(RefCell::new(Shard::new(setup)))
-    }
-
     fn turn(hand: &Hand) -> (Turn<Epoll, Silent, Hand>, Injector<Silent>) {
         let port = mesh(1, 4).unwrap().pop().unwrap();
-        let core = shard();
+        let core = first_shard(1);
         let (injector, executor) = (Injector::new(port.doorbell()), Executor::new(port.doorbell()));
         let kernel = Epoll::new(&EpollOptions::default(), &port).unwrap();
         let application = Silent(Rc::clone(&core));

@@ -3,21 +3,18 @@
 use super::{Driver, Sizes, on_both_drivers};
 use crate::clock::Hand;
 use crate::executor::Executor;
+use crate::first_shard::first_shard;
 use crate::injector::Injector;
 use crate::mesh::{Port, mesh};
 use crate::shard_thread::Application;
 use crate::turn::Turn;
 use ringio_core::base::id::ShardIndex;
 use ringio_core::door::{Event, PeerMessage};
-use ringio_core::options::Setup;
-use ringio_core::shard::Shard;
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 on_both_drivers!(
@@ -55,15 +52,7 @@ impl<D: Driver> Watched<D> {
         let mut ports = mesh::<PeerMessage>(2, 4).unwrap();
         let (peer, port) = (ports.pop().unwrap(), ports.pop().unwrap());
         let bell = File::from(port.as_fd().try_clone_to_owned().unwrap());
-        let setup = Setup {
-            options: Arc::default(),
-            assets: Arc::default(),
-            shard: ShardIndex(0),
-            shard_count: 2,
-            seed: [1; 32],
-            unix_time_ms: 0,
-        };
-        let core = Rc::new(RefCell::new(Shard::new(setup)));
+        let core = first_shard(2);
         let (injector, executor) = (Injector::new(port.doorbell()), Executor::new(port.doorbell()));
         let mut driver = D::make(Sizes::default(), &port);
         let listener = crate::listener::bind("127.0.0.1:0".parse().unwrap(), 1, 1).unwrap().remove(0);

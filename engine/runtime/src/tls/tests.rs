@@ -6,13 +6,13 @@ use super::channel::PIECE_BYTES;
 use super::*;
 use crate::clock::Hand;
 use crate::executor::Executor;
+use crate::first_shard::first_shard;
 use crate::injector::Injector;
 use crate::kernel::{Arrival, Counters, Sink};
 use crate::mesh::mesh;
 use crate::shard_thread::Application;
 use crate::turn::Turn;
 use ringio_core::door::Event;
-use ringio_core::options::Setup;
 use ringio_core::shard::Shard;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
@@ -345,15 +345,7 @@ impl Application for Silent {
 /// A shard that speaks TLS on its second listener, its clock, its core.
 fn shard(server: &TlsSettings) -> (Turn<Script, Silent, Hand>, Hand, Rc<RefCell<Shard>>) {
     let port = mesh(1, 4).unwrap().pop().unwrap();
-    let setup = Setup {
-        options: Arc::default(),
-        assets: Arc::default(),
-        shard: ShardIndex(0),
-        shard_count: 1,
-        seed: [1; 32],
-        unix_time_ms: 0,
-    };
-    let core = Rc::new(RefCell::new(Shard::new(setup)));
+    let core = first_shard(1);
     let (injector, executor, hand) = (Injector::new(port.doorbell()), Executor::new(port.doorbell()), Hand::default());
     let turn = Turn::new(Script::default(), Rc::clone(&core), Silent, port, injector, executor, hand.clone());
     (turn.with_tls(vec![None, Some(server.clone())]), hand, core)
