@@ -154,7 +154,7 @@ export const FORKS = [
     // then, ours closes at once.
     name: "attachments-for-a-strange-namespace",
     isMet: (node, ours, { step, where }) =>
-      / (ws|poll)$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")) && node.length === 0 && isClosing(ours),
+      / (ws|poll)$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")) && isPartOf(beforeTheEnd(ours), node),
   },
   {
     // A socket that was recovered is not recovered from the same past again, which Node allows until that expires.
@@ -233,11 +233,30 @@ function isClosing(entries) {
   return JSON.stringify(entries.map(({ kind, code, packets }) => code ?? packets ?? kind)) === '[1005,"end"]' || JSON.stringify(entries.map(({ packets }) => packets)) === '[["1"]]';
 }
 
+/** What ours said before it closed, if it did: what handlers of events in front of the broken packet said to the client itself is lost. */
+function beforeTheEnd(entries) {
+  const length = [2, 1].find((count) => isClosing(entries.slice(-count)));
+  return length && entries.slice(0, -length);
+}
+
+/** Whether these entries, if there are any to look at, are among those, in their order. */
+function isPartOf(entries, those) {
+  let at = 0;
+  return entries !== undefined && entries.every((entry) => {
+    const found = those.findIndex((other, index) => index >= at && JSON.stringify(other) === JSON.stringify(entry));
+    at = found + 1;
+    return found >= 0;
+  });
+}
+
 /** Node's log as it would be had the sockets left with the `error`: reason and rooms of then. */
 function leftAtOnce(node, ours) {
   const at = node.findIndex(([what]) => what === "error");
   if (at < 0) return node;
-  return node.map((row, index) => {
+  // Node's decoder throws before the handlers of what came in front of the packet have run, ours is told of in its turn.
+  const turn = ours.findIndex(([what]) => what === "error");
+  const rows = turn > at && node[turn] ? node.toSpliced(at, 1).toSpliced(turn, 0, node[at]) : node;
+  return rows.map((row, index) => {
     if (index < at || !/^disconnect/.test(row[0])) return row;
     const own = ours.find(([what, reason]) => what === row[0] && reason === "forced close");
     if (!own || !["transport close", "transport error", "forced close", "server namespace disconnect"].includes(row[1])) return row;

@@ -6,7 +6,7 @@ mod client;
 
 use client::{Place, Running};
 use ringio::{Ack, Data, DisconnectReason, EnginePacketKind, Namespace, Server, Socket};
-use ringio_tests::wire::WebSocket;
+use ringio_tests::wire::{Polling, WebSocket};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -21,6 +21,7 @@ matrix! {
     everybody_joins_leaves_and_is_sent_away
     who_is_gone_joins_nothing_and_hears_nothing
     what_breaks_the_protocol_reaches_error_before_disconnect
+    what_came_with_it_by_polling_is_handled_first
     only_the_first_of_several_handlers_answers
     a_middleware_is_for_those_who_come_after_it
     heartbeats_are_told_packet_by_packet
@@ -181,6 +182,29 @@ fn everybody_joins_leaves_and_is_sent_away(place: Place) {
     }
     io.of("/other").emit("still here", &()).into_result().unwrap();
     others[0].hears("still here");
+}
+
+/// The socket of a polling client stays in Node until the client is told; a GET that waits tells it at once.
+fn what_came_with_it_by_polling_is_handled_first(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (sender, said) = channel();
+    let events = sender.clone();
+    io.on_connection(move |socket: Socket| {
+        socket.with_packet_middleware(|| {});
+        let (events, ends) = (events.clone(), sender.clone());
+        socket.on("last", move |Data(number): Data<u32>| events.send(number.to_string()).unwrap());
+        socket.on_disconnect(move |reason: DisconnectReason| ends.send(reason.to_string()).unwrap());
+    });
+    let server = Running::start(&io);
+    let client = Polling::open(server.url.strip_prefix("http://").unwrap().parse().unwrap());
+    client.post("40");
+    assert!(client.get().body.starts_with("40"));
+    client.post("42[\"last\",1]\x1e42{}\x1e42[\"last\",2]");
+    for expected in ["1", "forced close"] {
+        assert_eq!(said.recv_timeout(client::PATIENCE).unwrap(), expected);
+    }
+    assert_eq!(client.get().body, "6\u{1e}1");
+    assert!(said.try_recv().is_err(), "what came behind it is not read");
 }
 
 fn who_is_gone_joins_nothing_and_hears_nothing(place: Place) {

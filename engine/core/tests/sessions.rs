@@ -460,9 +460,10 @@ fn closing_all_tells_everybody_and_leaves_nothing() {
 }
 
 #[test]
-fn an_event_in_front_of_a_close_frame_or_a_broken_one_is_still_answered() {
+fn an_event_in_front_of_a_close_or_a_broken_frame_is_still_answered() {
     let broken = frame(0xb1, b"reserved bits");
-    for (last, closed) in [(frame(0x88, &1001_u16.to_be_bytes()), "close 1001"), (broken, "close 1002")] {
+    let close_frame = frame(0x88, &1001_u16.to_be_bytes());
+    for (last, closed) in [(close_frame, "close 1001"), (broken, "close 1002"), (text("1"), "close 1005")] {
         let mut world = World::new(1, Options::default());
         let (wire, _) = world.joined(0);
         world.send(wire, &[text("427[\"last words\"]"), last, text("428[\"too late\"]")].concat());

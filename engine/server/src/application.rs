@@ -335,7 +335,7 @@ impl App {
     fn handle_message(self: &Rc<Self>, key: SocketKey, message: &Message, received: &[u8]) {
         let Some(socket) = self.socket(key) else { return };
         // An event that arrived with others, before one of which the server disconnected its socket.
-        if !self.with_core(|core| core.is_connected(key)) {
+        if !self.with_core(|core| core.is_heard(key)) {
             return;
         }
         let guards = self.sockets.look(key, |local| (local.any.clone(), local.middlewares.clone()));

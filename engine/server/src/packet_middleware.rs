@@ -137,7 +137,7 @@ impl App {
     /// The handlers of an event's name, unless the client has left meanwhile.
     fn deliver(self: &Rc<Self>, passage: &Passage, message: &Message, received: &[u8]) {
         let socket = &passage.socket;
-        if !socket.is_connected() {
+        if !socket.is_heard() {
             return;
         }
         let data = message.data.bytes(received);

@@ -117,6 +117,11 @@ impl Socket {
         self.app.with_core(|core| core.is_connected(self.key))
     }
 
+    /// Whether events that it sent before it went are still handled.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.app.with_core(|core| core.is_heard(self.key))
+    }
+
     /// The opposite of [`Socket::is_connected`].
     #[must_use]
     pub fn is_disconnected(&self) -> bool {

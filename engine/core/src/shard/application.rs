@@ -3,8 +3,9 @@
 use super::Shard;
 use crate::base::id::{NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
-use crate::door::{Counters, HandshakeRequest, SocketDescription, Transport};
+use crate::door::{Counters, DisconnectReason, HandshakeRequest, SocketDescription, Transport};
 use crate::namespace::socket::Presence;
+use crate::session::State as SessionState;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,6 +44,17 @@ impl Shard {
     pub fn is_connected(&self, socket: SocketKey) -> bool {
         self.sockets.get(socket).is_some_and(crate::namespace::socket::Socket::is_joined)
             || self.is_disconnecting(socket)
+    }
+
+    /// Whether the application hears what this socket has said. Besides those that are connected: one whose client said something that cannot
+    /// be read behind it and is told with its next poll, as in Node, where the socket stays until then. One look-up.
+    #[must_use]
+    pub fn is_heard(&self, socket: SocketKey) -> bool {
+        let is_to_be_told = |socket: &crate::namespace::socket::Socket| {
+            matches!(socket.presence, Presence::Leaving(_, DisconnectReason::ForcedClose))
+                && self.sessions.get(socket.session).is_some_and(|session| session.state == SessionState::Closing)
+        };
+        self.is_connected(socket) || self.sockets.get(socket).is_some_and(is_to_be_told)
     }
 
     /// The first request of its session.

@@ -18,8 +18,8 @@ use super::requests::NO_XSS_FILTER;
 use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
 use crate::base::time::Time;
 use crate::broadcast::encode;
-use crate::connection::State;
 use crate::connection::body::Progress;
+use crate::connection::{Ending, State};
 use crate::door::{Cause, Data, DisconnectReason, Event, SessionEvent};
 use crate::limits::{
     PIPELINED_BYTES_MAX, QUERY_PAIRS_MAX, attachments_deadline_ms, backlog_bytes_max, dropped_bytes_max,
@@ -28,7 +28,7 @@ use crate::namespace::assembly::{Assembly, Unfinished};
 use crate::namespace::event::{Bounds, Carrier};
 use crate::parser::Message;
 use crate::session::packet::{self, Found};
-use crate::session::{Session, State as SessionState};
+use crate::session::{Link, Session, State as SessionState};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -239,7 +239,7 @@ impl Shard {
         self.note_alive(key);
         match found {
             Found::Message => self.handle_text(key, carrier.without_first(), received),
-            Found::Close => self.end_session(key, DisconnectReason::TransportClose, Farewell::Close),
+            Found::Close => self.hear_goodbye(key),
             Found::WrongDirection => {
                 let cause = Cause::new(DisconnectReason::TransportError, "invalid heartbeat direction");
                 self.end_session(key, cause, Farewell::Close);
@@ -249,6 +249,14 @@ impl Shard {
                 self.queue_control(key, encode::text_frame(b"3"));
             }
             Found::Ignored | Found::Pong => {}
+        }
+    }
+
+    /// The close packet of Engine.IO. Over a WebSocket it ends like a close frame: events before it are handled first.
+    fn hear_goodbye(&mut self, key: SessionKey) {
+        match self.sessions.get(key).map(|session| session.link) {
+            Some(Link::WebSocket(connection)) => self.begin_ending(connection, Ending::Closed(Box::default())),
+            _ => self.end_session(key, DisconnectReason::TransportClose, Farewell::Close),
         }
     }
 

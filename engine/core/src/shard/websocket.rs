@@ -327,7 +327,7 @@ impl Shard {
 
     /// The peer ends a WebSocket: nothing more is read. Events that came before it are handled first, so that their
     /// handlers can still answer.
-    fn begin_ending(&mut self, key: ConnectionKey, ending: Ending) {
+    pub(super) fn begin_ending(&mut self, key: ConnectionKey, ending: Ending) {
         if let Some(connection) = self.connections.get_mut(key)
             && let State::WebSocket { ending: state, .. } = &mut connection.state
         {
