@@ -182,6 +182,21 @@ fn an_event_followed_by_the_leaving_in_one_payload_is_not_delivered() {
 }
 
 #[test]
+fn a_goodbye_to_the_namespace_in_front_of_one_to_the_session_is_not_told_apart() {
+    for (body, reason) in [
+        ("41\u{1e}1", DisconnectReason::TransportClose),
+        ("41\u{1e}x\u{1e}1", DisconnectReason::ClientNamespaceDisconnect),
+        ("41\u{1e}42[\"no more\"]", DisconnectReason::ClientNamespaceDisconnect),
+    ] {
+        let mut world = World::new(1, Options::default());
+        let url = polling_url(&world.polling(0));
+        world.post(0, &url, "40");
+        world.post(0, &url, body);
+        assert_eq!(disconnects(&world), [reason], "{body}");
+    }
+}
+
+#[test]
 fn the_server_disconnects_one_namespace_or_the_client() {
     let mut world = World::new(1, Options::default());
     let (wire, main) = world.joined(0);

@@ -185,23 +185,32 @@ impl Shard {
         }
     }
 
-    /// The packets of a POST's body, up to the first that is none.
+    /// The packets of a POST's body, up to the first that is none. Where the client ends its session behind a goodbye to a namespace, it is the end of the
+    /// session that the socket hears of, as in Node, which takes packets of Socket.IO a tick later.
     pub(super) fn take_polled<'a, E>(
         &mut self,
         session: SessionKey,
-        packets: impl Iterator<Item = Result<payload::PolledPacket<'a>, E>>,
+        mut packets: impl Iterator<Item = Result<payload::PolledPacket<'a>, E>> + Clone,
     ) {
-        for polled in packets {
+        let mut ends_session = None;
+        while let Some(polled) = packets.next() {
             match polled {
                 Ok(payload::PolledPacket::Text(packet)) => {
                     let text = packet.data.as_bytes();
                     let mut owned = Vec::with_capacity(text.len() + 1);
                     owned.push(packet.kind.digit());
                     owned.extend_from_slice(text);
-                    if packet::read(packet.kind) == Found::Close {
+                    let carrier = Carrier::Owned(owned, 0);
+                    let found = packet::read(packet.kind);
+                    if found == Found::Close {
                         return self.end_session(session, DisconnectReason::TransportClose, Farewell::Noop);
                     }
-                    self.handle_packet(session, Carrier::Owned(owned, 0), &[]);
+                    let is_goodbye = found == Found::Message && text.first() == Some(&b'1');
+                    if is_goodbye && *ends_session.get_or_insert_with(|| has_close(packets.clone())) {
+                        self.tell_packet(session, packet.kind, &carrier, &[]);
+                        continue;
+                    }
+                    self.handle_packet(session, carrier, &[]);
                 }
                 Ok(payload::PolledPacket::Binary(message)) => self.handle_binary(session, Cow::Owned(message)),
                 Err(_) => return self.parse_failed(session),
@@ -464,6 +473,13 @@ impl Shard {
             self.rearm_heartbeat(key, self.options.ping_timeout_ms);
         }
     }
+}
+
+/// Whether one of these packets ends the session.
+fn has_close<'a, E>(packets: impl Iterator<Item = Result<payload::PolledPacket<'a>, E>>) -> bool {
+    let is_close =
+        |polled| matches!(polled, payload::PolledPacket::Text(packet) if packet::read(packet.kind) == Found::Close);
+    packets.map_while(Result::ok).any(is_close)
 }
 
 /// What the body of a POST holds.
