@@ -207,7 +207,9 @@ function isViolator(rows) {
 
 /** What the acks among these entries have found, each a list of texts. */
 function answersOf(entries) {
-  const packets = readAgain(entries).filter(({ kind }) => /^43/.test(kind));
+  const plain = (text) => text?.replace(/^\(msgpack\) .* (?=43\d+\[)/s, "");
+  const texts = entries.map((entry) => ({ ...entry, text: plain(entry.text), ...(entry.packets && { packets: entry.packets.map(plain) }) }));
+  const packets = readAgain(texts).filter(({ kind }) => /^43/.test(kind));
   return packets.map(({ values }) => (typeof values[0] === "number" ? Array.from({ length: values[0] }, (_, number) => String(number)) : values.map((value) => JSON.stringify(value))));
 }
 
@@ -251,10 +253,11 @@ function isPartOf(entries, those) {
 
 /** Node's log as it would be had the sockets left with the `error`: reason and rooms of then. */
 function leftAtOnce(node, ours) {
-  const at = node.findIndex(([what]) => what === "error");
+  // An event of that name has been logged like it: the broken packet is the last.
+  const at = node.findLastIndex(([what]) => what === "error");
   if (at < 0) return node;
   // Node's decoder throws before the handlers of what came in front of the packet have run, ours is told of in its turn.
-  const turn = ours.findIndex(([what]) => what === "error");
+  const turn = ours.findLastIndex(([what]) => what === "error");
   const rows = turn > at && node[turn] ? node.toSpliced(at, 1).toSpliced(turn, 0, node[at]) : node;
   return rows.map((row, index) => {
     if (index < at || !/^disconnect/.test(row[0])) return row;
