@@ -19,7 +19,7 @@
 //! | session: a long POST of which packets are left | none: in each turn `POSTED_PACKETS_PER_TURN` of them are taken | `max_http_buffer_size` |
 //! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] |
 //! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection |
-//! | session: open and silent | `ping_interval_ms` + `ping_timeout_ms`, the timeout once more if something else came | 0 |
+//! | session: open and silent | `ping_interval_ms` (and a part of [`PING_MOMENTS`]) + `ping_timeout_ms`, the timeout once more if something else came | 0 |
 //! | session: packets unread | as above: the ping waits behind them | `outbox_bytes_max` and one message |
 //! | session: closing, its last packets unfetched | `POLLING_CLOSE_DEADLINE_MS` | `outbox_bytes_max` |
 //! | session: closed by a POST | `CLOSED_GRACE_MS` | 0 |
@@ -70,6 +70,11 @@ pub const DROPPED_BYTES: u64 = 4 << 20;
 /// While a client upgrades, its waiting GET is answered with a noop this often, because it may poll again
 /// before it has seen the probe's answer. Milliseconds, as in Node.
 pub const UPGRADE_NOOP_INTERVAL_MS: u64 = 100;
+
+/// Pings are sent at so many moments of a ping interval: what falls due between two of them waits for the second. With the default interval that is up to
+/// 24 ms, and the pings of silent connections, and with them the answers, come in batches that share a turn; each alone costs several times as much.
+/// An interval under two seconds has its milliseconds.
+pub const PING_MOMENTS: u64 = 1_024;
 
 /// From the 101 of a WebSocket to the OPEN behind it, for clients of revision 3 alone. Milliseconds. Programs of that time wait
 /// for the WebSocket to open before they listen for its messages, and lose an OPEN that arrives in the same read.

@@ -8,7 +8,7 @@ mod world;
 
 use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts};
 use ringio_core::limits::{
-    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS,
+    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS, PING_MOMENTS,
     POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN, RECEIVE_DEADLINE_MS,
     REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX, TRANSMIT_FRAMES_MAX,
     WorstCase, attachments_deadline_ms, body_deadline_ms, dropped_bytes_max, message_deadline_ms, worst_case,
@@ -118,7 +118,7 @@ fn connection_a_get_waits() {
     world.send(wire, format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", polling_url(&sid)).as_bytes());
     world.advance(24_999);
     assert_eq!(world.take(wire), b"");
-    world.advance(1);
+    world.advance(1 + 25_000 / PING_MOMENTS);
     assert_eq!(world.answer(wire), (200, "2".into()), "the ping ends its wait");
     assert_eq!(world.get(0, &polling_url(&sid)).0, 0, "another one waits");
     world.advance(20_000);
@@ -411,7 +411,7 @@ fn session_silent_or_not_reading() {
     let mut world = World::new(1, Options { outbox_bytes_max: 1_000, ..small() });
     let (wire, socket) = world.joined(0);
     world.stick(wire, true);
-    world.advance(45_000);
+    world.advance(45_000 + 25_000 / PING_MOMENTS);
     assert_eq!(reasons(&world), [DisconnectReason::PingTimeout]);
     assert!(!world.shards[0].is_connected(socket));
     // Something else than a pong extends the timeout once.

@@ -311,6 +311,25 @@ fn the_heartbeat_ends_a_silent_client_and_keeps_a_living_one() {
 }
 
 #[test]
+fn pings_that_fall_due_soon_after_each_other_are_sent_at_one_moment() {
+    let mut world = World::new(1, Options::default());
+    let mut now = 30;
+    world.advance(now);
+    let mut wires = Vec::new();
+    for _ in 0..3 {
+        wires.push(world.joined(0).0);
+        world.advance(8);
+        now += 8;
+    }
+    // At 30, 38 and 46 ms; an interval of 25,000 ms has moments every 24 ms, of which 25,032 and 25,056 are two.
+    for (at, pinged) in [(25_031, [0, 0, 0]), (25_032, [1, 0, 0]), (25_055, [0, 0, 0]), (25_056, [0, 1, 1])] {
+        world.advance(at - now);
+        now = at;
+        assert_eq!(wires.iter().map(|wire| world.take_messages(*wire).len()).collect::<Vec<_>>(), pinged, "at {at} ms");
+    }
+}
+
+#[test]
 fn a_ping_from_the_client_goes_in_the_wrong_direction() {
     let mut world = World::new(1, Options::default());
     let (wire, _) = world.joined(0);

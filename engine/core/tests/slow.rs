@@ -147,7 +147,7 @@ fn control_packets_are_never_dropped_and_attachments_never_parted() {
         world.run();
     }
     assert!(world.shards[0].counters().slow_dropped_old > 400);
-    world.advance(25_000);
+    world.advance(26_000);
     world.stick(wire, false);
     world.run();
     let got = world.take_messages(wire);

@@ -177,7 +177,7 @@ impl Builder {
         self
     }
 
-    /// Silence after which a ping is sent. Default 25 s, 1 ms to a day.
+    /// Silence after which a ping is sent. Default 25 s, 1 ms to a day. Up to a thousandth more, so that the pings of many silent clients share a turn.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.options.ping_interval_ms = millis_of(interval);
         self

@@ -5,7 +5,7 @@ use crate::base::id::{ConnectionKey, SessionKey, SocketKey, TimerKey};
 use crate::base::time::Time;
 use crate::connection::State as ConnectionState;
 use crate::door::{AckFailure, DisconnectReason, Output};
-use crate::limits::{DEADLINES_PER_TURN, UPGRADE_NOOP_INTERVAL_MS};
+use crate::limits::{DEADLINES_PER_TURN, PING_MOMENTS, UPGRADE_NOOP_INTERVAL_MS};
 use crate::session::heartbeat::Beat;
 use crate::session::{Link, State as SessionState};
 
@@ -137,11 +137,18 @@ impl Shard {
         }
     }
 
+    /// When a client that has just been heard is pinged: after the interval, at the next of [`PING_MOMENTS`].
+    pub(super) fn next_ping(&self) -> Time {
+        let interval = self.options.ping_interval_ms;
+        let due = self.now.after(interval).as_millis();
+        Time::from_millis(due.checked_next_multiple_of((interval / PING_MOMENTS).max(1)).unwrap_or(due))
+    }
+
     /// A pong came, or something that extends its timeout.
-    pub(super) fn rearm_heartbeat(&mut self, key: SessionKey, millis: u64) {
+    pub(super) fn rearm_heartbeat(&mut self, key: SessionKey, at: Time) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         self.wheel.disarm(session.heartbeat.timer);
-        session.heartbeat.timer = self.wheel.arm(self.now.after(millis), Deadline::Heartbeat(key));
+        session.heartbeat.timer = self.wheel.arm(at, Deadline::Heartbeat(key));
     }
 
     fn session_is_late(&mut self, key: SessionKey) {

@@ -254,7 +254,7 @@ impl Shard {
                 self.end_session(key, cause, Farewell::Close);
             }
             Found::Ping => {
-                self.rearm_heartbeat(key, self.options.ping_interval_ms + self.options.ping_timeout_ms);
+                self.rearm_heartbeat(key, self.now.after(self.options.ping_interval_ms + self.options.ping_timeout_ms));
                 self.queue_control(key, encode::text_frame(b"3"));
             }
             Found::Ignored | Found::Pong => {}
@@ -274,7 +274,7 @@ impl Shard {
         if let Some(session) = self.sessions.get_mut(key) {
             session.heartbeat.phase = crate::session::heartbeat::Phase::Resting;
         }
-        self.rearm_heartbeat(key, self.options.ping_interval_ms);
+        self.rearm_heartbeat(key, self.next_ping());
     }
 
     /// A text that is no packet: where WebSocket is spoken alone.
@@ -470,7 +470,7 @@ impl Shard {
     /// Something other than a pong came.
     fn note_alive(&mut self, key: SessionKey) {
         if self.sessions.get_mut(key).is_some_and(|session| session.heartbeat.handle_packet()) {
-            self.rearm_heartbeat(key, self.options.ping_timeout_ms);
+            self.rearm_heartbeat(key, self.now.after(self.options.ping_timeout_ms));
         }
     }
 }

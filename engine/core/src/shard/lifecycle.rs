@@ -90,12 +90,11 @@ impl Shard {
             Some(ChosenId::Text(name)) => (self.fresh_session_sid(), Some(name)),
         };
         let is_protocol_3 = dialect.as_ref().is_some_and(|dialect| dialect.is_protocol_3);
-        let (phase, silence_ms) = if is_protocol_3 {
-            (Phase::Listening, self.options.ping_interval_ms + self.options.ping_timeout_ms)
+        let (phase, heartbeat_at) = if is_protocol_3 {
+            (Phase::Listening, self.now.after(self.options.ping_interval_ms + self.options.ping_timeout_ms))
         } else {
-            (Phase::Resting, self.options.ping_interval_ms)
+            (Phase::Resting, self.next_ping())
         };
-        let heartbeat_at = self.now.after(silence_ms);
         let connect_at = self.now.after(self.options.connect_timeout_ms);
         let engine_only = self.options.engine_only;
         let wheel = &mut self.wheel;
