@@ -183,6 +183,17 @@ export const FORKS = [
     },
   },
   {
+    // The refusal that is lost with the end behind it (see above) is all that a poll of Node's has; the end comes with its next one.
+    name: "refusal-before-the-end",
+    isMet: (node, ours, { step, where, script, index }) => {
+      if (!/ poll$/.test(where) || step?.op !== "poll") return false;
+      const sent = script.steps.slice(0, index).findLast(({ op, c }) => op === "send" && c === step.c);
+      const left = sent?.packets.length > 1 ? withoutRefusalsOf(sent, node, ours)?.[0] : undefined;
+      const isTold = left?.length === 1 && node[0].packets?.length > 0 && left[0].packets?.length === 0;
+      return isTold && JSON.stringify(ours.map(({ packets }) => packets)) === '[["6","1"]]';
+    },
+  },
+  {
     // The close packet of Engine.IO over a WebSocket: Node ignores it, ours closes.
     name: "close-packet-over-websocket",
     isMet: (node, ours, { step, where }) =>
