@@ -3,7 +3,7 @@
 //! ```text
 //!   Kernel::send, close, ...  ->  submit   the queue of operations        one enter per turn: submits, then waits
 //!   Sink::received, sent, ... <-  complete the queue of completions
-//!   in_flight: what the kernel may still touch . buffers: the receive pools . files: the slots' states . listener . probe
+//!   operations: what is asked . in_flight: what the kernel may still touch . buffers: the receive pools . files: the slots' states . listener . probe
 //! ```
 //! Needs Linux 6.1 (each flag's version is in `submit`); peers' addresses need 6.7 and are unknown before. [`probe`](probe::probe) says
 //! whether this system allows it.
@@ -16,6 +16,7 @@ mod complete;
 mod files;
 mod in_flight;
 mod listener;
+mod operations;
 pub mod probe;
 pub mod ring;
 mod shares;
@@ -30,7 +31,7 @@ pub use in_flight::{NamePlace, SendBytes};
 pub use submit::SystemRing;
 
 use complete::Operation;
-use files::{Files, Receive, Send, Shutdown, State};
+use files::{Files, Send, Shutdown, State};
 use in_flight::InFlight;
 use listener::{Listener, State as Accept};
 use probe::Refused;
@@ -245,159 +246,6 @@ impl<R: Ring> Uring<R> {
     fn make_room(&mut self) {
         if !self.ring.has_room() {
             self.enter(Wait::Submit);
-        }
-    }
-
-    // ---- operations
-
-    fn receive(&mut self, slot: u32) {
-        self.make_room();
-        let tag = self.files.tag(slot, Operation::Receive);
-        let Some(entry) = self.files.tenant(slot) else { return };
-        debug_assert_eq!(entry.receive, Receive::Idle);
-        entry.receive = Receive::Armed;
-        entry.pool = entry.habit.wants;
-        let pool = entry.pool;
-        self.in_flight.receive_count += 1;
-        self.ring.receive(slot, pool, tag);
-    }
-
-    /// Ends the receive; its last completion arms it with the other pool.
-    fn change_pool(&mut self, slot: u32) {
-        self.make_room();
-        self.counters.receive_pool_changes += 1;
-        let target = self.files.tag(slot, Operation::Receive);
-        self.ring.cancel(target, self.files.tag(slot, Operation::ChangePool));
-    }
-
-    fn cancel_receive(&mut self, slot: u32) {
-        self.make_room();
-        let target = self.files.tag(slot, Operation::Receive);
-        self.ring.cancel(target, self.files.tag(slot, Operation::CancelReceive));
-    }
-
-    fn cancel_send(&mut self, slot: u32) {
-        self.make_room();
-        let target = self.files.tag(slot, Operation::Send);
-        self.ring.cancel(target, self.files.tag(slot, Operation::CancelSend));
-    }
-
-    /// Submits what is left of a frame, to be sent as the peer makes room.
-    fn send_rest(&mut self, slot: u32) {
-        self.make_room();
-        let tag = self.files.tag(slot, Operation::Send);
-        let Some(entry) = self.files.tenant(slot) else { return };
-        entry.send = Send::Waiting;
-        if let Some((bytes, _)) = self.in_flight.send_bytes(slot) {
-            self.ring.send_waiting(slot, &bytes, tag);
-        }
-    }
-
-    fn say_fin(&mut self, slot: u32) {
-        self.make_room();
-        self.ring.shutdown_write(slot, self.files.tag(slot, Operation::Shutdown));
-    }
-
-    fn ask_name(&mut self, slot: u32, is_ipv6: bool) {
-        self.make_room();
-        let place = self.in_flight.hold_name(slot, is_ipv6);
-        self.ring.peer_name(slot, &place, self.files.tag(slot, Operation::Name));
-    }
-
-    /// Empties the slot, in the kernel's table and in ours. Ours first is sound: the kernel gives the slot to somebody else only after it has
-    /// taken this submission.
-    fn empty(&mut self, slot: u32) {
-        self.make_room();
-        self.ring.close(slot, self.files.tag(slot, Operation::Close));
-        self.files.free(slot);
-        self.resume_accepting();
-    }
-
-    /// The next step of a slot that is to be closed or handed over, once nothing is outstanding.
-    fn advance(&mut self, slot: u32) {
-        let Some(entry) = self.files.tenant(slot).filter(|entry| entry.is_quiet()) else { return };
-        match entry.state {
-            State::Closing => self.empty(slot),
-            State::Leaving(target) => {
-                entry.state = State::Moving(target);
-                let tag = self.files.tag(slot, Operation::Transfer);
-                match self.peers.get(usize::from(target.0)) {
-                    Some(peer) if peer.is_alive.load(Ordering::Acquire) => {
-                        let ring = peer.fd;
-                        self.make_room();
-                        self.ring.transfer(slot, ring, tag);
-                    }
-                    // Nobody there: answered as the kernel answers for a ring whose thread has ended.
-                    _ => self.completions.push_back(Completion {
-                        tag: tag.to_bits(),
-                        result: -libc::EOWNERDEAD,
-                        buffer: None,
-                        has_more: false,
-                    }),
-                }
-            }
-            State::Naming | State::Silent | State::Open | State::Moving(_) | State::Abandoned(_) => {}
-        }
-    }
-
-    /// Tells another ring that a slot it was given is nobody's.
-    fn disown(&mut self, target: ShardIndex, remote: i32) {
-        let Some(peer) = self.peers.get(usize::from(target.0)) else { return };
-        let ring = peer.fd;
-        self.make_room();
-        self.ring.tell(ring, remote, Tag::new(Operation::Orphan, 0, 0), Tag::new(Operation::Tell, 0, 0));
-    }
-
-    fn watch_doorbell(&mut self) {
-        self.make_room();
-        self.ring.watch(self.bell.as_fd(), Tag::new(Operation::Doorbell, 0, 0));
-    }
-
-    // ---- accepting
-
-    /// Asks every resting listener to accept again, if there is room for connections.
-    fn resume_accepting(&mut self) {
-        if self.files.open_count() >= self.accept_limit {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            if self.listeners[index].state == Accept::Resting && !self.is_rest_armed {
-                self.make_room();
-                let listener = &mut self.listeners[index];
-                if let Some(fd) = listener.fd() {
-                    self.ring.accept(fd, Tag::new(Operation::Accept, 0, index as u32));
-                    listener.state = Accept::Accepting;
-                }
-            }
-        }
-    }
-
-    /// Stops accepting for a while if the table is nearly full.
-    fn pause_accepting(&mut self) {
-        if self.files.open_count() < self.accept_limit {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            if self.listeners[index].state == Accept::Accepting {
-                self.listeners[index].state = Accept::Pausing;
-                self.counters.accept_pauses += 1;
-                self.cancel_accept(index);
-            }
-        }
-    }
-
-    fn cancel_accept(&mut self, index: usize) {
-        self.make_room();
-        let target = Tag::new(Operation::Accept, 0, index as u32);
-        self.ring.cancel(target, Tag::new(Operation::CancelAccept, 0, index as u32));
-    }
-
-    /// Accepts nothing until the timer ends.
-    fn rest(&mut self) {
-        if !self.is_rest_armed {
-            self.is_rest_armed = true;
-            self.make_room();
-            self.ring.rest(Tag::new(Operation::Rest, 0, 0));
         }
     }
 
