@@ -13,6 +13,7 @@ use crate::error::EmitError;
 use crate::extract::EventContext;
 use crate::handler::Handler;
 use crate::listener::ListenerId;
+use crate::options::Builder;
 use crate::socket::{Socket, SocketOperator};
 use crate::{BroadcastOperator, Namespace};
 use ringio_core::base::frame::WhenSlow;
@@ -36,6 +37,55 @@ pub enum SlowReceiver {
     DropNew,
     /// The oldest waiting events that were emitted like this are dropped and counted, an eighth of the bound at a time.
     DropOld,
+}
+
+impl Builder {
+    /// Bytes that may wait for one client, each packet counted with 64 more. Default 4 MiB, at least 1 KiB; one event alone may be larger.
+    /// Node queues without bound.
+    ///
+    /// At the bound an emit to this client alone fails with [`EmitError::OutboxFull`](crate::EmitError::OutboxFull), and the emitter decides. A
+    /// broadcast or an acknowledgement that finds no room disconnects the client with `outbox full`: it would otherwise go on without having
+    /// heard, and nobody would know.
+    pub fn outbox_bytes_max(mut self, bytes: usize) -> Self {
+        self.options.outbox_bytes_max = bytes;
+        self
+    }
+
+    /// What happens to an event for a client whose outbox is full. Default [`SlowReceiver::Close`].
+    ///
+    /// ```
+    /// # use ringio::{Server, SlowReceiver};
+    /// let io = Server::builder()
+    ///     .outbox_bytes_max(1 << 20)
+    ///     .when_slow(SlowReceiver::DropNew)
+    ///     .when_slow_in("/ticker", SlowReceiver::DropOld)
+    ///     .build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn when_slow(mut self, policy: SlowReceiver) -> Self {
+        self.options.when_slow = policy.to_core();
+        self
+    }
+
+    /// The same in one namespace. Default none.
+    pub fn when_slow_in(mut self, namespace: impl Into<String>, policy: SlowReceiver) -> Self {
+        self.options.when_slow_in.push((namespace.into(), policy.to_core()));
+        self
+    }
+
+    /// The marks of an outbox: above `high` bytes there is no room ([`Socket::emit_when_room`](crate::Socket::emit_when_room)), until it has
+    /// come down to `low` ([`Socket::on_drain`](crate::Socket::on_drain)). Default an eighth and a half of
+    /// [`outbox_bytes_max`](Self::outbox_bytes_max); `low` below `high`, `high` at most that.
+    ///
+    /// ```
+    /// # use ringio::Server;
+    /// let io = Server::builder().outbox_bytes_max(1 << 20).outbox_marks(64 << 10, 512 << 10).build()?;
+    /// # Ok::<(), ringio::Error>(())
+    /// ```
+    pub fn outbox_marks(mut self, low: usize, high: usize) -> Self {
+        self.options.outbox_marks = Some((low, high));
+        self
+    }
 }
 
 impl SlowReceiver {
