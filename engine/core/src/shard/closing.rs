@@ -41,16 +41,13 @@ impl Shard {
         match (link, farewell) {
             (Link::WebSocket(connection), Farewell::Silent) => self.finish_connection(connection),
             (Link::WebSocket(connection), _) => self.finish_websocket(connection, &[]),
-            (Link::Polling { waiting, posting }, farewell) => {
+            (Link::Polling { waiting, .. }, farewell) => {
                 match farewell {
                     Farewell::Close => self.answer_poll_text(key, &[b"1"]),
                     Farewell::Noop => self.answer_poll_text(key, &[b"6"]),
                     Farewell::Silent => waiting.into_iter().for_each(|connection| self.drop_connection(connection)),
                 }
-                // One whose body has arrived has its answer.
-                if let Some(connection) = posting.filter(|connection| !self.is_posted(*connection)) {
-                    self.drop_connection(connection);
-                }
+                self.cut_post(key);
             }
         }
         if self.options.engine_only && !was_closing {
@@ -126,8 +123,12 @@ impl Shard {
             Link::Polling { waiting, .. } => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 session.state = SessionState::Closing;
+                let has_no_last_packets = session.outbox.is_empty();
                 if waiting.is_some() {
                     return self.answer_closing_poll(key, true);
+                }
+                if has_no_last_packets {
+                    self.cut_post(key);
                 }
                 self.arm_last_poll(key);
             }
@@ -149,8 +150,9 @@ impl Shard {
 
     /// A GET of a closing session. What is queued goes first and alone: a client that finds the close packet behind it
     /// handles that one first (the JavaScript client does), and would take a `disconnect` for a broken connection. The
-    /// answer after it says close. `was_waiting`: the GET was there before the session closed.
+    /// answer after it says close. `was_waiting`: the GET was there before the session closed. A POST of which a part is missing comes to nothing.
     pub(super) fn answer_closing_poll(&mut self, key: SessionKey, was_waiting: bool) {
+        self.cut_post(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.outbox.is_empty() {
             self.answer_poll_text(key, if was_waiting { &[b"1"] } else { &[b"6", b"1"] });
@@ -159,6 +161,18 @@ impl Shard {
         let payload = Self::take_payload(session);
         self.answer_poll(key, &payload);
         self.arm_last_poll(key);
+    }
+
+    /// Ends the connection on which a part of the session's POST has come. One that has come whole has its answer.
+    fn cut_post(&mut self, key: SessionKey) {
+        let Some(Link::Polling { posting: Some(connection), .. }) = self.sessions.get(key).map(|session| session.link)
+        else {
+            return;
+        };
+        if !self.is_posted(connection) {
+            self.post_is_done(key, connection);
+            self.drop_connection(connection);
+        }
     }
 
     /// How long the next GET of a closing session is waited for.
