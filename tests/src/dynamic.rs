@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use ringio::{Ack, Builder, Data, Handshake, RawArgs, Regex, Server, Socket};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Clients may make so many.
 const NAMESPACES_MAX: usize = 200;
@@ -63,12 +64,34 @@ pub fn handlers(io: &Server) {
     });
     secret.on_connection(|socket: Socket| socket.emit("welcome", "a secret"));
 
-    let later = io.of_matching_async(async |name, handshake| {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    later(io);
+    grown(io);
+}
+
+/// A predicate that takes its time; for one name until it is told to decide, so that a client can be gone before.
+fn later(io: &Server) {
+    let (asked, decided) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (asks, waits) = (Arc::clone(&asked), Arc::clone(&decided));
+    let later = io.of_matching_async(async move |name, handshake| {
+        if name == "/later-told" {
+            asks.notify_one();
+            waits.notified().await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         name.starts_with("/later-") && !handshake.raw_auth().contains("refuse")
     });
     later.on_connection(|socket: Socket| socket.emit("welcome", "later"));
-    grown(io);
+    io.sockets_on("asked", async move |ack: Ack| {
+        asked.notified().await;
+        ack.send(&())
+    });
+    io.sockets_on("decide", move |ack: Ack| {
+        decided.notify_one();
+        ack.send(&())
+    });
+    let server = io.clone();
+    io.sockets_on("clients", async move |ack: Ack| ack.send(&server.engine().clients_count().await));
 }
 
 /// A parent that gets more, and less, when it has children already.

@@ -138,11 +138,14 @@ suite("dynamic", "namespaces on demand", (server) => {
   if (process.env.RINGIO_SERVER) {
     test("a client that leaves while a predicate decides makes nothing", async () => {
       const main = await connect(server);
-      const gone = client(server, { namespace: "/later-9" });
-      await Promise.all([once(gone.io, "open"), gone.connect()]);
+      const gone = client(server, { namespace: "/later-told" });
+      gone.connect();
+      await emitWithAck(main, "asked");
       close(gone);
+      await eventually(() => emitWithAck(main, "clients"), (count) => count === 1, "it is gone");
+      await emitWithAck(main, "decide");
       const { socket } = await join("/later-8");
-      assert.ok(!(await emitWithAck(main, "there")).includes("/later-9"));
+      assert.ok(!(await emitWithAck(main, "there")).includes("/later-told"));
       close(main, socket);
     });
 
