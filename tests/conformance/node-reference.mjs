@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
 import { serveCluster } from "./node-cluster.mjs";
+import { pass, releases } from "./harness/gates.mjs";
 import { PARSERS } from "./harness/parsers.mjs";
 import { serveOracle, SUITES as ORACLE_SUITES } from "../oracle/handlers.mjs";
 
@@ -25,6 +26,9 @@ const { values, positionals } = parseArgs({
     shards: { type: "string" },
     driver: { type: "string" },
     parser: { type: "string", default: "default" },
+    "ping-interval": { type: "string", default: "300" },
+    "ping-timeout": { type: "string", default: "20000" },
+    "connect-timeout": { type: "string", default: "45000" },
     plant: { type: "string" },
     tls: { type: "string" },
     unix: { type: "string" },
@@ -33,6 +37,7 @@ const { values, positionals } = parseArgs({
 });
 
 const parser = PARSERS[values.parser];
+const frequentPings = { pingInterval: Number(values["ping-interval"]), pingTimeout: Number(values["ping-timeout"]) };
 const notFound = (_request, response) => response.writeHead(404).end();
 const http = values.tls ? createSecureServer(tlsOptions(), notFound) : createServer(notFound);
 
@@ -45,15 +50,15 @@ function tlsOptions() {
 }
 
 const suites = {
-  // Echoes every Engine.IO message. Short heartbeats, because the protocol tests wait for them.
+  // Echoes every Engine.IO message. Frequent pings, because the protocol tests wait for them.
   "engine-v4"() {
-    const engine = new EngineServer({ pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000, cors: { origin: "*" } });
+    const engine = new EngineServer({ ...frequentPings, maxHttpBufferSize: 1_000_000, cors: { origin: "*" } });
     engine.attach(http, { path: "/engine.io/" });
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   },
 
   "engine-v3"() {
-    const engine = new EngineServer({ pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000, allowEIO3: true });
+    const engine = new EngineServer({ ...frequentPings, maxHttpBufferSize: 1_000_000, allowEIO3: true });
     engine.attach(http, { path: "/engine.io/" });
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   },
@@ -62,7 +67,7 @@ const suites = {
   "clients-v2-recovery": () => serveOldClients({ connectionStateRecovery: { maxDisconnectionDuration: 60_000 } }),
 
   "socketio-v5"() {
-    const io = new Server(http, { pingInterval: 300, pingTimeout: 200, connectTimeout: 1000, cors: { origin: "*" } });
+    const io = new Server(http, { ...frequentPings, connectTimeout: Number(values["connect-timeout"]), cors: { origin: "*" } });
     for (const name of ["/", "/custom"]) {
       io.of(name).on("connection", (socket) => {
         socket.emit("auth", socket.handshake.auth);
@@ -186,7 +191,8 @@ const suites = {
       next(refuse === undefined ? undefined : Object.assign(new Error("refused"), { data: { why: refuse } }));
     });
     io.use(async (socket, next) => {
-      const { wait, late, panic } = socket.handshake.auth;
+      const { wait, late, panic, hold } = socket.handshake.auth;
+      if (hold) await pass(hold);
       if (wait) await delay(wait);
       if (panic) return next(new Error("internal server error")); // stands for the wall around our middlewares
       socket.data.waited = wait ?? null;
@@ -196,6 +202,7 @@ const suites = {
       const rooms = [...socket.rooms].filter((room) => room !== socket.id);
       socket.emit("welcome", socket.connected, rooms, socket.data.waited);
     });
+    io.of("/open").on("connection", releases);
     for (const name of ["/", "/open"]) {
       io.of(name).on("connection", (socket) => {
         socket.on("members", async (reply) => reply((await io.in("from middleware").fetchSockets()).length));
@@ -252,13 +259,15 @@ const suites = {
     const io = new Server(http);
     const seen = [];
     io.on("connection", (socket) => {
+      releases(socket);
       socket.onAny((name) => seen.push(["any", name]));
       socket.use(([name, what], next) => {
         if (name === "blocked") return next(new Error(`no ${what}`));
         if (name === "panic") return next(new Error("internal server error")); // stands for the wall around our middlewares
         next();
       });
-      socket.use(async ([name, , fails], next) => {
+      socket.use(async ([name, first, fails], next) => {
+        if (name === "held") await pass(first);
         if (name !== "slow") return next();
         await delay(30);
         next(fails ? new Error("too late") : undefined);
@@ -278,7 +287,7 @@ const suites = {
         seen.push(["error", message]);
         socket.emit("refused", message);
       });
-      for (const name of ["blocked", "panic", "slow", "echo", "wrapped", "wrap", "unwrapped"]) {
+      for (const name of ["blocked", "panic", "slow", "held", "echo", "wrapped", "wrap", "unwrapped"]) {
         socket.on(name, (...args) => {
           const reply = typeof args.at(-1) === "function" ? args.pop() : () => {};
           socket.emit(name, ...args);
@@ -293,7 +302,7 @@ const suites = {
   "dynamic-cleanup": () => serveDynamic({ cleanupEmptyChildNamespaces: true }),
 
   connections() {
-    const io = new Server(http, { pingInterval: 300, pingTimeout: 20_000 });
+    const io = new Server(http, frequentPings);
     const ends = [];
     const closed = [];
     const upgrades = [];
@@ -524,21 +533,29 @@ function serveClients(namespace) {
       await delay(ms);
       reply(value);
     });
-    socket.on("askme", async (...args) => {
+    releases(socket);
+    socket.on("hold", async (name, reply) => {
+      await pass(name);
+      reply(name);
+    });
+    const ask = async (ms, ...args) => {
       try {
-        socket.emit("answer", true, await socket.timeout(500).emitWithAck("question", ...args));
+        socket.emit("answer", true, await socket.timeout(ms).emitWithAck("question", ...args));
       } catch {
         socket.emit("answer", false, null);
       }
-    });
-
-    socket.on("survey", async (room, ...args) => {
+    };
+    socket.on("askme", (...args) => ask(20_000, ...args));
+    socket.on("askme_within", ask);
+    const survey = async (ms, room, ...args) => {
       try {
-        socket.emit("surveyed", true, await namespace.to(room).timeout(1500).emitWithAck("question", ...args));
+        socket.emit("surveyed", true, await namespace.to(room).timeout(ms).emitWithAck("question", ...args));
       } catch (error) {
         socket.emit("surveyed", false, error.responses);
       }
-    });
+    };
+    socket.on("survey", (...args) => survey(20_000, ...args));
+    socket.on("survey_within", survey);
 
     // Rooms and who hears what.
     socket.on("join", (room, reply) => (socket.join(room), reply()));

@@ -1,5 +1,6 @@
 //! The suites `dynamic` and `dynamic-cleanup` of the conformance program: namespaces that clients bring into being.
 
+use crate::gates::Gates;
 use parking_lot::Mutex;
 use ringio::{Ack, Builder, Data, Handshake, RawArgs, Regex, Server, Socket};
 use std::sync::Arc;
@@ -70,12 +71,13 @@ pub fn handlers(io: &Server) {
 
 /// A predicate that takes its time; for one name until it is told to decide, so that a client can be gone before.
 fn later(io: &Server) {
-    let (asked, decided) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (asks, waits) = (Arc::clone(&asked), Arc::clone(&decided));
+    let (gates, asked) = (Gates::default(), Arc::new(Notify::new()));
+    gates.handlers(io.sockets());
+    let asks = Arc::clone(&asked);
     let later = io.of_matching_async(async move |name, handshake| {
         if name == "/later-told" {
             asks.notify_one();
-            waits.notified().await;
+            gates.pass(&name).await;
         } else {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -84,10 +86,6 @@ fn later(io: &Server) {
     later.on_connection(|socket: Socket| socket.emit("welcome", "later"));
     io.sockets_on("asked", async move |ack: Ack| {
         asked.notified().await;
-        ack.send(&())
-    });
-    io.sockets_on("decide", move |ack: Ack| {
-        decided.notify_one();
         ack.send(&())
     });
     let server = io.clone();

@@ -6,6 +6,7 @@ pub mod compression;
 pub mod connections;
 pub mod dynamic;
 pub mod emits;
+pub mod gates;
 pub mod listeners;
 pub mod oracle;
 pub mod packets;

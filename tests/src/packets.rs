@@ -1,5 +1,6 @@
 //! The suite `packets` of the conformance program: middlewares for the events of a socket.
 
+use crate::gates::Gates;
 use parking_lot::Mutex;
 use ringio::{Ack, Data, EventName, PassedEvent, RawArgs, Server, Socket};
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::time::Duration;
 /// The handlers of the suite.
 pub fn handlers(io: &Server) {
     let errors = Arc::new(Mutex::new(Vec::<(&str, String)>::new()));
+    let gates = Gates::default();
+    gates.handlers(io.sockets());
     io.on_connection(move |socket: Socket| {
         let seen = Arc::clone(&errors);
         socket.on_any(move |name: EventName| seen.lock().push(("any", name.0)));
@@ -16,12 +19,17 @@ pub fn handlers(io: &Server) {
             "panic" => panic!("on purpose"),
             _ => Ok(()),
         });
-        socket.with_packet_middleware(async |name: EventName, args: RawArgs| {
-            if name.0 != "slow" {
-                return Ok(());
+        let gates = gates.clone();
+        socket.with_packet_middleware(async move |name: EventName, args: RawArgs| match &*name.0 {
+            "slow" => {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                if args.get::<bool>(1).unwrap_or_default() { Err("too late") } else { Ok(()) }
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            if args.get::<bool>(1).unwrap_or_default() { Err("too late") } else { Ok(()) }
+            "held" => {
+                gates.pass(&args.get::<String>(0).unwrap_or_default()).await;
+                Ok(())
+            }
+            _ => Ok(()),
         });
         // "wrapped" becomes "wrap" with its own name in front, once at once and once later.
         socket.with_packet_middleware(|name: EventName, args: RawArgs, event: PassedEvent| match &*name.0 {
@@ -40,7 +48,7 @@ pub fn handlers(io: &Server) {
             raised.lock().push(("error", text.clone()));
             socket.emit("refused", &text)
         });
-        for name in ["blocked", "panic", "slow", "echo", "wrapped", "wrap", "unwrapped"] {
+        for name in ["blocked", "panic", "slow", "held", "echo", "wrapped", "wrap", "unwrapped"] {
             socket.on(name, move |socket: Socket, args: RawArgs, ack: Ack| {
                 socket.emit(name, &args);
                 ack.send(&args);

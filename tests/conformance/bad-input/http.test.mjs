@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import { isLeft } from "../harness/arrival.mjs";
 import { assertRefused, Engine } from "../harness/engine.mjs";
 import { Neighbours } from "../harness/neighbours.mjs";
 import { eventually } from "../harness/inbox.mjs";
@@ -193,8 +194,7 @@ suite("clients", "bad HTTP", (server) => {
 
     test("a second GET is refused and closes the session; the first is told", async () => {
       const { sid } = await engine.open();
-      const first = engine.poll(sid);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      const { answer: first } = await engine.waitingPoll(sid);
       assert.deepEqual(statusAndBody(await engine.poll(sid)), [400, ""]);
       assert.deepEqual(statusAndBody(await first), [200, "1"]);
       await engine.assertUnknown(sid);
@@ -204,7 +204,7 @@ suite("clients", "bad HTTP", (server) => {
       const { sid } = await engine.open();
       const first = await RawConnection.open(server);
       first.write(`POST ${OPEN}&sid=${sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n4`);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await first.isRead();
       assert.deepEqual(statusAndBody(await engine.post(sid, "40")), [400, ""]);
       await first.ended();
       await engine.assertUnknown(sid);
@@ -214,9 +214,10 @@ suite("clients", "bad HTTP", (server) => {
       const { sid } = await engine.open();
       const post = await RawConnection.open(server);
       post.write(`POST ${OPEN}&sid=${sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n4`);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await post.isRead();
+      const { port } = post;
       post.destroy();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await isLeft(server, port);
       await engine.assertUnknown(sid);
     });
 

@@ -8,6 +8,14 @@ import { Engine } from "../harness/engine.mjs";
 import { eventually, within } from "../harness/inbox.mjs";
 import { suite } from "../harness/server.mjs";
 
+/** What the server says of the end of one socket. */
+async function endOf(server, id, event = "ends") {
+  const asker = await connect(server);
+  const ends = await eventually(() => emitWithAck(asker, event), (all) => all.some(([ended]) => ended === id), `the end of ${id}`);
+  close(asker);
+  return ends.find(([ended]) => ended === id).slice(1);
+}
+
 suite("connections", "the session below", (server) => {
   /** A client whose two sockets share one connection. */
   async function twoSockets(transport) {
@@ -15,14 +23,6 @@ suite("connections", "the session below", (server) => {
     const second = first.io.socket("/second");
     await connected(second);
     return [first, second];
-  }
-
-  /** What the server says of the end of one socket. */
-  async function endOf(id, event = "ends") {
-    const asker = await connect(server);
-    const ends = await eventually(() => emitWithAck(asker, event), (all) => all.some(([ended]) => ended === id), `the end of ${id}`);
-    close(asker);
-    return ends.find(([ended]) => ended === id).slice(1);
   }
 
   for (const transport of ["polling only", "WebSocket only"]) {
@@ -50,8 +50,8 @@ suite("connections", "the session below", (server) => {
         const reasons = await within(gone, "not disconnected");
         // A client that polls may find that its request came too late.
         for (const [reason] of reasons) assert.match(reason, /^transport (close|error)$/);
-        for (const id of ids) assert.deepEqual(await endOf(id), ["forced close", null]);
-        assert.deepEqual(await endOf(engineId, "closed"), ["forced close", null]);
+        for (const id of ids) assert.deepEqual(await endOf(server, id), ["forced close", null]);
+        assert.deepEqual(await endOf(server, engineId, "closed"), ["forced close", null]);
       }
     });
   }
@@ -105,7 +105,8 @@ suite("connections", "the session below", (server) => {
 
   test("the number of clients counts those without a namespace", async () => {
     const socket = await connect(server);
-    const before = await emitWithAck(socket, "clients");
+    // Those of earlier tests go when the server hears of it.
+    const before = await eventually(() => emitWithAck(socket, "clients"), (count) => count === 1, "somebody is there");
     const engine = new Engine(server);
     const wires = [await engine.openWebsocket(), await engine.openWebsocket()];
     await engine.open();
@@ -114,7 +115,10 @@ suite("connections", "the session below", (server) => {
     await eventually(() => emitWithAck(socket, "clients"), (count) => count === before + 1, "the number of clients");
     close(socket);
   });
+});
 
+// A GET that waits is not to be answered with a ping.
+suite(["connections", "--ping-interval", "60000"], "the session below, between pings", (server) => {
   test("an end says what exactly happened", async () => {
     const engine = new Engine(server);
     const join = async () => {
@@ -124,27 +128,26 @@ suite("connections", "the session below", (server) => {
     };
     const [large, largeId] = await join();
     large.send(`4${"x".repeat(1_000_001)}`);
-    assert.deepEqual(await endOf(largeId), ["transport error", "Max payload size exceeded"]);
+    assert.deepEqual(await endOf(server, largeId), ["transport error", "Max payload size exceeded"]);
     const [ping, pingId] = await join();
     ping.send("2");
-    assert.deepEqual(await endOf(pingId), ["transport error", "invalid heartbeat direction"]);
+    assert.deepEqual(await endOf(server, pingId), ["transport error", "invalid heartbeat direction"]);
     const { sid } = await engine.open();
     await engine.post(sid, "40");
     const id = JSON.parse((await engine.poll(sid)).body.slice(2)).sid;
     const [first, second] = await Promise.all([engine.poll(sid), engine.poll(sid)]);
     assert.deepEqual([first.status, second.status].sort(), [200, 400]);
-    assert.deepEqual(await endOf(id), ["transport error", "overlap from client"]);
+    assert.deepEqual(await endOf(server, id), ["transport error", "overlap from client"]);
     const left = (await engine.open()).sid;
     await engine.post(left, "40");
     const leftId = JSON.parse((await engine.poll(left)).body.slice(2)).sid;
     const abort = new AbortController();
-    const waiting = assert.rejects(engine.poll(left, { signal: abort.signal }), { name: "AbortError" });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { answer } = await engine.waitingPoll(left, { signal: abort.signal });
     abort.abort();
-    await waiting;
-    assert.deepEqual(await endOf(leftId), ["transport error", "poll connection closed prematurely"]);
+    await assert.rejects(answer, { name: "AbortError" });
+    assert.deepEqual(await endOf(server, leftId), ["transport error", "poll connection closed prematurely"]);
     const [leaver, leaverId] = await join();
     leaver.send("41");
-    assert.deepEqual(await endOf(leaverId), ["client namespace disconnect", null]);
+    assert.deepEqual(await endOf(server, leaverId), ["client namespace disconnect", null]);
   });
 });

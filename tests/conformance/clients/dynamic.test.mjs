@@ -143,7 +143,7 @@ suite("dynamic", "namespaces on demand", (server) => {
       await emitWithAck(main, "asked");
       close(gone);
       await eventually(() => emitWithAck(main, "clients"), (count) => count === 1, "it is gone");
-      await emitWithAck(main, "decide");
+      await emitWithAck(main, "release", "/later-told");
       const { socket } = await join("/later-8");
       assert.ok(!(await emitWithAck(main, "there")).includes("/later-told"));
       close(main, socket);

@@ -154,8 +154,7 @@ suite("clients", "ends", (server) => {
       const { sid } = await engine.open();
       await engine.post(sid, packets.connect);
       assert.match((await engine.poll(sid)).body, packets.connected);
-      const waiting = isWaiting && engine.poll(sid);
-      if (isWaiting) await new Promise((resolve) => setTimeout(resolve, 200));
+      const waiting = isWaiting && (await engine.waitingPoll(sid)).answer;
       await engine.post(sid, packets.kickMe);
       assert.equal((await (waiting || engine.poll(sid))).body, disconnect);
       assert.equal((await engine.poll(sid)).body.split("\x1e").at(-1), "1");

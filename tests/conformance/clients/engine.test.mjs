@@ -6,7 +6,7 @@ import { connect as connectTcp, createServer } from "node:net";
 import { after, describe, test } from "node:test";
 import { Socket } from "engine.io-client";
 import { Engine } from "../harness/engine.mjs";
-import { eventually, Inbox, within } from "../harness/inbox.mjs";
+import { eventually, inTime, Inbox, within } from "../harness/inbox.mjs";
 import { suite } from "../harness/server.mjs";
 
 const WAYS = { polling: ["polling"], WebSocket: ["websocket"], upgrade: ["polling", "websocket"] };
@@ -35,9 +35,12 @@ async function opened(server, transports, options = {}) {
   return client;
 }
 
-suite("engine-v4", "the Engine.IO client", (server) => {
-  const gone = (sid) => eventually(() => new Engine(server, "/engine.io/").poll(sid), ({ body }) => body.includes('"code":1'), "the session lives on");
+/** Until the server knows the session no more. */
+function gone(server, sid) {
+  return eventually(() => new Engine(server, "/engine.io/").poll(sid), ({ body }) => body.includes('"code":1'), "the session lives on");
+}
 
+suite("engine-v4", "the Engine.IO client", (server) => {
   for (const [way, transports] of Object.entries(WAYS)) {
     describe(way, () => {
       test("binary of every kind comes back as its bytes", async () => {
@@ -100,16 +103,6 @@ suite("engine-v4", "the Engine.IO client", (server) => {
         assert.equal(socket.readyState, "open");
         socket.close();
       });
-
-      test("a client that does not answer pings is closed by the server", async () => {
-        const { socket, closed } = await opened(server, transports);
-        // The client is told to answer nothing, and not to give up by itself.
-        socket._sendPacket = () => {};
-        socket._pingTimeout = 1_000_000;
-        socket._resetPingTimeout();
-        await closed();
-        await gone(socket.id);
-      });
     });
   }
 
@@ -120,7 +113,7 @@ suite("engine-v4", "the Engine.IO client", (server) => {
       const { id } = socket;
       socket.close();
       await closed();
-      await gone(id);
+      await gone(server, id);
     }
   });
 
@@ -159,4 +152,25 @@ suite("engine-v4", "the Engine.IO client", (server) => {
     const { status } = await new Engine(server, "/engine.io").request("GET", { EIO: 4, transport: "polling" });
     assert.equal(status, 404);
   });
+});
+
+suite(["engine-v4", "--ping-timeout", "200"], "the Engine.IO client, without pongs", (server) => {
+  for (const [way, transports] of Object.entries(WAYS)) {
+    describe(way, () => {
+      test("a client that does not answer pings is closed by the server", async () => {
+        const { socket, closed } = await inTime(async () => {
+          const client = socketOf(server, { transports });
+          const ready = once(client.socket, transports.length === 2 ? "upgrade" : "open").then(() => client, () => undefined);
+          // Closed already: too late for a pong.
+          return Promise.race([ready, client.closed().then(() => undefined)]);
+        }, "not open");
+        // The client is told to answer nothing, and not to give up by itself.
+        socket._sendPacket = () => {};
+        socket._pingTimeout = 1_000_000;
+        socket._resetPingTimeout();
+        await closed();
+        await gone(server, socket.id);
+      });
+    });
+  }
 });

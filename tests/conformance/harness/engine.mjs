@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import WebSocket from "ws";
+import { isRead } from "./arrival.mjs";
 import { Inbox, within } from "./inbox.mjs";
 
 export class Engine {
@@ -20,8 +21,8 @@ export class Engine {
     return `${this.#path}?${new URLSearchParams(query)}`;
   }
 
-  /** Resolves to `{ status, headers, body }` of whatever is answered. */
-  request(method, query, { body, headers = {}, signal } = {}) {
+  /** Resolves to `{ status, headers, body }` of whatever is answered. `onSent` is called with the port it was sent from. */
+  request(method, query, { body, headers = {}, signal, onSent = () => {} } = {}) {
     const agent = new Agent({ keepAlive: false });
     const answer = new Promise((resolve, reject) => {
       const url = this.#server.url + this.target(query);
@@ -34,6 +35,7 @@ export class Engine {
         });
       });
       sent.on("error", reject);
+      sent.on("finish", () => onSent(sent.socket.localPort));
       sent.end(body);
     });
     return within(answer, `${method} ${JSON.stringify(query)} was not answered`);
@@ -41,6 +43,18 @@ export class Engine {
 
   poll(sid, options) {
     return this.request("GET", { EIO: 4, transport: "polling", sid }, options);
+  }
+
+  /** A GET that waits at the server: its `answer`, and the port that it came from. */
+  async waitingPoll(sid, options = {}) {
+    let answer;
+    const sent = new Promise((resolve, reject) => {
+      answer = this.poll(sid, { ...options, onSent: resolve });
+      answer.catch(reject);
+    });
+    const port = await sent;
+    await isRead(this.#server, port);
+    return { answer, port };
   }
 
   post(sid, body, headers = { "content-type": "text/plain;charset=UTF-8" }) {

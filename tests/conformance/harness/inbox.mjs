@@ -49,6 +49,20 @@ export function within(promise, complaint) {
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
 }
 
+const ATTEMPTS_MAX = 10;
+
+/**
+ * Tries again where a busy machine may be too slow for a time that the server must keep: until an attempt, which gets its number
+ * from 0 on, returns something.
+ */
+export async function inTime(attempt, complaint) {
+  for (let number = 0; number < ATTEMPTS_MAX; number += 1) {
+    const outcome = await attempt(number);
+    if (outcome !== undefined) return outcome;
+  }
+  throw new Error(`${complaint} in ${ATTEMPTS_MAX} attempts`);
+}
+
 /** Asks again until the answer satisfies: for what other shards learn a moment later. */
 export async function eventually(ask, isSatisfied, complaint) {
   const deadline = performance.now() + PATIENCE_MS;

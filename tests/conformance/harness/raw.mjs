@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { constants, inflateRawSync } from "node:zlib";
+import { isRead } from "./arrival.mjs";
 import { within } from "./inbox.mjs";
 
 export class RawConnection {
+  #server;
   #socket;
   #received = Buffer.alloc(0);
   #wake = () => {};
@@ -14,6 +16,7 @@ export class RawConnection {
   static async open(server) {
     const connection = new RawConnection();
     const socket = connect(server.port, "127.0.0.1");
+    connection.#server = server;
     connection.#socket = socket;
     socket.setNoDelay(true);
     socket.on("data", (bytes) => {
@@ -33,6 +36,17 @@ export class RawConnection {
   write(bytes) {
     this.#socket.write(bytes);
     return this;
+  }
+
+  /** Which port it comes from. */
+  get port() {
+    return this.#socket.localPort;
+  }
+
+  /** Waits until the server has read what was written. */
+  async isRead() {
+    await within(new Promise((resolve) => this.#socket.write("", resolve)), "not written");
+    await isRead(this.#server, this.port);
   }
 
   /** The peer's side of the connection is gone, and what it sent is known. */
@@ -144,6 +158,10 @@ export class RawWebSocket {
       await this.#connection.ended();
       return received.payload.length >= 2 ? received.payload.readUInt16BE(0) : 1005;
     }
+  }
+
+  isRead() {
+    return this.#connection.isRead();
   }
 
   destroy() {

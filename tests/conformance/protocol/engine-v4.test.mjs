@@ -2,17 +2,48 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { isLeft } from "../harness/arrival.mjs";
 import { Engine } from "../harness/engine.mjs";
 import { suite } from "../harness/server.mjs";
-import { arrived, closes, handshakes, heartbeats, upgrades } from "./engine-behaviours.mjs";
+import { closes, handshakes, heartbeats, silences, upgrades } from "./engine-behaviours.mjs";
 
 suite("engine-v4", "Engine.IO v4", (server) => {
   const engine = () => new Engine(server, "/engine.io/");
 
   describe("handshake", () => handshakes(engine));
   describe("heartbeat", () => heartbeats(engine));
-  describe("close", () => closes(engine));
   describe("upgrade", () => upgrades(engine));
+
+  describe("messages over WebSocket", () => {
+    test("text comes back", async () => {
+      const wire = await engine().openWebsocket();
+      wire.send("4hello €");
+      assert.equal(await wire.nextMessage(), "4hello €");
+      wire.send("4");
+      assert.equal(await wire.nextMessage(), "4");
+      wire.close();
+    });
+
+    test("binary comes back as binary, with no type byte", async () => {
+      const wire = await engine().openWebsocket();
+      wire.send(Buffer.from([1, 2, 3, 4]));
+      assert.deepEqual(await wire.nextMessage(), Buffer.from([1, 2, 3, 4]));
+      wire.close();
+    });
+
+    test("an undecodable packet closes the session", async () => {
+      const wire = await engine().openWebsocket();
+      wire.send("abc");
+      assert.equal((await wire.closed()).code, 1005);
+    });
+  });
+});
+
+// A GET that waits is not to be answered with a ping.
+suite(["engine-v4", "--ping-interval", "60000"], "Engine.IO v4, between pings", (server) => {
+  const engine = () => new Engine(server, "/engine.io/");
+
+  describe("close", () => closes(engine));
 
   describe("messages over polling", () => {
     test("one text packet comes back", async () => {
@@ -46,8 +77,7 @@ suite("engine-v4", "Engine.IO v4", (server) => {
 
     test("a second GET beside a waiting one closes the session", async () => {
       const { sid } = await engine().open();
-      const first = engine().poll(sid);
-      await arrived();
+      const { answer: first } = await engine().waitingPoll(sid);
       const second = await engine().poll(sid);
       assert.deepEqual([second.status, second.body], [400, ""]);
       assert.deepEqual(await first.then(({ status, body }) => [status, body]), [200, "1"]);
@@ -57,36 +87,15 @@ suite("engine-v4", "Engine.IO v4", (server) => {
     test("a GET that the client gives up closes the session", async () => {
       const { sid } = await engine().open();
       const abort = new AbortController();
-      const given = engine().poll(sid, { signal: abort.signal });
-      await arrived();
+      const { answer, port } = await engine().waitingPoll(sid, { signal: abort.signal });
       abort.abort();
-      await assert.rejects(given, { name: "AbortError" });
-      await arrived();
+      await assert.rejects(answer, { name: "AbortError" });
+      await isLeft(server, port);
       await engine().assertUnknown(sid);
     });
   });
+});
 
-  describe("messages over WebSocket", () => {
-    test("text comes back", async () => {
-      const wire = await engine().openWebsocket();
-      wire.send("4hello €");
-      assert.equal(await wire.nextMessage(), "4hello €");
-      wire.send("4");
-      assert.equal(await wire.nextMessage(), "4");
-      wire.close();
-    });
-
-    test("binary comes back as binary, with no type byte", async () => {
-      const wire = await engine().openWebsocket();
-      wire.send(Buffer.from([1, 2, 3, 4]));
-      assert.deepEqual(await wire.nextMessage(), Buffer.from([1, 2, 3, 4]));
-      wire.close();
-    });
-
-    test("an undecodable packet closes the session", async () => {
-      const wire = await engine().openWebsocket();
-      wire.send("abc");
-      assert.equal((await wire.closed()).code, 1005);
-    });
-  });
+suite(["engine-v4", "--ping-timeout", "200"], "Engine.IO v4, without pongs", (server) => {
+  silences(() => new Engine(server, "/engine.io/"));
 });

@@ -49,7 +49,8 @@ suite("clients", "what comes before what", (server) => {
 
   test("an answer that comes after its socket has left is not sent; Node sends it, if the connection is open", async () => {
     const { wire } = await joined(engine);
-    wire.send('421["slow",150,"late"]');
+    const name = `late ${wire.handshake.sid}`;
+    wire.send(`421["hold","${name}"]`);
     wire.send('422["ack"]');
     assert.equal(await wire.nextMessage(), "432[]");
     wire.send("41");
@@ -57,9 +58,11 @@ suite("clients", "what comes before what", (server) => {
     json(await wire.nextMessage(), "40/admin,");
     wire.send("40");
     json(await wire.nextMessage(), "40");
-    wire.send('423["slow",200,"in time"]');
-    if (isNode) assert.equal(await wire.nextMessage(), '431["late"]');
-    assert.equal(await wire.nextMessage(), '433["in time"]');
+    wire.send(`423["release","${name}"]`);
+    assert.equal(await wire.nextMessage(), "433[]");
+    wire.send('424["slow",20,"in time"]');
+    if (isNode) assert.equal(await wire.nextMessage(), `431["${name}"]`);
+    assert.equal(await wire.nextMessage(), '434["in time"]');
     wire.close();
   });
 
@@ -133,8 +136,7 @@ suite("clients", "what comes before what", (server) => {
         test(`${what}, while ${isWaiting ? "a GET waits" : "no GET waits"}`, async () => {
           const witness = await connect(server);
           const { sid, id } = await joinedByPolling(engine);
-          const get = isWaiting && engine.poll(sid);
-          if (isWaiting) await delay(200);
+          const get = isWaiting && (await engine.waitingPoll(sid)).answer;
           assert.equal((await engine.post(sid, packet)).body, "ok");
           const { status, body } = await (get || engine.poll(sid));
           assert.deepEqual([status, body], [200, isWaiting ? "1" : "6\x1e1"]);
@@ -223,9 +225,10 @@ suite("guarded", "what comes before what, with middlewares", (server) => {
     const members = () => emitWithAck(witness, "members");
     await eventually(members, (count) => count === 0, "somebody of an earlier test is there");
     const wire = await engine.openWebsocket();
-    wire.send('40{"wait":300}');
+    wire.send('40{"hold":"members"}');
     assert.equal(await wire.nextMessage(), '42["early",false]');
     assert.equal(await members(), 0);
+    await emitWithAck(witness, "release", "members");
     json(await wire.nextMessage(), "40");
     assert.equal(await members(), 1);
     wire.close();
@@ -325,14 +328,13 @@ suite("oracle", "what comes before what, at a goodbye", (server) => {
   });
 });
 
-suite("engine-v4", "what comes before what, in Engine.IO", (server) => {
+suite(["engine-v4", "--ping-interval", "60000"], "what comes before what, in Engine.IO", (server) => {
   const engine = new Engine(server, "/engine.io/");
 
   // Ours hands the messages to its handler too, but the session is over by then.
   test("what stands before an undecodable packet in its payload is answered by Node alone", async () => {
     const { sid } = await engine.open();
-    const waiting = engine.poll(sid);
-    await delay(100);
+    const { answer: waiting } = await engine.waitingPoll(sid);
     assert.equal((await engine.post(sid, "4one\x1e4two\x1eabc\x1e4three")).body, "ok");
     assert.equal((await waiting).body, isNode ? "4one" : "1");
     await engine.assertUnknown(sid);

@@ -19,6 +19,7 @@ use ringio::{
     Ack, Address, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver,
     EventName, Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
 };
+use ringio_tests::gates::Gates;
 use ringio_tests::oracle;
 use ringio_tests::tls::{self, ClientCertificates};
 use ringio_tests::{client, cluster, compression, connections, dynamic, emits, listeners, packets, requests};
@@ -64,6 +65,15 @@ struct Options {
     /// Clients that lost their connection come back to what they missed.
     #[arg(long)]
     recovery: bool,
+    /// How long a client is silent before it is pinged, where no ping may come between. Milliseconds.
+    #[arg(long)]
+    ping_interval: Option<u64>,
+    /// How long a pong is waited for, where a test waits for that. Milliseconds.
+    #[arg(long)]
+    ping_timeout: Option<u64>,
+    /// How long a client may join nothing, where a test waits for that. Milliseconds.
+    #[arg(long)]
+    connect_timeout: Option<u64>,
     /// Resident bytes that the process may have. No heartbeat ends clients that are stuck, so that whatever ends them is this.
     #[arg(long)]
     memory_max: Option<u64>,
@@ -150,6 +160,15 @@ impl Options {
         if self.deflate {
             builder = builder.per_message_deflate(PerMessageDeflate { threshold: 0, ..PerMessageDeflate::default() });
         }
+        if let Some(ms) = self.ping_interval {
+            builder = builder.ping_interval(Duration::from_millis(ms));
+        }
+        if let Some(ms) = self.ping_timeout {
+            builder = builder.ping_timeout(Duration::from_millis(ms));
+        }
+        if let Some(ms) = self.connect_timeout {
+            builder = builder.connect_timeout(Duration::from_millis(ms));
+        }
         if self.recovery {
             builder = builder.connection_state_recovery(Duration::from_secs(120), true);
         }
@@ -176,7 +195,7 @@ fn main() -> ringio::Result<()> {
             let builder = Server::builder().connection_state_recovery(Duration::from_secs(60), true);
             serve(&options, builder.allow_eio3(true), clients_v2)
         }
-        Suite::SocketioV5 => serve(&options, short_heartbeats(Server::builder()), socketio_v5),
+        Suite::SocketioV5 => serve(&options, frequent_pings(Server::builder()), socketio_v5),
         Suite::Bench => serve(&options, Server::builder(), |io| {
             bench(io, "/");
             (0..options.namespaces).for_each(|index| bench(io, &format!("/n{index}")));
@@ -268,13 +287,12 @@ fn say_ready() {
     let _ = writeln!(out, "ready").and_then(|()| out.flush());
 }
 
-/// The protocol's tests wait for heartbeats.
-fn short_heartbeats(builder: Builder) -> Builder {
+/// The protocol's tests wait for pings; nobody is sent away because a busy machine lets its pong wait.
+fn frequent_pings(builder: Builder) -> Builder {
     builder
         .ping_interval(Duration::from_millis(300))
-        .ping_timeout(Duration::from_millis(200))
+        .ping_timeout(Duration::from_secs(20))
         .max_http_buffer_size(1_000_000)
-        .connect_timeout(Duration::from_secs(1))
 }
 
 /// Every deadline that can be set, short: attacks wait for them.
@@ -299,7 +317,7 @@ fn websocket_echo(options: &Options, forgets: bool) -> ringio::Result<()> {
 
 /// Echoes every message of Engine.IO.
 fn engine_echo(options: &Options, allow_eio3: bool) -> ringio::Result<()> {
-    echo(options, &options.apply(short_heartbeats(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
+    echo(options, &options.apply(frequent_pings(EngineServer::builder()).allow_eio3(allow_eio3)).build_engine()?)
 }
 
 fn echo(options: &Options, engine: &EngineServer) -> ringio::Result<()> {
@@ -380,30 +398,47 @@ fn back_to_the_sender(namespace: &Namespace) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         ack.send(&value)
     });
-    namespace.sockets_on("survey", async |socket: Socket, args: RawArgs| {
-        let room: String = args.get(0)?;
-        let args = args.skip(1);
-        let room = socket.namespace().to(room).timeout(Duration::from_millis(1500));
-        match room.emit_with_ack::<Value>("question", &args).await {
-            Ok(answers) => socket.emit("surveyed", &(true, answers)),
-            Err(BroadcastAckError::Incomplete { responses }) => socket.emit("surveyed", &(false, responses)),
-            Err(error) => socket.emit("surveyed", &(false, error.to_string())),
-        };
-        Ok::<_, ringio::ArgumentError>(())
+    let gates = Gates::default();
+    gates.handlers(namespace);
+    namespace.sockets_on("hold", async move |Data(name): Data<String>, ack: Ack| {
+        gates.pass(&name).await;
+        ack.send(&name)
     });
-    namespace.sockets_on("askme", async |socket: Socket, args: RawArgs| {
-        let question = socket.timeout(Duration::from_millis(500)).emit_with_ack::<RawArgs>("question", &args);
-        match question.await {
-            Ok(mut answer) => {
-                answer.push_front(&true)?;
-                socket.emit("answer", &answer);
-            }
-            Err(_) => {
-                socket.emit("answer", &(false, ()));
-            }
+    namespace.sockets_on("survey", async |socket: Socket, args: RawArgs| survey(&socket, LONG, &args).await);
+    namespace.sockets_on("survey_within", async |socket: Socket, Data(ms): Data<u64>, args: RawArgs| {
+        survey(&socket, Duration::from_millis(ms), &args.skip(1)).await
+    });
+    namespace.sockets_on("askme", async |socket: Socket, args: RawArgs| ask(&socket, LONG, &args).await);
+    namespace.sockets_on("askme_within", async |socket: Socket, Data(ms): Data<u64>, args: RawArgs| {
+        ask(&socket, Duration::from_millis(ms), &args.skip(1)).await
+    });
+}
+
+/// Longer than a busy machine lets an answer wait.
+const LONG: Duration = Duration::from_secs(20);
+
+async fn survey(socket: &Socket, timeout: Duration, args: &RawArgs) -> Result<(), ringio::ArgumentError> {
+    let room: String = args.get(0)?;
+    let room = socket.namespace().to(room).timeout(timeout);
+    match room.emit_with_ack::<Value>("question", &args.skip(1)).await {
+        Ok(answers) => socket.emit("surveyed", &(true, answers)),
+        Err(BroadcastAckError::Incomplete { responses }) => socket.emit("surveyed", &(false, responses)),
+        Err(error) => socket.emit("surveyed", &(false, error.to_string())),
+    };
+    Ok(())
+}
+
+async fn ask(socket: &Socket, timeout: Duration, args: &RawArgs) -> Result<(), serde_json::Error> {
+    match socket.timeout(timeout).emit_with_ack::<RawArgs>("question", args).await {
+        Ok(mut answer) => {
+            answer.push_front(&true)?;
+            socket.emit("answer", &answer);
         }
-        Ok::<_, serde_json::Error>(())
-    });
+        Err(_) => {
+            socket.emit("answer", &(false, ()));
+        }
+    }
+    Ok(())
 }
 
 /// Who is where and who hears what.
@@ -520,8 +555,13 @@ fn guarded(io: &Server) {
             None => Ok(()),
         }
     });
-    io.with_middleware(async |socket: Socket| {
+    let gates = Gates::default();
+    gates.handlers(&io.of("/open"));
+    io.with_middleware(async move |socket: Socket| {
         let auth: Value = socket.handshake().auth().unwrap_or_default();
+        if let Some(name) = auth.get("hold").and_then(Value::as_str) {
+            gates.pass(name).await;
+        }
         if let Some(ms) = auth.get("wait").and_then(Value::as_u64) {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
