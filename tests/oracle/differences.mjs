@@ -123,11 +123,6 @@ export const DIFFERENCES = [
     reconcile: (node, ours, { where, known }) => (where === "log" && known.has("get-behind-a-goodbye") ? [node.filter(isNoUnknownSid), ours.filter(isNoUnknownSid)] : undefined),
   },
   {
-    // The decoder never sees the attachments of a packet for a namespace that is not joined: it was refused with its header.
-    name: "attachments-for-a-strange-namespace",
-    reconcile: (node, ours, { where, script }) => (where === "log" && hasAttachments(script) ? lifeByLife(node, ours, leftWithTheHeader) : undefined),
-  },
-  {
     // Arguments are handed on as they came: `1.0` stays `1.0`, attachments keep their number, and those that no
     // placeholder names travel along. Node reads and writes them again.
     name: "arguments-as-they-came",
@@ -149,13 +144,6 @@ function lifeByLife(node, ours, change) {
 
 /** Differences behind which two sessions are no longer the same: what follows in the script is not compared. */
 export const FORKS = [
-  {
-    // The header of a packet with attachments for a namespace that is not joined: Node waits for the attachments and closes
-    // then, ours closes at once.
-    name: "attachments-for-a-strange-namespace",
-    isMet: (node, ours, { step, where }) =>
-      / (ws|poll)$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")) && isPartOf(beforeTheEnd(ours), node),
-  },
   {
     // A socket that was recovered is not recovered from the same past again, which Node allows until that expires.
     name: "recovered-once",
@@ -246,22 +234,6 @@ function isClosing(entries) {
   return JSON.stringify(entries.map(({ kind, code, packets }) => code ?? packets ?? kind)) === '[1005,"end"]' || JSON.stringify(entries.map(({ packets }) => packets)) === '[["1"]]';
 }
 
-/** What ours said before it closed, if it did: what handlers of events in front of the broken packet said to the client itself is lost. */
-function beforeTheEnd(entries) {
-  const length = [2, 1].find((count) => isClosing(entries.slice(-count)));
-  return length && entries.slice(0, -length);
-}
-
-/** Whether these entries, if there are any to look at, are among those, in their order. */
-function isPartOf(entries, those) {
-  let at = 0;
-  return entries !== undefined && entries.every((entry) => {
-    const found = those.findIndex((other, index) => index >= at && JSON.stringify(other) === JSON.stringify(entry));
-    at = found + 1;
-    return found >= 0;
-  });
-}
-
 /** Node's log as it would be had the sockets left with the `error`: reason and rooms of then. */
 function leftAtOnce(node, ours) {
   // An event of that name has been logged like it: the broken packet is the last.
@@ -288,19 +260,6 @@ function toldAtOnce(rows) {
 
 function isNoUnknownSid([what, code]) {
   return what !== "refused" || code !== 1;
-}
-
-function hasAttachments({ steps }) {
-  return steps.some(({ packets = [] }) => packets.some(({ text }) => /^4[56]\d+-/.test(text ?? "")));
-}
-
-function leftWithTheHeader(node, ours) {
-  const end = ours.find(([what]) => what === "disconnect");
-  const isAboutAttachments = ([what, text]) => what === "error" && /attachments|reconstructing/.test(text);
-  if (ours.some(isAboutAttachments) || !/^forced/.test(end?.[1])) return node;
-  return node
-    .filter((row) => !isAboutAttachments(row))
-    .map((row) => (/^disconnect/.test(row[0]) && /^(transport|forced)/.test(row[1]) ? row.with(1, end[1]) : row));
 }
 
 function isLateGet(node, ours) {

@@ -5,6 +5,7 @@
 mod world;
 
 use ringio_core::door::{DisconnectReason, EmitFlags, EventParts};
+use ringio_core::limits::attachments_deadline_ms;
 use ringio_core::options::Options;
 use world::{Heard, World, binary, polling_url, text};
 
@@ -265,6 +266,41 @@ fn attachments_arrive_in_order_or_not_at_all() {
         world.send(wild, &text(&format!("451-[\"b\",{{\"_placeholder\":true,\"num\":{num}}}]")));
         world.send(wild, &binary(&[1]));
         assert!(world.is_over(wild), "{num}");
+    }
+}
+
+#[test]
+fn a_packet_for_a_strange_namespace_ends_the_session_when_its_attachments_are_here() {
+    let two = "452-/strange,[\"b\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]";
+    let illegal = "451-/strange,[\"b\",{\"_placeholder\":true,\"num\":7}]";
+    let late = attachments_deadline_ms(&Options::default());
+    for (messages, wait_ms, error) in [
+        (vec![text(two), binary(&[1; 1_000]), binary(&[2])], 0, None),
+        (vec![text(illegal), binary(&[1])], 0, Some("illegal attachments")),
+        (vec![text(two), binary(&[1]), text("3")], late, Some("attachments took too long")),
+        (vec![text(two), text("42[\"x\"]")], 0, Some("got plaintext data when reconstructing a packet")),
+    ] {
+        let mut world = World::new(1, Options { ping_timeout_ms: late, ..Options::default() });
+        let (wire, _) = world.joined(0);
+        let (last, before) = messages.split_last().unwrap();
+        for message in before {
+            world.send(wire, message);
+            assert!(!world.is_over(wire), "{error:?}: it waits for what was announced");
+        }
+        world.send(wire, last);
+        world.advance(wait_ms);
+        assert!(world.is_over(wire), "{error:?}");
+        let errors = world
+            .heard
+            .iter()
+            .filter_map(|heard| if let Heard::ProtocolError(error) = heard { Some(*error) } else { None });
+        assert_eq!(errors.collect::<Vec<_>>(), Vec::from_iter(error));
+        assert_eq!(
+            world.heard.iter().filter(|heard| matches!(heard, Heard::Binary(..) | Heard::Message(..))).count(),
+            0
+        );
+        world.advance(60_000);
+        assert!(world.shards[0].is_vacant());
     }
 }
 

@@ -17,6 +17,8 @@ use bytes::Bytes;
 pub enum Unfinished {
     /// It, and some of its attachments.
     Attachments(Assembly),
+    /// Some of the attachments of a packet that nobody will hear.
+    Unwanted(Unwanted),
     /// What this decoder holds.
     Decoder(Box<dyn Decoder>),
 }
@@ -30,9 +32,31 @@ impl Unfinished {
                 let packet = if let Data::Owned { bytes, .. } = &message.data { bytes.capacity() } else { 0 };
                 packet + message.attachments.iter().map(Bytes::len).sum::<usize>()
             }
+            Self::Unwanted(_) => 0,
             Self::Decoder(decoder) => decoder.bytes_held(),
         }
     }
+
+    /// When the rest is not waited for any longer.
+    #[must_use]
+    pub const fn timer(&self) -> Option<TimerKey> {
+        match self {
+            Self::Attachments(Assembly { timer, .. }) | Self::Unwanted(Unwanted { timer, .. }) => Some(*timer),
+            Self::Decoder(_) => None,
+        }
+    }
+}
+
+/// A packet for a namespace that its client is not in. As in Node, the session ends when its attachments are here; who has not been let in cannot make
+/// the server hold them, so they are only counted.
+#[derive(Debug)]
+pub struct Unwanted {
+    /// How many attachments are still to come.
+    pub left: u32,
+    /// Whether its placeholders name those that were announced.
+    pub is_legal: bool,
+    /// When the rest is not waited for any longer.
+    pub timer: TimerKey,
 }
 
 /// A packet whose attachments are arriving.

@@ -127,8 +127,8 @@ impl Shard {
                 if waiting.is_some() {
                     return self.answer_closing_poll(key, true);
                 }
-                if has_no_last_packets {
-                    self.cut_post(key);
+                if has_no_last_packets && self.cut_post(key) {
+                    return self.forget_session(key);
                 }
                 self.arm_last_poll(key);
             }
@@ -150,9 +150,10 @@ impl Shard {
 
     /// A GET of a closing session. What is queued goes first and alone: a client that finds the close packet behind it
     /// handles that one first (the JavaScript client does), and would take a `disconnect` for a broken connection. The
-    /// answer after it says close. `was_waiting`: the GET was there before the session closed. A POST of which a part is missing comes to nothing.
+    /// answer after it says close. `was_waiting`: the GET was there before the session closed. A POST of which a part is missing
+    /// is cut off, and as in Node that is the end of the session.
     pub(super) fn answer_closing_poll(&mut self, key: SessionKey, was_waiting: bool) {
-        self.cut_post(key);
+        let is_cut = self.cut_post(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.outbox.is_empty() {
             self.answer_poll_text(key, if was_waiting { &[b"1"] } else { &[b"6", b"1"] });
@@ -160,19 +161,24 @@ impl Shard {
         }
         let payload = Self::take_payload(session);
         self.answer_poll(key, &payload);
+        if is_cut {
+            return self.forget_session(key);
+        }
         self.arm_last_poll(key);
     }
 
-    /// Ends the connection on which a part of the session's POST has come. One that has come whole has its answer.
-    fn cut_post(&mut self, key: SessionKey) {
+    /// Ends the connection on which a part of the session's POST has come, if there is one. One that has come whole has its answer.
+    fn cut_post(&mut self, key: SessionKey) -> bool {
         let Some(Link::Polling { posting: Some(connection), .. }) = self.sessions.get(key).map(|session| session.link)
         else {
-            return;
+            return false;
         };
-        if !self.is_posted(connection) {
+        let is_cut = !self.is_posted(connection);
+        if is_cut {
             self.post_is_done(key, connection);
             self.drop_connection(connection);
         }
+        is_cut
     }
 
     /// How long the next GET of a closing session is waited for.

@@ -24,7 +24,7 @@ use crate::door::{Cause, Data, DisconnectReason, Event, SessionEvent};
 use crate::limits::{
     PIPELINED_BYTES_MAX, QUERY_PAIRS_MAX, attachments_deadline_ms, backlog_bytes_max, dropped_bytes_max,
 };
-use crate::namespace::assembly::{Assembly, Unfinished};
+use crate::namespace::assembly::{Assembly, Unfinished, Unwanted};
 use crate::namespace::event::{Bounds, Carrier};
 use crate::parser::Message;
 use crate::session::packet::{self, Found};
@@ -315,7 +315,7 @@ impl Shard {
             let auth = self.auth_of(key, packet.data, query);
             return self.request_connect(key, namespace, auth);
         }
-        let Some(socket) = self.socket_in(key, namespace) else { return self.close_session(key) };
+        let Some(socket) = self.socket_in(key, namespace) else { return self.end_of_a_stranger(key, &packet) };
         match packet.kind {
             PacketKind::Disconnect => self.begin_leaving(socket, DisconnectReason::ClientNamespaceDisconnect),
             PacketKind::Event | PacketKind::Ack => {
@@ -346,6 +346,19 @@ impl Shard {
         data.map(Box::from)
     }
 
+    /// A packet for a namespace that the client is not in ends the session, once it is whole.
+    fn end_of_a_stranger(&mut self, key: SessionKey, packet: &Packet<'_>) {
+        if packet.attachment_count == 0 {
+            return self.close_session(key);
+        }
+        let is_legal = attachment::check(packet.data.unwrap_or_default(), packet.attachment_count).is_ok();
+        let late_at = self.now.after(attachments_deadline_ms(&self.options));
+        let timer = self.wheel.arm(late_at, Deadline::Attachments(key));
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let unwanted = Unwanted { left: packet.attachment_count, is_legal, timer };
+        session.unfinished = Some(Box::new(Unfinished::Unwanted(unwanted)));
+    }
+
     /// The attachments of a packet follow: keeps a copy of it until they are here.
     fn begin_assembly(&mut self, key: SessionKey, socket: SocketKey, text: &str, packet: &Packet<'_>) {
         let Some(bounds) = Bounds::of(text, packet) else { return };
@@ -365,9 +378,7 @@ impl Shard {
     /// What is missing of a packet will not be waited for.
     pub(super) fn drop_unfinished(&mut self, key: SessionKey) {
         let unfinished = self.sessions.get_mut(key).and_then(|session| session.unfinished.take());
-        if let Some(Unfinished::Attachments(assembly)) = unfinished.as_deref() {
-            self.wheel.disarm(assembly.timer);
-        }
+        self.disarm(unfinished.and_then(|unfinished| unfinished.timer()));
     }
 
     /// A binary message: the next attachment.
@@ -386,11 +397,21 @@ impl Shard {
             return self.take_message(key, Message::Binary(&message));
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(Unfinished::Attachments(assembly)) = session.unfinished.as_deref_mut() else {
-            return self.violate(key, "got binary data when not reconstructing a packet");
-        };
-        if !assembly.push(message.into_owned()) {
-            return;
+        match session.unfinished.as_deref_mut() {
+            Some(Unfinished::Attachments(assembly)) => {
+                if !assembly.push(message.into_owned()) {
+                    return;
+                }
+            }
+            Some(Unfinished::Unwanted(unwanted)) => {
+                unwanted.left -= 1;
+                return match (unwanted.left, unwanted.is_legal) {
+                    (0, true) => self.close_session(key),
+                    (0, false) => self.violate(key, "illegal attachments"),
+                    _ => {}
+                };
+            }
+            _ => return self.violate(key, "got binary data when not reconstructing a packet"),
         }
         let Some(Unfinished::Attachments(assembly)) = session.unfinished.take().map(|unfinished| *unfinished) else {
             return;
