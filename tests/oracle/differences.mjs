@@ -395,8 +395,8 @@ function joinPolls(entries) {
     if (isSame) {
       const isBinary = [last, entry].some(({ headers }) => headers["content-type"] === "application/octet-stream");
       const headers = isBinary ? { ...last.headers, "content-type": "application/octet-stream" } : last.headers;
-      joined[joined.length - 1] = { ...last, headers, parts: last.parts + 1, packets: [...last.packets, ...entry.packets] };
-    } else joined.push(entry?.kind === "poll" ? { ...entry, parts: 1 } : entry);
+      joined[joined.length - 1] = { ...last, headers, parts: [...last.parts, entry.packets.length], packets: [...last.packets, ...entry.packets] };
+    } else joined.push(entry?.kind === "poll" ? { ...entry, parts: [entry.packets.length] } : entry);
   }
   return joined;
 }
@@ -404,13 +404,13 @@ function joinPolls(entries) {
 /** Headers that depend on how much a body holds: only large ones are compressed. */
 const SIZES = ["content-encoding", "content-length", "transfer-encoding"];
 
-/** Without them where the sides have joined different numbers of answers. */
+/** Without them where the sides have spread packets differently over answers. */
 function withoutSizes(node, ours) {
   const strip = (entries, others) =>
     entries.map((entry, index) => {
       if (entry?.parts === undefined) return entry;
       const { parts, ...rest } = entry;
-      return parts === others[index]?.parts ? rest : { ...rest, headers: without(rest.headers, SIZES) };
+      return `${parts}` === `${others[index]?.parts}` ? rest : { ...rest, headers: without(rest.headers, SIZES) };
     });
   return [strip(node, ours), strip(ours, node)];
 }
