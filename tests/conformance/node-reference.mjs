@@ -27,8 +27,8 @@ const { values, positionals } = parseArgs({
     driver: { type: "string" },
     parser: { type: "string", default: "default" },
     "ping-interval": { type: "string", default: "300" },
-    "ping-timeout": { type: "string", default: "20000" },
-    "connect-timeout": { type: "string", default: "45000" },
+    "ping-timeout": { type: "string", default: "200" },
+    "connect-timeout": { type: "string", default: "1000" },
     plant: { type: "string" },
     tls: { type: "string" },
     unix: { type: "string" },
@@ -37,7 +37,7 @@ const { values, positionals } = parseArgs({
 });
 
 const parser = PARSERS[values.parser];
-const frequentPings = { pingInterval: Number(values["ping-interval"]), pingTimeout: Number(values["ping-timeout"]) };
+const heartbeats = { pingInterval: Number(values["ping-interval"]), pingTimeout: Number(values["ping-timeout"]) };
 const notFound = (_request, response) => response.writeHead(404).end();
 const http = values.tls ? createSecureServer(tlsOptions(), notFound) : createServer(notFound);
 
@@ -50,15 +50,15 @@ function tlsOptions() {
 }
 
 const suites = {
-  // Echoes every Engine.IO message. Frequent pings, because the protocol tests wait for them.
+  // Echoes every Engine.IO message. Short heartbeats, because the protocol tests wait for them.
   "engine-v4"() {
-    const engine = new EngineServer({ ...frequentPings, maxHttpBufferSize: 1_000_000, cors: { origin: "*" } });
+    const engine = new EngineServer({ ...heartbeats, maxHttpBufferSize: 1_000_000, cors: { origin: "*" } });
     engine.attach(http, { path: "/engine.io/" });
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   },
 
   "engine-v3"() {
-    const engine = new EngineServer({ ...frequentPings, maxHttpBufferSize: 1_000_000, allowEIO3: true });
+    const engine = new EngineServer({ ...heartbeats, maxHttpBufferSize: 1_000_000, allowEIO3: true });
     engine.attach(http, { path: "/engine.io/" });
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   },
@@ -67,7 +67,7 @@ const suites = {
   "clients-v2-recovery": () => serveOldClients({ connectionStateRecovery: { maxDisconnectionDuration: 60_000 } }),
 
   "socketio-v5"() {
-    const io = new Server(http, { ...frequentPings, connectTimeout: Number(values["connect-timeout"]), cors: { origin: "*" } });
+    const io = new Server(http, { ...heartbeats, connectTimeout: Number(values["connect-timeout"]), cors: { origin: "*" } });
     for (const name of ["/", "/custom"]) {
       io.of(name).on("connection", (socket) => {
         socket.emit("auth", socket.handshake.auth);
@@ -302,7 +302,7 @@ const suites = {
   "dynamic-cleanup": () => serveDynamic({ cleanupEmptyChildNamespaces: true }),
 
   connections() {
-    const io = new Server(http, frequentPings);
+    const io = new Server(http, { ...heartbeats, pingTimeout: 20_000 });
     const ends = [];
     const closed = [];
     const upgrades = [];

@@ -7,7 +7,7 @@ import { after, describe, test } from "node:test";
 import { Socket } from "engine.io-client";
 import { Engine } from "../harness/engine.mjs";
 import { eventually, inTime, Inbox, within } from "../harness/inbox.mjs";
-import { suite } from "../harness/server.mjs";
+import { PATIENT, suite } from "../harness/server.mjs";
 
 const WAYS = { polling: ["polling"], WebSocket: ["websocket"], upgrade: ["polling", "websocket"] };
 const open = new Set();
@@ -40,7 +40,7 @@ function gone(server, sid) {
   return eventually(() => new Engine(server, "/engine.io/").poll(sid), ({ body }) => body.includes('"code":1'), "the session lives on");
 }
 
-suite("engine-v4", "the Engine.IO client", (server) => {
+suite(["engine-v4", ...PATIENT], "the Engine.IO client", (server) => {
   for (const [way, transports] of Object.entries(WAYS)) {
     describe(way, () => {
       test("binary of every kind comes back as its bytes", async () => {
@@ -154,7 +154,7 @@ suite("engine-v4", "the Engine.IO client", (server) => {
   });
 });
 
-suite(["engine-v4", "--ping-timeout", "200"], "the Engine.IO client, without pongs", (server) => {
+suite("engine-v4", "the Engine.IO client, without pongs", (server) => {
   for (const [way, transports] of Object.entries(WAYS)) {
     describe(way, () => {
       test("a client that does not answer pings is closed by the server", async () => {

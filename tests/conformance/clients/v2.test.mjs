@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import io from "socket.io-client-v2";
 import { connect, emitWithAck, listen, TRANSPORTS } from "../harness/client.mjs";
 import { within } from "../harness/inbox.mjs";
-import { suite } from "../harness/server.mjs";
+import { PATIENT, suite } from "../harness/server.mjs";
 
 const opened = new Set();
 after(() => {
@@ -100,7 +100,7 @@ suite("clients", "Socket.IO 2 clients where they are not allowed", (server) => {
   });
 });
 
-suite("engine-v3", "JSONP polling", (server) => {
+suite(["engine-v3", ...PATIENT], "JSONP polling", (server) => {
   for (const EIO of [3, 4]) {
     test(`a session by scripts, EIO=${EIO}`, async () => {
       const base = `${server.url}/engine.io/?EIO=${EIO}&transport=polling&j=2x`;

@@ -89,6 +89,11 @@ export function heartbeats(engine) {
 }
 
 export function silences(engine) {
+  test("the times are those that the official suites ask for", async () => {
+    const { pingInterval, pingTimeout, maxPayload } = await engine().open();
+    assert.deepEqual({ pingInterval, pingTimeout, maxPayload }, { pingInterval: 300, pingTimeout: 200, maxPayload: 1_000_000 });
+  });
+
   test("polling: a session without pongs is closed", async () => {
     const sid = await inTime(async () => {
       const { sid } = await engine().open();

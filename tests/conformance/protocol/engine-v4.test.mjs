@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isLeft } from "../harness/arrival.mjs";
 import { Engine } from "../harness/engine.mjs";
-import { suite } from "../harness/server.mjs";
+import { PATIENT, suite } from "../harness/server.mjs";
 import { closes, handshakes, heartbeats, silences, upgrades } from "./engine-behaviours.mjs";
 
-suite("engine-v4", "Engine.IO v4", (server) => {
+suite(["engine-v4", ...PATIENT], "Engine.IO v4", (server) => {
   const engine = () => new Engine(server, "/engine.io/");
 
   describe("handshake", () => handshakes(engine));
@@ -40,7 +40,7 @@ suite("engine-v4", "Engine.IO v4", (server) => {
 });
 
 // A GET that waits is not to be answered with a ping.
-suite(["engine-v4", "--ping-interval", "60000"], "Engine.IO v4, between pings", (server) => {
+suite(["engine-v4", ...PATIENT, "--ping-interval", "60000"], "Engine.IO v4, between pings", (server) => {
   const engine = () => new Engine(server, "/engine.io/");
 
   describe("close", () => closes(engine));
@@ -96,6 +96,6 @@ suite(["engine-v4", "--ping-interval", "60000"], "Engine.IO v4, between pings", 
   });
 });
 
-suite(["engine-v4", "--ping-timeout", "200"], "Engine.IO v4, without pongs", (server) => {
+suite("engine-v4", "Engine.IO v4, without pongs", (server) => {
   silences(() => new Engine(server, "/engine.io/"));
 });

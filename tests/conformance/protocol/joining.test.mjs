@@ -143,7 +143,7 @@ suite("guarded", "joining, while a middleware thinks", (server) => {
   });
 });
 
-suite(["socketio-v5", "--connect-timeout", "1000"], "joining, in time", (server) => {
+suite(["socketio-v5", "--ping-timeout", "20000"], "joining, in time", (server) => {
   const engine = new Engine(server);
 
   describe("a connection without a namespace is closed after a second", () => {

@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Engine } from "../harness/engine.mjs";
 import { inTime } from "../harness/inbox.mjs";
-import { suite } from "../harness/server.mjs";
+import { PATIENT, suite } from "../harness/server.mjs";
 import { closes, handshakes, heartbeats, silences, upgrades } from "./engine-behaviours.mjs";
 
-suite("socketio-v5", "Socket.IO v5", (server) => {
+suite(["socketio-v5", ...PATIENT], "Socket.IO v5", (server) => {
   const engine = () => new Engine(server);
 
   describe("handshake", () => handshakes(engine));
@@ -142,7 +142,7 @@ suite("socketio-v5", "Socket.IO v5", (server) => {
   });
 });
 
-suite(["socketio-v5", "--connect-timeout", "1000"], "Socket.IO v5, joining nothing", (server) => {
+suite(["socketio-v5", "--ping-timeout", "20000"], "Socket.IO v5, joining nothing", (server) => {
   test("must happen within the connect timeout", async () => {
     await inTime(async () => {
       const wire = await new Engine(server).openWebsocket();
@@ -163,10 +163,10 @@ suite(["socketio-v5", "--connect-timeout", "1000"], "Socket.IO v5, joining nothi
 });
 
 // A GET that waits is not to be answered with a ping.
-suite(["socketio-v5", "--ping-interval", "60000"], "Socket.IO v5, between pings", (server) => {
+suite(["socketio-v5", ...PATIENT, "--ping-interval", "60000"], "Socket.IO v5, between pings", (server) => {
   closes(() => new Engine(server));
 });
 
-suite(["socketio-v5", "--ping-timeout", "200"], "Socket.IO v5, without pongs", (server) => {
+suite(["socketio-v5", "--connect-timeout", "45000"], "Socket.IO v5, without pongs", (server) => {
   silences(() => new Engine(server));
 });
