@@ -290,6 +290,20 @@ fn half_a_post_goes_with_a_session_that_was_closing() {
     assert!(!world.is_over(half));
     assert_eq!(world.get(0, &url), (200, "6\u{1e}1".into()));
     assert!(world.is_over(half));
+
+    // One that had begun is cut off by the end itself, if nothing is left to be fetched, and takes the session with it.
+    let sid = world.polling(0);
+    let url = polling_url(&sid);
+    world.post(0, &url, "40");
+    world.get(0, &url);
+    let half = world.connect(0);
+    let request = post_request(&url, "42[\"late\"]");
+    world.send(half, &request.as_bytes()[..request.len() - 3]);
+    let session = world.shards[0].session_of(world.last_connected()).unwrap();
+    world.shards[0].close_session_by_hand(session, false);
+    world.run();
+    assert!(world.is_over(half));
+    assert_eq!(world.get(0, &url).0, 400);
 }
 
 #[test]

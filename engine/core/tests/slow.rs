@@ -9,6 +9,7 @@ use ringio_core::base::frame::WhenSlow;
 use ringio_core::base::id::{FileId, NamespaceId, SocketKey};
 use ringio_core::base::time::Time;
 use ringio_core::door::{Counters, DisconnectReason, EmitError, EmitFlags, Event, EventParts, Output};
+use ringio_core::limits::PING_MOMENTS;
 use ringio_core::options::Options;
 use ringio_core::room::select::Target;
 use ringio_core::shard::slow::Room;
@@ -147,7 +148,7 @@ fn control_packets_are_never_dropped_and_attachments_never_parted() {
         world.run();
     }
     assert!(world.shards[0].counters().slow_dropped_old > 400);
-    world.advance(26_000);
+    world.advance(25_000 + 25_000 / PING_MOMENTS);
     world.stick(wire, false);
     world.run();
     let got = world.take_messages(wire);

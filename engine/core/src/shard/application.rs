@@ -47,14 +47,14 @@ impl Shard {
     }
 
     /// Whether the application hears what this socket has said. Besides those that are connected: one whose client said something that cannot
-    /// be read behind it and is told with its next poll, as in Node, where the socket stays until then. One look-up.
+    /// be read behind it and is told with its next poll, as in Node, where the socket stays until then. One look-up for one that is connected, three for others.
     #[must_use]
     pub fn is_heard(&self, socket: SocketKey) -> bool {
-        let is_to_be_told = |socket: &crate::namespace::socket::Socket| {
-            matches!(socket.presence, Presence::Leaving(_, DisconnectReason::ForcedClose))
-                && self.sessions.get(socket.session).is_some_and(|session| session.state == SessionState::Closing)
-        };
-        self.is_connected(socket) || self.sockets.get(socket).is_some_and(is_to_be_told)
+        self.is_connected(socket)
+            || self.sockets.get(socket).is_some_and(|socket| {
+                matches!(socket.presence, Presence::Leaving(_, DisconnectReason::ForcedClose))
+                    && self.sessions.get(socket.session).is_some_and(|session| session.state == SessionState::Closing)
+            })
     }
 
     /// The first request of its session.

@@ -123,11 +123,11 @@ impl Shard {
             Link::Polling { waiting, .. } => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 session.state = SessionState::Closing;
-                let has_no_last_packets = session.outbox.is_empty();
+                let is_told_all = session.outbox.is_empty();
                 if waiting.is_some() {
                     return self.answer_closing_poll(key, true);
                 }
-                if has_no_last_packets && self.cut_post(key) {
+                if is_told_all && self.cut_post(key) {
                     return self.forget_session(key);
                 }
                 self.arm_last_poll(key);

@@ -15,7 +15,7 @@ use super::Shard;
 use super::closing::Farewell;
 use super::deadlines::Deadline;
 use super::requests::NO_XSS_FILTER;
-use crate::base::id::{ConnectionKey, SessionKey, SocketKey};
+use crate::base::id::{ConnectionKey, SessionKey, SocketKey, TimerKey};
 use crate::base::time::Time;
 use crate::broadcast::encode;
 use crate::connection::body::Progress;
@@ -185,8 +185,8 @@ impl Shard {
         }
     }
 
-    /// The packets of a POST's body, up to the first that is none. Where the client ends its session behind a goodbye to a namespace, it is the end of the
-    /// session that the socket hears of, as in Node, which takes packets of Socket.IO a tick later.
+    /// The packets of a POST's body, or of a piece of a long one, up to the first that is none. Where the client ends its session behind a goodbye to a
+    /// namespace in the same, it is the end of the session that the socket hears of, as in Node, which takes packets of Socket.IO a tick later.
     pub(super) fn take_polled<'a, E>(
         &mut self,
         session: SessionKey,
@@ -352,8 +352,7 @@ impl Shard {
             return self.close_session(key);
         }
         let is_legal = attachment::check(packet.data.unwrap_or_default(), packet.attachment_count).is_ok();
-        let late_at = self.now.after(attachments_deadline_ms(&self.options));
-        let timer = self.wheel.arm(late_at, Deadline::Attachments(key));
+        let timer = self.arm_attachments(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let unwanted = Unwanted { left: packet.attachment_count, is_legal, timer };
         session.unfinished = Some(Box::new(Unfinished::Unwanted(unwanted)));
@@ -362,17 +361,22 @@ impl Shard {
     /// The attachments of a packet follow: keeps a copy of it until they are here.
     fn begin_assembly(&mut self, key: SessionKey, socket: SocketKey, text: &str, packet: &Packet<'_>) {
         let Some(bounds) = Bounds::of(text, packet) else { return };
-        let late_at = self.now.after(attachments_deadline_ms(&self.options));
         let message = bounds.into_message(Carrier::Owned(text.as_bytes().to_vec(), 0));
         let assembly = Assembly {
             socket,
             is_ack: packet.kind == PacketKind::BinaryAck,
             message,
             attachment_count: packet.attachment_count,
-            timer: self.wheel.arm(late_at, Deadline::Attachments(key)),
+            timer: self.arm_attachments(key),
         };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.unfinished = Some(Box::new(Unfinished::Attachments(assembly)));
+    }
+
+    /// Until when the attachments of a packet are waited for.
+    fn arm_attachments(&mut self, key: SessionKey) -> TimerKey {
+        let late_at = self.now.after(attachments_deadline_ms(&self.options));
+        self.wheel.arm(late_at, Deadline::Attachments(key))
     }
 
     /// What is missing of a packet will not be waited for.
