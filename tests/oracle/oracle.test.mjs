@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { explain } from "./compare.mjs";
-import { DIFFERENCES } from "./differences.mjs";
+import { DIFFERENCES, FORKS } from "./differences.mjs";
 import { generate } from "./generate.mjs";
 import { PLANTS } from "./handlers.mjs";
 import { Oracle } from "./oracle.mjs";
@@ -117,4 +117,43 @@ describe("a known difference excuses nothing else", () => {
       assert.notDeepEqual(sides[0], sides[1]);
     });
   }
+});
+
+// Behind a fork a script is not compared any more, so it must be met by its own difference alone.
+describe("a fork is met by its own difference and by no neighbour", () => {
+  const isMet = (name, node, ours, context) => FORKS.filter((fork) => fork.name === name).some((fork) => fork.isMet(node, ours, { where: "client 0 poll", index: 1, log: {}, ...context }));
+  const poll = (...packets) => ({ kind: "poll", status: 200, headers: {}, packets });
+  const refusal = '44/nope,{"message":"Invalid namespace"}';
+  const steps = [{ op: "send", c: 0, packets: [{ text: "40/nope," }, { text: "42/strange,[]" }] }, { op: "poll", c: 0 }];
+  const told = { step: steps[1], script: { steps } };
+  const broken = { step: { op: "poll", c: 0 }, log: { socket: [["error", "invalid payload"], ["disconnect", "forced close"]] } };
+  const found = (...ids) => poll(`(msgpack) \u0082id 433${JSON.stringify(ids)}`);
+  const rows = {
+    "the refusal alone": [true, "refusal-before-the-end", [poll(refusal)], [poll("6", "1")], told],
+    "the refusal and something else": [false, "refusal-before-the-end", [poll(refusal, "42[]")], [poll("6", "1")], told],
+    "a refusal that nobody asked for": [false, "refusal-before-the-end", [poll(refusal)], [poll("6", "1")], { ...told, script: { steps: [{ ...steps[0], packets: [{ text: "40/other," }, { text: "42[]" }] }, steps[1]] } }],
+    "a refusal, and ours goes on": [false, "refusal-before-the-end", [poll(refusal)], [poll("6")], told],
+    "who has broken the protocol is found by Node alone": [true, "violators-leave-at-once", [found("a", "b")], [found("a")], broken],
+    "who has not is found by Node alone": [false, "violators-leave-at-once", [found("a", "b")], [found("a")], { ...broken, log: {} }],
+    "somebody is found by ours alone": [false, "violators-leave-at-once", [found("a")], [found("a", "b")], broken],
+  };
+  for (const [what, [expected, ...row]] of Object.entries(rows)) test(what, () => assert.equal(isMet(...row), expected));
+});
+
+test("answers to polls differ in their sizes only where packets are spread over them in another way", () => {
+  const { reconcile } = DIFFERENCES.find(({ name }) => name === "polls-joined");
+  const polls = (...sizes) => sizes.map((size) => ({ kind: "poll", status: 200, headers: size > 1 ? { "content-encoding": "gzip" } : {}, packets: Array(size).fill("42[]") }));
+  const isSame = (node, ours) => JSON.stringify(node) === JSON.stringify(ours);
+  assert.ok(isSame(...reconcile(polls(1, 3), polls(3, 1))));
+  assert.ok(!isSame(...reconcile(polls(3), polls(3).map((entry) => ({ ...entry, headers: {} })))));
+  assert.ok(!isSame(...reconcile(polls(1, 3), polls(3))));
+});
+
+test("an event named error is no broken packet", () => {
+  const { reconcile } = DIFFERENCES.find(({ name }) => name === "violators-leave-at-once");
+  const log = (...rows) => [["connection"], ["error", "x"], ...rows];
+  const node = log(["error", "invalid payload"], ["any", "echo", 1], ["disconnect", "transport close", 0]);
+  const ours = log(["any", "echo", 1], ["error", "invalid payload"], ["disconnect", "forced close", 0]);
+  const [told, own] = reconcile(node, ours, { where: "log" });
+  assert.deepEqual(told, own);
 });
