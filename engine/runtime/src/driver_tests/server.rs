@@ -21,6 +21,8 @@ pub(super) enum Behaviour {
     Echo,
     /// Its own bytes, while it is moved to the next shard whenever something arrives, so many times.
     EchoMoving(u32),
+    /// Its own bytes, while whoever came to the first shard is moved to the next once.
+    EchoLeavingFirst,
     /// These bytes at once, then FIN in the same breath if so; what it sends is noted.
     Greet { greeting: Vec<u8>, with_fin: bool },
     /// These bytes at once; closed in the same turn.
@@ -160,7 +162,11 @@ impl Shard {
 impl<D: Driver> Sink<D> for Shard {
     fn accepted(&mut self, kernel: &mut D, file: FileId, from: Arrival) {
         self.see(Seen::Accepted(from.peer));
-        let moves_left = if let Behaviour::EchoMoving(count) = self.behaviour { count } else { 0 };
+        let moves_left = match self.behaviour {
+            Behaviour::EchoMoving(count) => count,
+            Behaviour::EchoLeavingFirst => u32::from(self.index == 0),
+            _ => 0,
+        };
         let token = self.insert(kernel, file, moves_left);
         match self.behaviour.clone() {
             Behaviour::Greet { greeting, with_fin } => {
@@ -178,7 +184,7 @@ impl<D: Driver> Sink<D> for Shard {
                 kernel.send(file, frame, 0);
                 self.close(kernel, token);
             }
-            Behaviour::Echo | Behaviour::EchoMoving(_) | Behaviour::Broadcast(_) => {}
+            Behaviour::Echo | Behaviour::EchoMoving(_) | Behaviour::EchoLeavingFirst | Behaviour::Broadcast(_) => {}
         }
     }
 
@@ -190,7 +196,7 @@ impl<D: Driver> Sink<D> for Shard {
         assert!(!connection.has_ended, "received after the end");
         match &self.behaviour {
             Behaviour::Echo => connection.outbox.extend(restored),
-            Behaviour::EchoMoving(_) => {
+            Behaviour::EchoMoving(_) | Behaviour::EchoLeavingFirst => {
                 connection.outbox.extend(restored);
                 if connection.moves_left > 0 && !connection.is_leaving {
                     connection.is_leaving = true;
@@ -354,8 +360,13 @@ impl<D: Driver> Server<D> {
             if condition(&reports) {
                 return reports;
             }
-            let _ = self.watched.recv_timeout(Duration::from_millis(5));
+            self.wait_a_moment(Duration::from_millis(5));
         }
+    }
+
+    /// Until a sink sees something, or so long.
+    pub(super) fn wait_a_moment(&self, at_most: Duration) {
+        let _ = self.watched.recv_timeout(at_most);
     }
 
     /// Waits until every connection has been closed, and the drivers hold nothing.
