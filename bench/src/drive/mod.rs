@@ -87,6 +87,7 @@ struct Run<'a> {
 struct Sample {
     at: Instant,
     server: Duration,
+    /// Of the threads that live, as `sleeps`: one that ends takes its share with it.
     waiting: Duration,
     sleeps: u64,
     client: Duration,
@@ -270,6 +271,6 @@ fn summarise(load: &Load, before: Sample, after: Sample) -> Window {
         latency_p50_us: load.latency_us(0.5),
         latency_p99_us: load.latency_us(0.99),
         latency_max_us: load.latency_us(1.0),
-        sleeps_per_delivery: per((after.sleeps - before.sleeps) as f64, deliveries),
+        sleeps_per_delivery: per(after.sleeps.saturating_sub(before.sleeps) as f64, deliveries),
     }
 }
