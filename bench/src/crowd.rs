@@ -98,6 +98,9 @@ impl Held {
     }
 }
 
+/// From when all have left until memory is looked at: a shard waits `GIVE_BACK_PAUSE_MS` (5 s) before it gives back, and trimming takes more.
+pub const AFTERMATH: Duration = Duration::from_secs(10);
+
 /// Holds them. `server` is the shell command with `{port}` and `{shards}`.
 ///
 /// # Errors
@@ -125,7 +128,7 @@ pub fn hold(plan: Plan, server: &str, cores: &str, loader: &Loader, record: &Rec
         silence = resident_bytes(pid).and_then(|_| silent(pid, plan.silent_seconds));
     })?;
     let status = loadtest.wait()?;
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(AFTERMATH);
     let rss_after = resident_bytes(pid).map_err(|error| io::Error::other(format!("the server has died: {error}")))?;
     let outcome: Outcome = take_json(&json).map_err(|error| {
         io::Error::other(format!("ringio-loadtest left no result ({status}, {error}): {}", said.join("; ")))

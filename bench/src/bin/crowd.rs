@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use ringio_bench::crowd::{Held, Plan, hold, shards_for};
+use ringio_bench::crowd::{AFTERMATH, Held, Plan, hold, shards_for};
 use ringio_bench::measure::load::Loader;
 use ringio_bench::process::raise_open_files_limit;
 use ringio_bench::record::Record;
@@ -82,7 +82,7 @@ fn table(held: &Held, open_files: u64) -> String {
     row("resident memory before", format!("{:.1} MB", megabytes(held.rss_base)));
     row("with all of them", format!("{:.1} MB", megabytes(held.rss_full)));
     row("per connection", format!("{:.0} bytes", held.bytes_per_connection()));
-    row("3 s after all had left", format!("{:.1} MB", megabytes(held.rss_after)));
+    row(&format!("{} s after all had left", AFTERMATH.as_secs()), format!("{:.1} MB", megabytes(held.rss_after)));
     row("CPU while silent (heartbeats)", format!("{:.1} % of a core", 100.0 * held.silent_cpu));
     row("waiting for the core meanwhile", format!("{:.1} %", 100.0 * held.silent_waiting));
     row("CPU per silent connection", format!("{:.2} us/s", held.silent_us_per_second()));
