@@ -1,5 +1,7 @@
 //! The command line.
 
+mod number;
+
 use crate::engine::link_limits;
 use crate::plan::{Parser, Plan, PortRange, Reconnection, Transport};
 use crate::report::threshold::Threshold;
@@ -105,16 +107,16 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
     pub ports: Option<PortRange>,
     /// New connections per second.
-    #[arg(long)]
+    #[arg(long, value_parser = number::connect_rate, allow_negative_numbers = true)]
     pub connect_rate: Option<f64>,
     /// How long a connection may take. Seconds.
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = number::seconds, allow_negative_numbers = true)]
     pub connect_timeout: f64,
     /// Makes lost connections again, as socket.io-client does.
     #[arg(long)]
     pub reconnect: bool,
     /// Threads. Default: one for every 20,000 clients, at most half the cores.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
     /// Processes with one thread each, instead of threads. Default: as many as open files require, if one is not enough.
     #[arg(long, conflicts_with = "workers", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -163,25 +165,25 @@ pub struct LimitArgs {
     #[arg(long, value_enum, default_value_t = Scenario::Probe)]
     pub scenario: Scenario,
     /// Clients of the first step.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub start: u32,
     /// The most clients that are tried. Default: what open files and ports of this machine allow.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients: Option<u32>,
     /// Messages per second of each client.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = number::rate, allow_negative_numbers = true)]
     pub rate_per_client: f64,
     /// Messages per second over all clients instead, the same at every step. Default for messages to groups: a few.
-    #[arg(long, conflicts_with = "rate_per_client")]
+    #[arg(long, conflicts_with = "rate_per_client", value_parser = number::rate, allow_negative_numbers = true)]
     pub rate: Option<f64>,
     /// The 99th percentile of latency that is still good. Milliseconds.
-    #[arg(long, default_value_t = 100.0)]
+    #[arg(long, default_value_t = 100.0, value_parser = number::latency_ms, allow_negative_numbers = true)]
     pub p99: f64,
-    /// How long each step is measured. Seconds.
-    #[arg(long, default_value_t = 5.0)]
+    /// How long each step is measured. Seconds, at least 1.
+    #[arg(long, default_value_t = 5.0, value_parser = number::step, allow_negative_numbers = true)]
     pub step: f64,
     /// Bytes of payload per message.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = number::size)]
     pub size: usize,
     /// How to connect.
     #[command(flatten)]
@@ -199,22 +201,22 @@ pub struct RunArgs {
     /// Address of the server; may be left out if the file has one.
     pub url: Option<String>,
     /// Clients.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..))]
     pub clients: Option<u32>,
     /// Messages per second over all clients (connect and churn: connections per second).
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = number::rate, allow_negative_numbers = true)]
     pub rate: Option<f64>,
     /// How long is measured. Seconds.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = number::seconds, allow_negative_numbers = true)]
     pub duration: Option<f64>,
     /// How long messages flow before that. Seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = number::seconds_or_none, allow_negative_numbers = true)]
     pub warmup: Option<f64>,
     /// Bytes of payload per message.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = number::size)]
     pub size: usize,
     /// Members of a room.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub room_size: u32,
     /// Members of a group that send: one in a broadcast, all in a room.
     #[arg(long)]
@@ -226,7 +228,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub reply: Option<String>,
     /// The share of clients that read little (slow) or lose their connection (storm). 0 to 1.
-    #[arg(long)]
+    #[arg(long, value_parser = number::share, allow_negative_numbers = true)]
     pub share: Option<f64>,
     /// Spaces messages at random (Poisson) instead of evenly.
     #[arg(long)]
@@ -278,12 +280,7 @@ impl ConnectArgs {
         if let Some(namespace) = &self.namespace {
             plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
         }
-        if let Some(rate) = self.connect_rate {
-            if !(rate > 0.0 && rate.is_finite()) {
-                return Err("--connect-rate must be above 0".to_owned());
-            }
-            plan.connect_rate = rate;
-        }
+        plan.connect_rate = self.connect_rate.unwrap_or(plan.connect_rate);
         if !keep || self.transport != Transport::default() {
             plan.transport = self.transport;
         }

@@ -130,6 +130,11 @@ impl fmt::Display for PortRange {
 /// ten of one millisecond cost it a third of that. Microseconds.
 pub const TICK_US: u64 = 1_000;
 
+/// The highest rate, of messages or connections, that can be planned. Per second.
+pub const RATE_MAX: f64 = 1e7;
+/// The longest time that can be planned: stamps hold 78 hours of nanoseconds. Milliseconds, two days.
+pub const DURATION_MS_MAX: u64 = 200_000_000;
+
 /// How long a client pauses between two of its messages. Milliseconds, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Think {

@@ -15,8 +15,8 @@
 //!
 //! The events are those of the `bench` suite; the guide shows them for a Node.js server in ten lines.
 
-use crate::block::BLOCK_BYTES_MIN;
-use crate::plan::{Action, Expect, Phase, Plan, Reconnection, Setup};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN};
+use crate::plan::{Action, DURATION_MS_MAX, Expect, Phase, Plan, Reconnection, Setup};
 use crate::target::Target;
 use std::fmt;
 
@@ -105,10 +105,10 @@ pub fn plan(scenario: Scenario, settings: &Settings, target: Target) -> Result<(
     if settings.clients == 0 {
         return Err("--clients must be at least 1".to_owned());
     }
-    if settings.size < BLOCK_BYTES_MIN {
-        return Err(format!(
-            "--size must be at least {BLOCK_BYTES_MIN}: that much takes the stamp by which messages are checked"
-        ));
+    check_size(settings.size).map_err(|error| format!("--{error}"))?;
+    let is_connecting = matches!(scenario, Scenario::Connect | Scenario::Churn);
+    if is_connecting && settings.rate.is_some_and(|rate| rate <= 0.0) {
+        return Err(format!("--rate must be above 0: of {scenario} it is the connections per second"));
     }
     let mut plan = Plan::new(&scenario.to_string(), target, settings.clients);
     plan.actions = actions(scenario, settings);
@@ -147,6 +147,7 @@ pub fn plan(scenario: Scenario, settings: &Settings, target: Target) -> Result<(
             plan.connect_rate = settings.rate.unwrap_or(if scenario == Scenario::Connect { 200.0 } else { 50.0 });
             // In churn the clients are there for as long as it takes the given rate to replace them all.
             let stay_ms = (1e3 * f64::from(settings.clients) / plan.connect_rate * 0.8) as u64;
+            let stay_ms = stay_ms.min(DURATION_MS_MAX);
             plan.lifetime_ms = Some(if scenario == Scenario::Connect { 0 } else { stay_ms });
             let rate = if scenario == Scenario::Connect { 0.0 } else { f64::from(settings.clients) };
             for phase in &mut phases {
@@ -167,6 +168,19 @@ pub fn plan(scenario: Scenario, settings: &Settings, target: Target) -> Result<(
         _ => phases.push(measured),
     }
     Ok((plan, phases))
+}
+
+/// Whether a message may have so many bytes.
+///
+/// # Errors
+/// A sentence that begins with `size`.
+pub fn check_size(size: usize) -> Result<(), String> {
+    if (BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&size) {
+        return Ok(());
+    }
+    Err(format!(
+        "size must be {BLOCK_BYTES_MIN}, which takes the stamp by which messages are checked, to {BLOCK_BYTES_MAX}"
+    ))
 }
 
 /// Messages per second that a small server of any kind bears.

@@ -27,10 +27,9 @@
 
 mod value;
 
-use crate::block::BLOCK_BYTES_MIN;
-use crate::plan::{Action, Expect, Parser, Phase, Plan, Reconnection, Setup, Transport};
+use crate::plan::{Action, Expect, Parser, Phase, Plan, RATE_MAX, Reconnection, Setup, Transport};
 use crate::report::threshold::Threshold;
-use crate::scenario::builtin::probe_action;
+use crate::scenario::builtin::{check_size, probe_action};
 use crate::target::Target;
 use crate::template::Template;
 use serde::Deserialize;
@@ -73,7 +72,7 @@ struct Clients {
     parser: Parser,
     namespace: Option<String>,
     deflate: bool,
-    auth: Option<toml::Value>,
+    auth: Option<Spanned<toml::Value>>,
     headers: BTreeMap<String, Spanned<String>>,
     reconnect: bool,
     reconnect_delay: Option<Spanned<String>>,
@@ -226,10 +225,13 @@ impl ScenarioFile {
     /// The plan and phases. `clients` stands instead of the file's count.
     ///
     /// # Errors
-    /// What is wrong; nothing that [`ScenarioFile::parse`] accepts is, at present.
+    /// When there are no clients. Nothing else that [`ScenarioFile::parse`] accepts is wrong, at present.
     pub fn plan(&self, target: Target, clients: Option<u32>) -> Result<(Plan, Vec<Phase>), String> {
         let file = &self.file;
         let count = clients.unwrap_or(*file.clients.count.get_ref());
+        if count == 0 {
+            return Err("--clients must be at least 1".to_owned());
+        }
         let mut plan = Plan::new(file.name.as_deref().unwrap_or("scenario"), target, count);
         plan.actions = file.action.iter().map(|action| action_of(action.get_ref())).collect::<Result<_, _>>()?;
         let default_group = if plan.has_group_actions() { count } else { 1 };
@@ -252,7 +254,7 @@ impl ScenarioFile {
         plan.poisson = clients.poisson;
         plan.slow_share = *clients.slow_share.get_ref();
         plan.headers = clients.headers.iter().map(|(name, value)| (name.clone(), value.get_ref().clone())).collect();
-        plan.auth = clients.auth.as_ref().map(json_of);
+        plan.auth = clients.auth.as_ref().map(|auth| json_of(auth.get_ref()));
         plan.reconnection = reconnection_of(clients)?;
         if let Some(namespace) = &clients.namespace {
             plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
@@ -305,13 +307,22 @@ fn check_clients(clients: &Clients) -> Result<(), (usize, String)> {
     if let Some(jitter) = &clients.reconnect_jitter {
         check_share("reconnect_jitter", jitter)?;
     }
+    if let Some(auth) = &clients.auth {
+        let at = |error| (auth.span().start, error);
+        if !auth.get_ref().is_table() {
+            return Err(at("auth must be a table, as in auth = { token = \"t-{{client}}\" }".to_owned()));
+        }
+        Template::parse(&json_of(auth.get_ref())).map_err(at)?;
+    }
     for count in [Some(&clients.count), clients.group_size.as_ref()].into_iter().flatten() {
         if *count.get_ref() == 0 {
             return Err((count.span().start, "must be at least 1".to_owned()));
         }
     }
-    if !(*clients.connect_rate.get_ref() > 0.0 && clients.connect_rate.get_ref().is_finite()) {
-        return Err((clients.connect_rate.span().start, "connect_rate must be above 0".to_owned()));
+    let connect_rate = *clients.connect_rate.get_ref();
+    if !(connect_rate > 0.0 && connect_rate <= RATE_MAX) {
+        let error = "connect_rate must be above 0 and at most 10,000,000 connections per second";
+        return Err((clients.connect_rate.span().start, error.to_owned()));
     }
     check_share("slow_share", &clients.slow_share)?;
     for (name, value) in &clients.headers {
@@ -341,8 +352,9 @@ fn check_phase(phase: &PhaseTable, count: u32) -> Result<(), (Option<usize>, Str
             Rate::Steady(rate) => (rate, rate),
             Rate::Ramp(from, to) => (from, to),
         };
-        if !(from >= 0.0 && to >= 0.0 && from.is_finite() && to.is_finite()) {
-            return Err((Some(rate.span().start), "rate must be 0 or more messages per second".to_owned()));
+        if !((0.0..=RATE_MAX).contains(&from) && (0.0..=RATE_MAX).contains(&to)) {
+            let error = "rate must be 0 or more messages per second, and at most 10,000,000";
+            return Err((Some(rate.span().start), error.to_owned()));
         }
     }
     if let Some(think) = &phase.think {
@@ -383,9 +395,7 @@ fn reconnection_of(clients: &Clients) -> Result<Option<Reconnection>, String> {
 
 fn action_of(table: &ActionTable) -> Result<Action, String> {
     let size = table.size.unwrap_or(64);
-    if size < BLOCK_BYTES_MIN {
-        return Err(format!("size must be at least {BLOCK_BYTES_MIN}: that much takes the stamp"));
-    }
+    check_size(size)?;
     if table.weight == 0 {
         return Err("weight must be at least 1".to_owned());
     }
@@ -480,6 +490,7 @@ clients = 20
     #[test]
     fn a_file_becomes_a_plan() {
         let (plan, phases) = ScenarioFile::parse(CHAT).unwrap().plan(target(), None).unwrap();
+        assert!(ScenarioFile::parse(CHAT).unwrap().plan(target(), Some(0)).is_err());
         assert_eq!((plan.clients, plan.group_size, plan.senders_per_group), (40, 10, 10));
         assert_eq!(plan.setup[0].arguments, r#""room-{{group}}""#);
         assert_eq!(plan.auth.as_deref(), Some(r#"{"token":"t-{{client}}"}"#));
@@ -552,6 +563,8 @@ clients = 20
             ("group_size = 10", "group_size = 10\nheaders = { \"A:\" = \"b\" }", 6, "no header"),
             ("group_size = 10", "group_size = 10\nreconnect_delay = \"soon\"", 6, "no duration"),
             ("group_size = 10", "group_size = 10\nreconnect_delay = \"1s\"", 6, "no effect"),
+            ("t-{{client}}", "t-{{nmae}}", 7, "nmae"),
+            ("{ token = \"t-{{client}}\" }", "\"t-{{client}}\"", 7, "a table"),
             ("room-{{group}}", "room-{{gruop}}", 8, "gruop"),
             ("name = \"chat\"", "name = \"chat\"\nfail_if = [\"p99>20ms\", \"p98>1\"]", 3, "no metric"),
             ("rate = [10, 100]", "rate = [10, -1]", 28, "0 or more"),
@@ -569,6 +582,10 @@ clients = 20
             ("{{sequence}}", "{{seqence}}", 11, "seqence"),
             ("{{stamp}}", "hello", 11, "{{stamp}}"),
             ("size = 1000", "size = 3", 16, "size"),
+            ("size = 1000", "size = 16777216", 16, "to 16777215"),
+            ("rate = [10, 100]", "rate = 1e300", 28, "at most"),
+            ("group_size = 10", "group_size = 10\nconnect_rate = 1e300", 6, "at most"),
+            ("duration = \"2m\"", "duration = \"99999999m\"", 27, "longer than"),
             ("duration = \"2m\"", "duration = \"2\"", 27, "no duration"),
             ("[[setup]]", "[[setup]", 8, ""),
         ] {

@@ -1,6 +1,6 @@
 //! Values of a scenario file that are written for people: durations, pauses, and arguments that become JSON.
 
-use crate::plan::Think;
+use crate::plan::{DURATION_MS_MAX, Think};
 use serde::Deserialize;
 
 /// `"5s"` (the mean of an exponential distribution), or which distribution.
@@ -86,5 +86,9 @@ pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
         _ => return Err(format!("{text:?} is no duration: write 500ms, 30s or 2m")),
     };
     let number: f64 = text[..end].parse().map_err(|_| format!("{text:?} is no duration: write 500ms, 30s or 2m"))?;
-    Ok((number * factor) as u64)
+    let ms = (number * factor) as u64;
+    if ms > DURATION_MS_MAX {
+        return Err(format!("{text:?} is longer than {} s, the longest time", DURATION_MS_MAX / 1_000));
+    }
+    Ok(ms)
 }
