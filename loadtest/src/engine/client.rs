@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 pub(super) enum Status {
     /// Not connected, and may be.
     Idle,
-    /// Not connected, and will not be again.
+    /// Not connected, and will not be again unless so many clients are asked for anew.
     Failed,
     /// Its connection, or its namespace, is being opened.
     Connecting,
@@ -46,8 +46,10 @@ pub(super) struct Client {
     pub(super) links: [Option<Link>; 3],
     /// Counts its connections; timers of earlier ones are void.
     pub(super) generation: u32,
-    /// When its connection was due. Nanoseconds since the run began.
+    /// When its connection was due, however many attempts it took. Nanoseconds since the run began.
     pub(super) due_ns: u64,
+    /// When the present attempt was due: the time for connecting counts from there.
+    pub(super) attempt_ns: u64,
     /// When its connection was lost.
     pub(super) lost_ns: Option<u64>,
     /// When the server was last heard.
@@ -77,6 +79,7 @@ impl Client {
             links: [None, None, None],
             generation: 0,
             due_ns: 0,
+            attempt_ns: 0,
             lost_ns: None,
             heard_ns: 0,
             attempts: 0,
@@ -88,6 +91,13 @@ impl Client {
             is_slow,
             is_paused: false,
         }
+    }
+
+    /// A fresh start: what comes next is a client like one that was never connected.
+    pub(super) fn rest(&mut self) {
+        self.status = Status::Idle;
+        self.attempts = 0;
+        self.lost_ns = None;
     }
 
     /// Listens anew: what was sent over an earlier connection is no longer owed. `is_late`: messages are flowing.

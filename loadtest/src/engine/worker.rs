@@ -269,7 +269,7 @@ impl<'a> Worker<'a> {
         None
     }
 
-    /// Has as many clients as this worker's share of `count`.
+    /// Has as many clients as this worker's share of `count`; those that failed are tried again.
     fn grow(&mut self, count: u32) {
         let sender_count = if self.plan.has_group_actions() { self.plan.senders_per_group as usize } else { 0 };
         self.target = self.share.count_below(count);
@@ -279,6 +279,12 @@ impl<'a> Worker<'a> {
             let ticket = f64::from(global.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
             let is_slow = ticket < self.plan.slow_share && !(self.plan.is_sender(global) && self.plan.group_size > 1);
             self.clients.push(Client::new(self.plan.actions.len(), sender_count, is_slow));
+        }
+        // Those that failed get another chance, or a repeated step of a search would miss them, and each step after it.
+        for client in &mut self.clients[..self.target as usize] {
+            if client.status == Status::Failed {
+                client.rest();
+            }
         }
         self.queue = (0..self.target).filter(|local| self.clients[*local as usize].status == Status::Idle).collect();
         for local in self.target..self.clients.len() as u32 {

@@ -8,11 +8,13 @@
 //! when, twice in a row, latency passes the bound, answers stay out, connections fail, or messages arrive wrong. If the load generator itself
 //! gives in first, the answer says so: then it is a lower bound.
 
+use crate::failure::{Class, Failures};
 use crate::plan::{Phase, Plan};
 use crate::report::outcome::{HELD, Outcome, Percentiles, PhaseOutcome};
 use crate::report::text::{grouped, millis};
 use crate::run::{Conductor, Glance, Observer, RunOptions, check_target};
 use crate::saturation;
+use std::fmt;
 
 /// The bounds of a search.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,7 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
     // Of a mixture of actions it is not known which were sent.
     let (group_size, senders) =
         if plan.actions.len() == 1 { (plan.group_size, plan.senders_per_group) } else { (1, 1) };
+    let one_client = plan.clone();
     let mut conductor = Conductor::start(plan, options, observer)?;
     let mut held: Option<(u32, Glance)> = None;
     let mut broken: Option<(u32, String)> = None;
@@ -66,6 +69,7 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
             // A machine that does something else for a moment looks like a limit; a limit is there twice.
             conductor.judge(&format!("repeated: {reason}"));
             conductor.say(&format!("{next} clients: {reason}; once more"));
+            let _ = conductor.take_failures();
             glance = step(&mut conductor, limit, next, is_group);
         }
         if conductor.is_over() {
@@ -78,11 +82,17 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
                 conductor.say(&format!("{next} clients: held, p99 {:.1} ms", glance.latency.p99));
                 held = Some((next, glance));
             }
-            Err(reason) if is_ours(&glance) => {
+            Err(reason) if failures.count(Class::Exhausted) > 0 => {
+                conductor.judge("this machine at its limit");
+                let seen = failures.0.get(&Class::Exhausted).map_or("", |counted| counted.first.as_str());
+                bottleneck = Some(format!("with {} clients, {reason} ({seen})", grouped(u64::from(next))));
+                break;
+            }
+            Err(reason) if reason.may_be_ours(&failures) && is_ours(&glance) => {
                 conductor.judge("load generator at its limit");
                 let clients = grouped(u64::from(next));
                 bottleneck = Some(format!(
-                    "with {clients} {reason}, but the load generator itself was late or busy (is it on the server's cores?)"
+                    "with {clients} clients, {reason}, but the load generator itself was late or busy (is it on the server's cores?)"
                 ));
                 break;
             }
@@ -92,6 +102,13 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
                 conductor.judge(&format!("not held: {reason}{seen}"));
                 conductor.say(&format!("{next} clients: not held, {reason}{seen}"));
                 broken = Some((next, format!("{reason}{seen}")));
+                // Steps against a server that is not there any more would be called its limit.
+                if glance.ready == 0
+                    && let Err(error) = check_target(&one_client)
+                {
+                    conductor.note(format!("the server did not survive {} clients: {error}", grouped(u64::from(next))));
+                    break;
+                }
             }
         }
         let low = held.as_ref().map_or(0, |held| held.0);
@@ -119,14 +136,20 @@ pub fn run(plan: Plan, limit: &Limit, options: RunOptions, observer: &mut dyn Ob
             phase.connect = std::mem::take(&mut connect);
         }
     }
-    // The figures of the run are those of the greatest step that was held; what lies beyond it is not to be averaged in.
-    let is_best = |phase: &&PhaseOutcome| {
-        phase.verdict.as_deref() == Some(HELD) && held.as_ref().is_some_and(|held| held.0 == phase.clients)
-    };
-    if let Some(best) = outcome.phases.iter().find(is_best) {
-        outcome.total = PhaseOutcome { connect: outcome.total.connect, ..best.clone() };
-    }
+    settle(&mut outcome, held.map(|held| held.0), broken.is_some());
     Ok(outcome)
+}
+
+/// The figures of a search are those of the greatest step that was held; what lies beyond it is not to be averaged in. A search that
+/// found neither a step that was held nor one that was not has said nothing of the server.
+fn settle(outcome: &mut Outcome, held: Option<u32>, is_broken: bool) {
+    let is_best = |phase: &&PhaseOutcome| phase.verdict.as_deref() == Some(HELD) && held == Some(phase.clients);
+    match outcome.phases.iter().find(is_best) {
+        Some(best) => outcome.total = PhaseOutcome { connect: outcome.total.connect, ..best.clone() },
+        // So that `clients<100` fails where not even the first step was held.
+        None => outcome.total.clients = 0,
+    }
+    outcome.is_complete &= held.is_some() || is_broken;
 }
 
 /// The stretch in which the clients of a step connect.
@@ -157,20 +180,57 @@ fn receivers(clients: u32, group_size: u32, senders: u32) -> f64 {
     (groups * senders * size + rest_senders * f64::from(rest)) / (groups * senders + rest_senders).max(1.0)
 }
 
+/// Why a step was not held.
+#[derive(Clone, Debug, PartialEq)]
+enum Reason {
+    /// So many of the clients were connected.
+    Missing(u32, u32),
+    /// So many messages arrived wrong.
+    Wrong(u64),
+    /// So many of the messages arrived in time.
+    Unanswered(u64, u64),
+    /// The 99th percentile of latency, and its bound. Milliseconds.
+    Slow(f64, f64),
+}
+
+impl Reason {
+    /// Whether a load generator that was late or busy can be the cause. What the server refused or closed, it did itself.
+    fn may_be_ours(&self, failures: &Failures) -> bool {
+        match self {
+            Self::Missing(..) => failures.count(Class::ConnectTimeout) + failures.count(Class::Heartbeat) > 0,
+            Self::Wrong(_) => false,
+            Self::Unanswered(..) | Self::Slow(..) => true,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(ready, clients) => write!(f, "{ready} of {clients} clients were connected"),
+            Self::Wrong(count) => write!(f, "{count} messages were repeated, reordered, changed or misrouted"),
+            Self::Unanswered(received, expected) => {
+                write!(f, "{} of {} messages arrived in time", grouped(*received), grouped(*expected))
+            }
+            Self::Slow(p99_ms, bound_ms) => write!(f, "p99 {p99_ms:.1} ms is above {bound_ms} ms"),
+        }
+    }
+}
+
 /// `receivers`: how many get each message.
-fn judge(glance: &Glance, limit: &Limit, clients: u32, receivers: f64) -> Result<(), String> {
+fn judge(glance: &Glance, limit: &Limit, clients: u32, receivers: f64) -> Result<(), Reason> {
     if f64::from(glance.ready) < READY_SHARE * f64::from(clients) {
-        return Err(format!("{} of {clients} clients were connected", glance.ready));
+        return Err(Reason::Missing(glance.ready, clients));
     }
     if glance.faults > 0 {
-        return Err(format!("{} messages were repeated, reordered, changed or misrouted", glance.faults));
+        return Err(Reason::Wrong(glance.faults));
     }
     let expected = (glance.sent as f64 * receivers) as u64;
     if (glance.received as f64) < ANSWERED_SHARE * expected as f64 {
-        return Err(format!("{} of {} messages arrived in time", grouped(glance.received), grouped(expected)));
+        return Err(Reason::Unanswered(glance.received, expected));
     }
     if glance.latency.p99 > limit.p99_ms {
-        return Err(format!("p99 {:.1} ms is above {} ms", glance.latency.p99, limit.p99_ms));
+        return Err(Reason::Slow(glance.latency.p99, limit.p99_ms));
     }
     Ok(())
 }
@@ -213,6 +273,7 @@ fn verdict(
 mod tests {
     use super::*;
     use crate::report::outcome::Percentiles;
+    use crate::report::threshold::tests::outcome_with;
 
     const LIMIT: Limit = Limit {
         start: 100,
@@ -241,7 +302,8 @@ mod tests {
     #[test]
     fn a_step_is_held_or_the_reason_is_named() {
         assert_eq!(judge(&glance(49.0, 100, 100, 0), &LIMIT, 100, 1.0), Ok(()));
-        let reason = |glance| judge(&glance, &LIMIT, 100, 1.0).err().unwrap_or_default();
+        let reason =
+            |glance| judge(&glance, &LIMIT, 100, 1.0).err().map(|reason| reason.to_string()).unwrap_or_default();
         assert!(reason(glance(51.0, 100, 100, 0)).contains("p99"));
         assert!(reason(glance(1.0, 90, 100, 0)).contains("connected"));
         assert!(reason(glance(1.0, 100, 80, 0)).contains("80 of 100 messages arrived"));
@@ -267,5 +329,44 @@ mod tests {
             is_ours(&Glance { lag, generator_cpu, ..glance(60.0, 100, 100, 0) })
         };
         assert_eq!([with(1.0, 50.0), with(50.0, 50.0), with(1.0, 96.0)], [false, true, true]);
+    }
+
+    /// A refusal is the server's word, however busy we were; silence may be ours.
+    #[test]
+    fn what_the_server_refused_is_not_ours() {
+        let failures = |class| {
+            let mut failures = Failures::default();
+            failures.record_many(class, 5, "");
+            failures
+        };
+        let missing = Reason::Missing(95, 100);
+        let ours = [Class::Namespace, Class::Refused, Class::Closed, Class::ConnectTimeout, Class::Heartbeat]
+            .map(|class| missing.may_be_ours(&failures(class)));
+        assert_eq!(ours, [false, false, false, true, true]);
+        let none = Failures::default();
+        assert!(Reason::Slow(9.0, 5.0).may_be_ours(&none) && Reason::Unanswered(1, 2).may_be_ours(&none));
+        assert!(!Reason::Wrong(1).may_be_ours(&none));
+    }
+
+    #[test]
+    fn a_search_that_held_nothing_counts_no_clients() {
+        let step = |clients, verdict: &str| PhaseOutcome {
+            clients,
+            rate_received: f64::from(clients),
+            verdict: Some(verdict.to_owned()),
+            ..PhaseOutcome::default()
+        };
+        let settled = |held, is_broken| {
+            let mut outcome = outcome_with(1.0, 0);
+            outcome.phases = vec![step(50, HELD), step(100, HELD), step(200, "not held: p99")];
+            outcome.total = step(200, "");
+            settle(&mut outcome, held, is_broken);
+            (outcome.total.clients, outcome.total.rate_received, outcome.is_complete)
+        };
+        assert_eq!(settled(Some(100), true), (100, 100.0, true));
+        assert_eq!(settled(Some(100), false), (100, 100.0, true));
+        assert_eq!(settled(None, true), (0, 200.0, true));
+        // "Nothing can be said of the server", or the search ended before its first step.
+        assert_eq!(settled(None, false), (0, 200.0, false));
     }
 }

@@ -90,7 +90,7 @@ impl Worker<'_> {
             let silence_ns = now.saturating_sub(client.heard_ns);
             let promised_ms = client.session.as_ref().map_or(0, |session| u64::from(session.silence_max_ms));
             match client.status {
-                Status::Connecting | Status::SettingUp if now.saturating_sub(client.due_ns) > timeout_ns => {
+                Status::Connecting | Status::SettingUp if now.saturating_sub(client.attempt_ns) > timeout_ns => {
                     let text = format!("not ready after {} ms", self.plan.connect_timeout_ms);
                     self.fail(index, &Failure::new(Class::ConnectTimeout, text));
                 }

@@ -36,7 +36,10 @@ impl Worker<'_> {
         client.status = Status::Connecting;
         client.generation += 1;
         client.attempts += 1;
-        client.due_ns = due_ns;
+        client.attempt_ns = due_ns;
+        if client.attempts == 1 {
+            client.due_ns = due_ns;
+        }
         client.session = Some(Box::new(Session::new(&self.config, auth)));
         self.tend_links(index);
     }
@@ -239,8 +242,8 @@ impl Worker<'_> {
             _ => {
                 client.links = [None, None, None];
                 client.session = None;
-                client.status = Status::Idle;
                 client.generation += 1;
+                client.rest();
             }
         }
     }
@@ -250,8 +253,8 @@ impl Worker<'_> {
         let client = &mut self.clients[index as usize];
         client.links = [None, None, None];
         client.session = None;
-        client.status = Status::Idle;
         client.generation += 1;
+        client.rest();
         if self.is_churning() && index < self.target {
             self.queue.push_back(index);
         }
@@ -295,7 +298,7 @@ impl Worker<'_> {
         match self.plan.reconnection {
             Some(reconnection) => self.wait_to_reconnect(index, reconnection),
             None if self.is_churning() => {
-                self.clients[index as usize].status = Status::Idle;
+                self.clients[index as usize].rest();
                 self.queue.push_back(index);
             }
             None => {}
