@@ -1,7 +1,8 @@
 //! The commands: from arguments to exit code.
 //!
 //! 0: done and passed. 1: done, and a condition of `--fail-if` held or messages were lost, repeated, reordered or
-//! changed. 2: not done, or not completely.
+//! changed. 2: not done, or not completely: connections failed that nobody planned to lose, the server has gone, the run was interrupted,
+//! a search could say nothing, or a result could not be written.
 
 use crate::engine::{link_limits, remote};
 use crate::faulty::FaultyServer;
@@ -86,6 +87,12 @@ fn read_outcome(path: &Path) -> Result<Outcome, String> {
 fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     let url =
         args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
+    let mut output = args.output.clone();
+    if !output.quiet && output.html.is_none() && output.json.is_none() && output.csv.is_none() {
+        output.html = Some(REPORT_DEFAULT.into());
+    }
+    check_results(&output)
+        .map_err(|error| format!("{error}. Choose another place with --html, or no report with --quiet."))?;
     let target = args.connect.target(url)?;
     let clients_max = args.max_clients.unwrap_or_else(|| {
         let processes = args.connect.processes.unwrap_or(1);
@@ -108,14 +115,11 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     let mut observer = observer(&args.output);
     let outcome = limit::run(plan, &limit, options, observer.as_mut())?;
     drop(observer);
-    let mut output = args.output.clone();
-    if !output.quiet && output.html.is_none() && output.json.is_none() && output.csv.is_none() {
-        output.html = Some(REPORT_DEFAULT.into());
-    }
-    conclude(&outcome, &output, &[])
+    Ok(conclude(&outcome, &output, &[]))
 }
 
 fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
+    check_results(&args.output)?;
     let (mut plan, phases, file) = plan_of(args)?;
     args.connect.apply(&mut plan, file.is_some())?;
     plan.poisson |= args.poisson;
@@ -123,7 +127,7 @@ fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
     let mut observer = observer(&args.output);
     let outcome = run::run(plan, &phases, options, observer.as_mut())?;
     drop(observer);
-    conclude(&outcome, &args.output, &file.map(|file| file.thresholds()).unwrap_or_default())
+    Ok(conclude(&outcome, &args.output, &file.map(|file| file.thresholds()).unwrap_or_default()))
 }
 
 fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), String> {
@@ -180,21 +184,16 @@ fn interruption() -> Arc<AtomicBool> {
 }
 
 /// Prints and writes the outcome and says how it went.
-fn conclude(outcome: &Outcome, output: &OutputArgs, thresholds: &[Threshold]) -> Result<ExitCode, String> {
+fn conclude(outcome: &Outcome, output: &OutputArgs, thresholds: &[Threshold]) -> ExitCode {
     let mut out = std::io::stdout();
     // Whoever reads may have gone away (a pipe into head); files are written all the same.
     let _ = out.write_all(text::summary(outcome).as_bytes());
-    if let Some(path) = &output.json {
-        let json = serde_json::to_string_pretty(outcome).map_err(|error| error.to_string())?;
-        write_result(path, &json)?;
-    }
-    if let Some(path) = &output.csv {
-        write_result(path, &csv::table(&outcome.series))?;
-    }
-    if let Some(path) = &output.html {
-        write_result(path, &html::page(outcome)?)?;
-    }
     let mut code = if outcome.is_complete { ExitCode::SUCCESS } else { ExitCode::from(NOT_DONE) };
+    // A file that cannot be written costs no other one: the run may have been long.
+    for error in write_results(outcome, output) {
+        let _ = writeln!(std::io::stderr(), "ringio-loadtest: {error}");
+        code = ExitCode::from(NOT_DONE);
+    }
     if outcome.faults.total() > 0 && !output.allow_faults {
         code = ExitCode::from(FAILED);
     }
@@ -202,16 +201,45 @@ fn conclude(outcome: &Outcome, output: &OutputArgs, thresholds: &[Threshold]) ->
         let _ = writeln!(out, "{crossed}");
         code = ExitCode::from(FAILED);
     }
-    Ok(code)
+    code
 }
 
-/// Writes a result and says where.
-fn write_result(path: &Path, text: &str) -> Result<(), String> {
-    write_file(path, text)?;
-    say(&format!("written      {}", path.display()));
+/// Writes each result that was asked for and says where. Returns what could not be written, and why.
+fn write_results(outcome: &Outcome, output: &OutputArgs) -> Vec<String> {
+    let write = |path: &Path, text: Result<String, String>| {
+        write_file(path, &text?)?;
+        say(&format!("written      {}", path.display()));
+        Ok(())
+    };
+    let json = || serde_json::to_string_pretty(outcome).map_err(|error| error.to_string());
+    let results = [
+        output.json.as_deref().map(|path| write(path, json())),
+        output.csv.as_deref().map(|path| write(path, Ok(csv::table(&outcome.series)))),
+        output.html.as_deref().map(|path| write(path, html::page(outcome))),
+    ];
+    results.into_iter().flatten().filter_map(Result::err).collect()
+}
+
+/// Whether the results can be written where they are to be, before a long run: an existing file stays as it is, and none is left.
+fn check_results(output: &OutputArgs) -> Result<(), String> {
+    for path in [&output.json, &output.csv, &output.html].into_iter().flatten() {
+        let is_there = path.exists();
+        if is_there && !path.is_file() && !path.is_dir() {
+            // A pipe's reader would take the trial for the end.
+            continue;
+        }
+        std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(|error| unwritable(path, &error))?;
+        if !is_there {
+            std::fs::remove_file(path).map_err(|error| unwritable(path, &error))?;
+        }
+    }
     Ok(())
 }
 
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be written: {error}", path.display())
+}
+
 fn write_file(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    std::fs::write(path, text).map_err(|error| unwritable(path, &error))
 }

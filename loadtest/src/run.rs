@@ -12,8 +12,10 @@ mod summing;
 
 pub use conductor::{Conductor, Glance};
 
+use crate::failure::{Class, Failures};
 use crate::plan::{Phase, Plan};
 use crate::report::outcome::{Outcome, SecondOutcome};
+use crate::report::text::counted;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -72,7 +74,27 @@ pub fn run(plan: Plan, phases: &[Phase], options: RunOptions, observer: &mut dyn
             conductor.phase(phase);
         }
     }
-    Ok(conductor.finish())
+    let mut outcome = conductor.finish();
+    // While clients come and go, or come back from a storm, there may be nobody to send: that is planned.
+    let may_be_empty = is_churn || phases.iter().any(|phase| phase.storm_share > 0.0);
+    if let Some(note) = failures_note(&outcome.failures, may_be_empty) {
+        outcome.is_complete = false;
+        outcome.notes.push(note);
+    }
+    Ok(outcome)
+}
+
+/// What has to be said when connections failed that nobody planned to lose: the load was not the one that was asked for.
+fn failures_note(failures: &Failures, may_be_empty: bool) -> Option<String> {
+    let unsent = failures.count(Class::NoSender);
+    let connections = failures.total() - unsent;
+    if connections > 0 {
+        let counted = counted(connections, "connection", "connections");
+        return Some(format!("{counted} failed or ended early: for a time there were fewer clients than planned"));
+    }
+    let counted = counted(unsent, "message was", "messages were");
+    (unsent > 0 && !may_be_empty)
+        .then(|| format!("{counted} not sent: the server read so slowly that no client could take one more"))
 }
 
 /// Connects one client as the plan says, so that a wrong address is told in one sentence and not by thousands of failures.

@@ -114,6 +114,8 @@ pub struct Totals {
     pub first_fault: Option<String>,
     /// Failures of connections.
     pub failures: Failures,
+    /// Clients that were ready when it was told to stop.
+    pub ready: u32,
 }
 
 /// Runs a worker to its end on this thread. `epoch_ns` is when the run began.

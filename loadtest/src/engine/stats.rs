@@ -107,6 +107,11 @@ pub struct Stats {
     /// How late messages were sent: the load generator's own fault.
     #[serde(with = "wire::one")]
     pub lag: Histogram<u64>,
+    /// How late connections were begun: the same.
+    #[serde(with = "wire::one")]
+    pub connect_lag: Histogram<u64>,
+    /// Messages that arrived wrong: repeated, reordered, changed, or where they should not. What was lost is known only at the end.
+    pub faults: u64,
 }
 
 impl Stats {
@@ -118,6 +123,8 @@ impl Stats {
             connect: histogram(),
             reconnect: histogram(),
             lag: histogram(),
+            connect_lag: histogram(),
+            faults: 0,
         }
     }
 
@@ -130,6 +137,8 @@ impl Stats {
         add_histogram(&mut self.connect, &other.connect);
         add_histogram(&mut self.reconnect, &other.reconnect);
         add_histogram(&mut self.lag, &other.lag);
+        add_histogram(&mut self.connect_lag, &other.connect_lag);
+        self.faults += other.faults;
     }
 
     /// Latency over all actions.

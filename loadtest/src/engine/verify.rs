@@ -96,6 +96,18 @@ impl Faults {
         self.unexpected += other.unexpected;
     }
 
+    /// What came since there were only those.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            lost: self.lost - earlier.lost,
+            duplicated: self.duplicated - earlier.duplicated,
+            reordered: self.reordered - earlier.reordered,
+            corrupt: self.corrupt - earlier.corrupt,
+            unexpected: self.unexpected - earlier.unexpected,
+        }
+    }
+
     /// How many there are.
     pub fn total(&self) -> u64 {
         self.lost + self.duplicated + self.reordered + self.corrupt + self.unexpected

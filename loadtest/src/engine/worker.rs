@@ -96,6 +96,8 @@ pub(super) struct Worker<'a> {
     second_cpu_ns: u64,
     reported_faults: Faults,
     ready: u32,
+    /// How many were ready when the command to stop came.
+    ready_at_end: u32,
     checked_ns: u64,
     is_growing: bool,
     draining_since: Option<u64>,
@@ -144,6 +146,7 @@ impl<'a> Worker<'a> {
             second_cpu_ns: 0,
             reported_faults: Faults::default(),
             ready: 0,
+            ready_at_end: 0,
             checked_ns: 0,
             is_growing: false,
             draining_since: None,
@@ -204,6 +207,7 @@ impl<'a> Worker<'a> {
             faults: self.ledger.faults,
             first_fault: self.ledger.first_fault.take(),
             failures: std::mem::take(&mut self.failures),
+            ready: self.ready_at_end,
         };
         let _ = reports.send(Report::Done(Box::new(totals)));
         Ok(())
@@ -259,6 +263,7 @@ impl<'a> Worker<'a> {
             Command::Settle(sent) => self.settle(&sent),
             Command::Stop => {
                 self.stopping_since = Some(self.now());
+                self.ready_at_end = self.ready;
                 self.queue.clear();
                 self.schedules.clear();
                 for index in 0..self.clients.len() as u32 {

@@ -115,11 +115,20 @@ fn push_findings(out: &mut String, outcome: &Outcome) {
             escaped(outcome.first_fault.as_deref().unwrap_or(""))
         );
     } else if outcome.total.sent > 0 {
+        let every = if outcome.has_ended_connections() { "Over connections that stood, every" } else { "Every" };
         let _ = write!(
             out,
-            "<li class=\"good\">Every message ({} deliveries) arrived once, in order, unchanged, where it should.</li>",
+            "<li class=\"good\">{every} message ({} deliveries) arrived once, in order, unchanged, where it should.</li>",
             grouped(outcome.phases.iter().map(|phase| phase.received).sum())
         );
+    }
+    for (count, what) in [
+        (outcome.abandoned(), "unanswered when the connection ended"),
+        (outcome.unsent(), "due while no client could send"),
+    ] {
+        if count > 0 {
+            let _ = write!(out, "<li class=\"bad\">{} {what}.</li>", counted(count, "message", "messages"));
+        }
     }
     for (class, counted) in &outcome.failures.0 {
         let (count, first) = (grouped(counted.count), escaped(&counted.first));
@@ -171,8 +180,8 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
         out.push_str("<th class=\"text\">result</th>");
     }
     out.push_str(
-        "<th>clients</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>server CPU</th>\
-         <th>memory</th></tr>",
+        "<th>clients</th><th>offered/s</th><th>sent/s</th><th>delivered/s</th><th>p50</th><th>p99</th><th>max</th><th>connect p99</th><th>arrived wrong</th>\
+         <th>server CPU</th><th>memory</th></tr>",
     );
     for phase in outcome.phases.iter().filter(|phase| phase.measured) {
         let verdict = phase.verdict.as_deref().unwrap_or("");
@@ -185,7 +194,7 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
         let _ = writeln!(
             out,
             "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{}</td></tr>",
+             <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             grouped(u64::from(phase.clients)),
             rate(phase.rate_offered),
             rate(phase.rate_sent),
@@ -194,6 +203,7 @@ fn push_phases(out: &mut String, outcome: &Outcome) {
             latency(phase.latency.p99),
             latency(phase.latency.max),
             if phase.connect.count > 0 { millis(phase.connect.p99) } else { "-".to_owned() },
+            grouped(phase.faults),
             phase.server_cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.0} %")),
             phase.server_rss.map_or("-".to_owned(), bytes)
         );
@@ -236,6 +246,7 @@ fn push_percentiles(out: &mut String, total: &PhaseOutcome) {
     line("connect", &total.connect);
     line("reconnect", &total.reconnect);
     line("sent late by", &total.lag);
+    line("connected late by", &total.connect_lag);
     out.push_str("</table></div>");
 }
 
@@ -279,6 +290,20 @@ mod tests {
         for reference in ["src=", "@import", "url(", "<link"] {
             assert!(!page.contains(reference), "{reference}");
         }
+    }
+
+    /// What was under way when its connection ended is told, and a generator that was late is not called on time.
+    #[test]
+    fn findings_say_no_more_than_was_seen() {
+        let mut outcome = outcome_with(12.0, 0);
+        let whole = page(&outcome).unwrap();
+        assert!(whole.contains(">Every message (1,000 deliveries)") && whole.contains("was on time"));
+        assert!(!whole.contains("unanswered when") && !whole.contains("no client could send"));
+        (outcome.phases[0].abandoned, outcome.phases[0].unsent) = (37, 1);
+        outcome.notes.push("connect: the load generator was held up".to_owned());
+        let page = page(&outcome).unwrap();
+        assert!(page.contains("Over connections that stood, every message") && !page.contains("was on time"));
+        assert!(page.contains("37 messages unanswered when") && page.contains("1 message due while"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::text::counted;
 use crate::engine::stats::Counts;
 use crate::engine::verify::Faults;
-use crate::failure::Failures;
+use crate::failure::{Class, Failures};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,13 @@ pub struct PhaseOutcome {
     pub failed: u64,
     /// Connections that came back.
     pub reconnected: u64,
+    /// Connections that were due while all clients were in use, and so were not made (churn).
+    #[serde(default)]
+    pub starved: u64,
+    /// Messages that arrived wrong: repeated, reordered, changed, or where they should not. What was lost is known only
+    /// at the end, and for the run as a whole.
+    #[serde(default)]
+    pub faults: u64,
     /// From when a message was due to its delivery.
     pub latency: Percentiles,
     /// The same for each action.
@@ -108,6 +115,9 @@ pub struct PhaseOutcome {
     pub reconnect: Percentiles,
     /// How late messages were sent.
     pub lag: Percentiles,
+    /// How late connections were begun.
+    #[serde(default)]
+    pub connect_lag: Percentiles,
     /// The server's CPU.
     pub server_cpu: Option<f64>,
     /// The server's memory at the end.
@@ -228,6 +238,22 @@ impl Outcome {
         let (one, many) = if self.processes == 0 { ("worker", "workers") } else { ("process", "processes") };
         counted(u64::from(self.workers), one, many)
     }
+
+    /// Messages of all phases that were unanswered when their connection ended.
+    pub fn abandoned(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.abandoned).sum()
+    }
+
+    /// Messages of all phases that were due while no client could send them.
+    pub fn unsent(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.unsent).sum()
+    }
+
+    /// Whether connections ended before the run did: what was under way over them was not verified.
+    pub fn has_ended_connections(&self) -> bool {
+        self.phases.iter().any(|phase| phase.abandoned + phase.reconnected > 0)
+            || self.failures.total() > self.failures.count(Class::NoSender)
+    }
 }
 
 impl PhaseOutcome {
@@ -241,6 +267,7 @@ impl PhaseOutcome {
         self.connected = counts.connected;
         self.failed = counts.failed;
         self.reconnected = counts.reconnected;
+        self.starved = counts.starved;
         if seconds > 0.0 {
             self.rate_sent = counts.sent as f64 / seconds;
             self.rate_received = counts.received as f64 / seconds;

@@ -105,6 +105,9 @@ fn write_faults(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
     writeln!(out)?;
     if faults.total() == 0 && outcome.phases.iter().all(|phase| phase.sent == 0) {
         writeln!(out, "verified     nothing: this scenario sends no messages")?;
+    } else if faults.total() == 0 && outcome.has_ended_connections() {
+        let text = "over connections that stood, every message arrived once, in order, unchanged, where it should";
+        writeln!(out, "verified     {}", wrapped(text, 13))?;
     } else if faults.total() == 0 {
         writeln!(out, "verified     every message arrived once, in order, unchanged, where it should")?;
     } else {
@@ -116,6 +119,12 @@ fn write_faults(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         if let Some(first) = &outcome.first_fault {
             writeln!(out, "             first: {first}")?;
         }
+    }
+    if let count @ 1.. = outcome.abandoned() {
+        writeln!(out, "ABANDONED    {} unanswered when the connection ended", counted(count, "message", "messages"))?;
+    }
+    if let count @ 1.. = outcome.unsent() {
+        writeln!(out, "UNSENT       {} due while no client could send", counted(count, "message", "messages"))?;
     }
     for (class, counted) in &outcome.failures.0 {
         writeln!(out, "FAILURES     {} x {class}; first: {}", grouped(counted.count), counted.first)?;
@@ -191,6 +200,19 @@ pub fn grouped(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::threshold::tests::outcome_with;
+
+    /// What was under way when its connection ended is told, and not called verified.
+    #[test]
+    fn unanswered_messages_are_told() {
+        let mut outcome = outcome_with(12.0, 0);
+        let text = summary(&outcome);
+        assert!(text.contains("verified     every message") && !text.contains("ABANDONED") && !text.contains("UNSENT"));
+        (outcome.phases[0].abandoned, outcome.phases[0].unsent) = (1_500, 1);
+        let text = summary(&outcome);
+        assert!(text.contains("verified     over connections that stood, every message"), "{text}");
+        assert!(text.contains("ABANDONED    1,500 messages") && text.contains("UNSENT       1 message due"), "{text}");
+    }
 
     #[test]
     fn long_sentences_are_wrapped() {

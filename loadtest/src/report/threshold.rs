@@ -21,6 +21,7 @@ const METRICS: &[&str] = &[
     "corrupt",
     "unexpected",
     "unsent",
+    "abandoned",
     "cpu",
     "rss",
 ];
@@ -118,6 +119,7 @@ impl Threshold {
             "corrupt" => faults.corrupt as f64,
             "unexpected" => faults.unexpected as f64,
             "unsent" => total.unsent as f64,
+            "abandoned" => total.abandoned as f64,
             "cpu" => return total.server_cpu,
             "rss" => return total.server_rss.map(|bytes| bytes as f64),
             name => {

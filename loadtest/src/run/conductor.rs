@@ -223,6 +223,9 @@ impl<'a> Conductor<'a> {
         let before = self.sample_server();
         self.tell(&Command::Phase(phase.clone(), start_ns));
         let end_ns = start_ns + phase.duration_ms * 1_000_000;
+        if let Some(interlude) = self.phases.last_mut().filter(|record| record.phase.duration_ms == 0) {
+            interlude.end_ns = start_ns;
+        }
         self.phases.push(PhaseRecord { phase: phase.clone(), start_ns, end_ns, server: (before, None), verdict: None });
         self.pump(end_ns, |_| false);
         let after = self.sample_server();

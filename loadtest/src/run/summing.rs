@@ -10,8 +10,20 @@ use crate::report::outcome::{FORMAT, Outcome, Percentiles, PhaseOutcome, distrib
 use crate::saturation;
 use crate::server_process::ServerProcess;
 
+/// Messages per second that were due on average in the first `seconds` of a phase, whose rate moves evenly to its end.
+fn rate_offered(phase: &Phase, seconds: f64) -> f64 {
+    let progress = (seconds * 1e3 / (phase.duration_ms as f64).max(1.0)).min(1.0);
+    phase.rate + (phase.rate_end - phase.rate) * progress / 2.0
+}
+
 impl Conductor<'_> {
     pub(super) fn sum_up(mut self, was_interrupted: bool) -> Outcome {
+        let ready: u32 = self.totals.iter().map(|totals| totals.ready).sum();
+        if self.notes.is_empty() && ready == 0 && self.plan.lifetime_ms.is_none() {
+            let has_stormed = self.phases.iter().any(|record| record.phase.storm_share > 0.0);
+            let why = if has_stormed { "the time was too short for them to come back" } else { "it let nobody stay" };
+            self.notes.push(format!("no client was connected at the end: the server has gone, or {why}"));
+        }
         let mut faults = Faults::default();
         let mut failures = Failures::default();
         let mut first_fault = None;
@@ -56,12 +68,14 @@ impl Conductor<'_> {
             if record.phase.duration_ms == 0 {
                 // An interlude, in which the clients of a search's step connect.
                 add_histogram(&mut total.connect, &stats.connect);
+                add_histogram(&mut total.connect_lag, &stats.connect_lag);
             }
             phases.push(outcome);
         }
         if let Some(connect) = stats.first() {
             // Connecting is what comes before the first phase, and counts in every scenario.
             add_histogram(&mut total.connect, &connect.connect);
+            add_histogram(&mut total.connect_lag, &connect.connect_lag);
         }
         measured.set_counts(&total.counts, seconds);
         if seconds > 0.0 {
@@ -103,7 +117,7 @@ impl Conductor<'_> {
             measured: record.phase.measured,
             start: record.start_ns as f64 / 1e9,
             clients: record.phase.clients,
-            rate_offered: (record.phase.rate + record.phase.rate_end) / 2.0,
+            rate_offered: if self.plan.actions.is_empty() { 0.0 } else { rate_offered(&record.phase, seconds) },
             verdict: record.verdict.clone(),
             ..PhaseOutcome::default()
         };
@@ -127,5 +141,7 @@ impl Conductor<'_> {
         outcome.connect = Percentiles::of(&stats.connect);
         outcome.reconnect = Percentiles::of(&stats.reconnect);
         outcome.lag = Percentiles::of(&stats.lag);
+        outcome.connect_lag = Percentiles::of(&stats.connect_lag);
+        outcome.faults = stats.faults;
     }
 }

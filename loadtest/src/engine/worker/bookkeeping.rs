@@ -2,7 +2,6 @@
 
 use super::super::client::{Client, Status};
 use super::super::stats::{Second, Stats};
-use super::super::verify::Faults;
 use super::super::{Report, Sent};
 use super::{CHECK_INTERVAL_NS, HEARTBEAT_GRACE_NS, LEAVE_NS, QUIET_NS, Worker};
 use crate::clock::{SECOND_NS, thread_cpu_ns};
@@ -122,13 +121,7 @@ impl Worker<'_> {
             latency: stats.latency_of_all(),
             counts: stats.counts,
             ready: self.ready,
-            faults: Faults {
-                lost: faults.lost - earlier.lost,
-                duplicated: faults.duplicated - earlier.duplicated,
-                reordered: faults.reordered - earlier.reordered,
-                corrupt: faults.corrupt - earlier.corrupt,
-                unexpected: faults.unexpected - earlier.unexpected,
-            },
+            faults: faults.since(&earlier),
             cpu_ns: cpu_ns - before,
             failures: std::mem::take(&mut self.second_failures),
         }))

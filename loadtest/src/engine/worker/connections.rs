@@ -41,6 +41,8 @@ impl Worker<'_> {
             client.due_ns = due_ns;
         }
         client.session = Some(Box::new(Session::new(&self.config, auth)));
+        let now = self.now();
+        stats::record_ns(&mut self.ledger.phase_at(now).connect_lag, now.saturating_sub(due_ns));
         self.tend_links(index);
     }
 
@@ -135,7 +137,12 @@ impl Worker<'_> {
                 Incoming::Joined => joined = true,
                 Incoming::Heartbeat => heartbeats += 1,
                 Incoming::Packet { text, attachments } => {
+                    let before = ledger.faults.total();
                     ledger.receive(plan, client, global, now, text, attachments);
+                    let wrong = ledger.faults.total() - before;
+                    if wrong > 0 {
+                        ledger.phase_at(now).faults += wrong;
+                    }
                 }
             }
         });
