@@ -50,7 +50,7 @@ export const DIFFERENCES = [
   {
     // What does not get shorter is sent as it is.
     name: "compressed-if-shorter",
-    reconcile: (node, ours, { where }) => (/ (ws|probe|poll|open)$/.test(where) ? [node.map((entry, index) => (staysAsItIs(entry, ours[index]) ? ours[index] : entry)), ours] : undefined),
+    reconcile: (node, ours, { where }) => (/ (ws|probe|poll|open)$/.test(where) ? [node.map((entry, index) => [ours[index], ...ours].find((own) => staysAsItIs(entry, own)) ?? entry), ours] : undefined),
   },
   {
     // `42` without a payload is an event without a name: nobody hears of it, not even `onAny` listeners.
@@ -162,10 +162,11 @@ export const FORKS = [
     },
   },
   {
-    // Who has broken the protocol is not counted as present: others who ask for sockets do not find it.
+    // Who has broken the protocol is not counted as present: others who ask for sockets do not find it, and do not wait for its answer.
     name: "violators-leave-at-once",
     isMet: (node, ours, { where, log }) => {
       if (!/ (ws|poll)$/.test(where) || !Object.values(log).some(isViolator)) return false;
+      if (endsEarlier(surveysOf(node), surveysOf(ours))) return true;
       const [theirs, own] = [answersOf(node), answersOf(ours)];
       return theirs.length === own.length && theirs.some(({ length }, at) => length > own[at].length) && theirs.every((found, at) => own[at].every((one) => found.includes(one)));
     },
@@ -202,6 +203,17 @@ export function isRecoveredAgain(node, ours, script) {
 /** A socket of ours that has heard of a broken packet and left for it. */
 function isViolator(rows) {
   return rows.some(([what], at) => what === "error" && rows.slice(at).some(([then, reason]) => then === "disconnect" && reason === "forced close"));
+}
+
+/** Of each survey that has ended among these entries whether that was in time. */
+function surveysOf(entries) {
+  const texts = entries.flatMap(({ kind, text, values, packets = [] }) => [text ?? "", values ? JSON.stringify(values) : "", ...(kind === "poll" && Array.isArray(packets) ? packets : [])]);
+  return texts.flatMap((text) => [...text.matchAll(/\["surveyed",(true|false)/g)].map(([, isLate]) => isLate === "false"));
+}
+
+/** Ours has ended in time what Node still waits for, or has given up. */
+function endsEarlier(theirs, own) {
+  return theirs.length <= own.length && own.some((isInTime, at) => isInTime && !theirs[at]) && theirs.every((isInTime, at) => !isInTime || own[at]);
 }
 
 /** What the acks among these entries have found, each a list of texts. */

@@ -128,6 +128,7 @@ describe("a fork is met by its own difference and by no neighbour", () => {
   const told = { step: steps[1], script: { steps } };
   const broken = { step: { op: "poll", c: 0 }, log: { socket: [["error", "invalid payload"], ["disconnect", "forced close"]] } };
   const found = (...ids) => poll(`(msgpack) \u0082id 433${JSON.stringify(ids)}`);
+  const surveyed = (isLate) => poll(`42/chat,["surveyed",${isLate}]`);
   const rows = {
     "the refusal alone": [true, "refusal-before-the-end", [poll(refusal)], [poll("6", "1")], told],
     "the refusal and something else": [false, "refusal-before-the-end", [poll(refusal, "42[]")], [poll("6", "1")], told],
@@ -135,6 +136,11 @@ describe("a fork is met by its own difference and by no neighbour", () => {
     "a refusal, and ours goes on": [false, "refusal-before-the-end", [poll(refusal)], [poll("6")], told],
     "who has broken the protocol is found by Node alone": [true, "violators-leave-at-once", [found("a", "b")], [found("a")], broken],
     "who has not is found by Node alone": [false, "violators-leave-at-once", [found("a", "b")], [found("a")], { ...broken, log: {} }],
+    "nobody waits for the answer of who has broken the protocol": [true, "violators-leave-at-once", [], [surveyed(false)], broken],
+    "a survey gives up in Node alone": [true, "violators-leave-at-once", [surveyed(true)], [surveyed(false)], broken],
+    "a survey gives up in ours alone": [false, "violators-leave-at-once", [surveyed(false)], [surveyed(true)], broken],
+    "a survey gives up in both": [false, "violators-leave-at-once", [surveyed(true)], [surveyed(true)], broken],
+    "a survey ends earlier though nobody has broken the protocol": [false, "violators-leave-at-once", [], [surveyed(false)], { ...broken, log: {} }],
     "somebody is found by ours alone": [false, "violators-leave-at-once", [found("a")], [found("a", "b")], broken],
   };
   for (const [what, [expected, ...row]] of Object.entries(rows)) test(what, () => assert.equal(isMet(...row), expected));
@@ -147,6 +153,15 @@ test("answers to polls differ in their sizes only where packets are spread over 
   assert.ok(isSame(...reconcile(polls(1, 3), polls(3, 1))));
   assert.ok(!isSame(...reconcile(polls(3), polls(3).map((entry) => ({ ...entry, headers: {} })))));
   assert.ok(!isSame(...reconcile(polls(1, 3), polls(3))));
+});
+
+test("what is not compressed because that would not be shorter may stand elsewhere", () => {
+  const { reconcile } = DIFFERENCES.find(({ name }) => name === "compressed-if-shorter");
+  const [event, answer] = ["42/a,", "44/b,"].map((text) => ({ kind: "frame", opcode: 1, text: `${text}["abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"]` }));
+  const context = { where: "client 0 ws" };
+  assert.deepEqual(reconcile([{ ...event, rsv: 0x40 }, answer], [answer, event], context)[0], [event, answer]);
+  const other = { ...event, text: event.text.toUpperCase() };
+  assert.deepEqual(reconcile([{ ...event, rsv: 0x40 }, answer], [answer, other], context)[0], [{ ...event, rsv: 0x40 }, answer]);
 });
 
 test("an event named error is no broken packet", () => {

@@ -7,9 +7,11 @@ mod client;
 use client::{Place, Running};
 use ringio::{Ack, Data, DisconnectReason, EnginePacketKind, Namespace, Server, Socket};
 use ringio_tests::wire::{Polling, WebSocket};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -25,6 +27,7 @@ matrix! {
     only_the_first_of_several_handlers_answers
     a_middleware_is_for_those_who_come_after_it
     heartbeats_are_told_packet_by_packet
+    volatile_events_of_several_tasks_that_go_on_at_once_are_all_heard
 }
 
 /// A client in one namespace and in the rooms that it asks for.
@@ -182,6 +185,43 @@ fn everybody_joins_leaves_and_is_sent_away(place: Place) {
     }
     io.of("/other").emit("still here", &()).into_result().unwrap();
     others[0].hears("still here");
+}
+
+/// As in Node, where each of them writes when it goes on.
+fn volatile_events_of_several_tasks_that_go_on_at_once_are_all_heard(place: Place) {
+    let (io, server) = server(place);
+    let signal = Arc::new(Notify::new());
+    let go = Arc::clone(&signal);
+    io.sockets_on("wait", async move |socket: Socket| {
+        let going = signal.notified();
+        socket.emit("waits", &()).into_result().unwrap();
+        going.await;
+        socket.volatile().to("hall").emit("moved", &()).into_result().unwrap();
+    });
+    io.sockets_on("go", move || go.notify_waiters());
+    let mut members = members(&server, "/", &[&["hall"], &[], &[], &[], &[]]);
+    for member in &mut members[1..] {
+        member.wire.send("42[\"wait\"]");
+        member.hears("waits");
+    }
+    members[0].wire.send("42[\"go\"]");
+    let count = members.len() - 1;
+    let hall = &mut members[0];
+    // Until a second ping: a test that fails ends, too.
+    let (mut heard, mut pings) = (0, 0);
+    while heard < count && pings < 2 {
+        match hall.wire.next().unwrap().as_str() {
+            "2" => {
+                pings += 1;
+                hall.wire.send("3");
+            }
+            event => {
+                assert_eq!(event, "42[\"moved\"]");
+                heard += 1;
+            }
+        }
+    }
+    assert_eq!(heard, count);
 }
 
 /// The socket of a polling client stays in Node until the client is told; a GET that waits tells it at once.

@@ -174,13 +174,14 @@ pub fn broadcast_received() -> Box<dyn FnMut() -> u64> {
     let target = room();
     let parts = EventParts { json: json.as_bytes(), attachments: &[] };
     sender.broadcast(MAIN, "/", &target, parts, EmitFlags::default()).expect("there is no parser that could refuse");
-    let Some((_, PeerMessage::Broadcast { namespace, target, packet, flags, offset })) = sender.poll_peer_message()
+    let Some((_, PeerMessage::Broadcast { namespace, target, packet, flags, offset, tick })) =
+        sender.poll_peer_message()
     else {
         panic!("the other shard is told");
     };
     Box::new(move || {
         let (target, packet) = (target.clone(), Arc::clone(&packet));
-        let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset };
+        let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset, tick };
         receiver.handle_peer(Time::ZERO, ShardIndex(1), black_box(message));
         1
     })

@@ -432,8 +432,15 @@ pub enum Operation {
 /// What shards tell each other.
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum PeerMessage {
-    /// An event for the sockets that the target selects, encoded once.
-    Broadcast { namespace: NamespaceId, target: Target, packet: Arc<Encoded>, flags: EmitFlags, offset: Option<Offset> },
+    /// An event for the sockets that the target selects, encoded once, in a tick of the sender.
+    Broadcast {
+        namespace: NamespaceId,
+        target: Target,
+        packet: Arc<Encoded>,
+        flags: EmitFlags,
+        offset: Option<Offset>,
+        tick: u32,
+    },
     /// A client of `asker` says that it was the socket with this private id, of which the receiver knows more.
     ComesBack { asker: ShardIndex, socket: SocketKey, namespace: NamespaceId, pid: Sid, offset: Offset },
     /// The socket with this private id will not come back.

@@ -274,6 +274,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         }
         has_happened |= !self.jobs.is_empty() || self.executor.is_ready();
         for job in self.jobs.drain(..self.jobs.len().min(JOBS_PER_TURN)) {
+            self.core.borrow_mut().begin_tick();
             job(&self.application);
         }
         let posts = self.core.borrow().posted_count().min(POSTS_PER_TURN);

@@ -96,9 +96,9 @@ impl ShardApplication {
         let app = Rc::new(App {
             shared,
             index: context.index,
-            core: context.core,
+            core: Rc::clone(&context.core),
             is_in_core: Cell::new(false),
-            background: Background::new(context.executor, seats),
+            background: Background::new(context.executor, context.core, seats),
             snapshot: RefCell::new(Rc::new(snapshot)),
             handles: RefCell::default(),
             sockets: SocketTable::default(),

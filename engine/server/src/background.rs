@@ -11,12 +11,13 @@
 use crate::application::App;
 use crate::error::HandlerError;
 use ringio_core::base::id::SocketKey;
+use ringio_core::shard::Shard;
 use ringio_runtime::executor::Executor;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -39,6 +40,7 @@ impl Default for Seats {
 pub(crate) struct Background {
     /// None once the shard is about to end.
     executor: RefCell<Option<Executor>>,
+    core: Rc<RefCell<Shard>>,
     taken: Rc<Taken>,
     seats: Seats,
 }
@@ -72,8 +74,8 @@ impl Drop for Seat {
 }
 
 impl Background {
-    pub(crate) fn new(executor: Executor, seats: Seats) -> Self {
-        Self { executor: RefCell::new(Some(executor)), taken: Rc::default(), seats }
+    pub(crate) fn new(executor: Executor, core: Rc<RefCell<Shard>>, seats: Seats) -> Self {
+        Self { executor: RefCell::new(Some(executor)), core, taken: Rc::default(), seats }
     }
 
     /// Whether one more may wait; for an event of `socket`, also whether its client may have one more.
@@ -113,12 +115,19 @@ impl Background {
         None
     }
 
-    /// Runs a future that is bounded otherwise, unless the shard is about to end.
+    /// Runs a future that is bounded otherwise, unless the shard is about to end. Each time it goes on is a tick of its own.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let executor = self.executor.borrow().clone();
-        if let Some(executor) = executor {
-            executor.spawn(future);
-        }
+        let Some(executor) = executor else { return };
+        let core = Rc::clone(&self.core);
+        executor.spawn(async move {
+            let mut future = pin!(future);
+            poll_fn(|context| {
+                core.borrow_mut().begin_tick();
+                future.as_mut().poll(context)
+            })
+            .await;
+        });
     }
 
     /// Gives back memory that nothing needs which waits.

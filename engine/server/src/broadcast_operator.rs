@@ -102,7 +102,9 @@ impl BroadcastOperator {
         self
     }
 
-    /// Dropped for every client that cannot take it at this instant.
+    /// Dropped for every client that cannot take it at this instant, as in Node: its connection has not taken all that was sent before; the
+    /// same handler, or one of another message that came together with its own, has just sent it something; or it polls and no request of
+    /// its waits. What other clients' handlers send it does not count, up to the 64 KiB that leave together.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self

@@ -193,8 +193,8 @@ impl EngineServer {
         let make = move |context: ShardContext| EngineApplication {
             index: context.index,
             host: Rc::new(EngineHost { core: Rc::clone(&context.core), server: server.clone() }),
-            core: context.core,
-            background: Background::new(context.executor, server.0.settings.seats),
+            core: Rc::clone(&context.core),
+            background: Background::new(context.executor, context.core, server.0.settings.seats),
             is_in_core: Cell::new(false),
             handlers: handlers.clone(),
         };

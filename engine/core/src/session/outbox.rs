@@ -26,6 +26,10 @@ use smallvec::SmallVec;
 pub struct Outbox {
     frames: SmallVec<[Frame; 2]>,
     bytes: usize,
+    /// In which tick of the shard the newest of them was queued, and the newest of the handlers of messages.
+    ticks: [u32; 2],
+    /// The oldest of them waits since an earlier turn.
+    pub is_behind: bool,
     /// It was over its high mark and has not come down to the low one.
     pub is_high: bool,
     /// The application wants to know when it has.
@@ -91,6 +95,26 @@ impl Outbox {
         self.bytes = bytes;
         self.is_barren = cost > goal;
         count - self.frames.len()
+    }
+
+    /// Something is queued in this tick of the shard, which is that of messages' handlers or not.
+    pub fn note_tick(&mut self, tick: u32, of_messages: Option<u32>) {
+        self.ticks[0] = tick;
+        if let Some(tick) = of_messages {
+            self.ticks[1] = tick;
+        }
+    }
+
+    /// Whether nothing of this tick waits, nor anything of an earlier turn, and what waits leaves with the next send.
+    #[must_use]
+    pub fn is_out_but_for_the_send(&self, tick: u32) -> bool {
+        !self.ticks.contains(&tick) && !self.is_behind && self.bytes < JOIN_BYTES_MAX
+    }
+
+    /// The turn goes on with what waits from an earlier one, if anything does; whether it does.
+    pub fn falls_behind(&mut self) -> bool {
+        self.is_behind = !self.is_empty();
+        self.is_behind
     }
 
     /// Whether nothing waits.

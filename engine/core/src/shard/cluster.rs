@@ -330,6 +330,7 @@ impl Shard {
         name: &Arc<str>,
         message: &Arc<ClusterMessage>,
     ) {
+        self.begin_tick();
         if let (ClusterMessage::InitialHeartbeat, Some(cluster)) = (&**message, self.cluster.as_mut()) {
             cluster.nodes.come_back(namespace, from);
         }

@@ -50,6 +50,7 @@ impl Shard {
     /// Handles the deadlines up to `now`, at most [`DEADLINES_PER_TURN`] of them: [`Self::next_deadline`] has passed then, too, as long as some are left.
     pub fn handle_deadlines(&mut self, now: Time) {
         self.advance(now);
+        self.begin_tick();
         for _ in 0..DEADLINES_PER_TURN {
             let Some(deadline) = self.wheel.poll_expired(self.now) else { break };
             #[cfg(ringio_planted)]

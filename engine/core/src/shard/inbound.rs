@@ -45,6 +45,7 @@ impl Shard {
     /// Bytes came. They are changed in place; events that follow point into them.
     pub fn handle_received(&mut self, now: Time, connection: ConnectionKey, bytes: &mut [u8]) {
         self.advance(now);
+        self.begin_tick();
         self.receive(connection, bytes);
     }
 

@@ -255,9 +255,13 @@ impl Shard {
                         if !self.sockets.contains(socket) => {}
                     Event::Disconnecting { socket, cause } => {
                         self.departure = Departure::Disconnecting(socket, cause);
+                        self.ticks.begin_of_event(&event);
                         return Some(event);
                     }
-                    _ => return Some(event),
+                    _ => {
+                        self.ticks.begin_of_event(&event);
+                        return Some(event);
+                    }
                 }
             }
             let Some(key) = self.endings.pop() else {

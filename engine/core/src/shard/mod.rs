@@ -25,6 +25,7 @@ pub mod recovery;
 pub mod requests;
 pub mod sessions;
 pub mod slow;
+pub mod ticks;
 pub mod watching;
 pub mod websocket;
 
@@ -75,6 +76,7 @@ pub struct Shard {
     now: Time,
     seed: Seed,
     is_stopping: bool,
+    ticks: ticks::Ticks,
     /// Header lines for the answer to the request at hand.
     fields: Vec<u8>,
     /// What the application calls the session that the request at hand opens.
@@ -168,6 +170,7 @@ impl Shard {
             now: Time::ZERO,
             seed,
             is_stopping: false,
+            ticks: ticks::Ticks::default(),
             fields: Vec::new(),
             chosen_sid: None,
             connections: Slab::default(),

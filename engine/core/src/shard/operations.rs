@@ -261,6 +261,7 @@ impl Shard {
                 packet: Arc::clone(&packet),
                 flags,
                 offset: None,
+                tick: self.ticks.now(),
             };
             self.peer_messages.push_back((peer, message));
         }

@@ -49,10 +49,11 @@ impl Shard {
         if session.state != SessionState::Open {
             return Err(Unqueued::Disconnected);
         }
-        if volatile && !is_writable(session, &self.connections) {
+        if volatile && !is_writable(session, &self.connections, self.ticks.now()) {
             self.counters.volatile_dropped += 1;
             return Err(Unqueued::NotWritable);
         }
+        session.outbox.note_tick(self.ticks.now(), self.ticks.of_messages());
         let created = session.hearing.has(Hearing::CREATED).then(|| frame.clone());
         let frame = match &session.dialect {
             None => frame,
@@ -146,7 +147,7 @@ impl Shard {
         let has_more = !connection.transmit.is_empty() || connection.transmit.finish;
         match connection.state {
             State::WebSocket { session, .. }
-                if self.sessions.get(session).is_some_and(|session| !session.outbox.is_empty()) =>
+                if self.sessions.get_mut(session).is_some_and(|session| session.outbox.falls_behind()) =>
             {
                 self.mark_connection(key);
             }
@@ -217,6 +218,7 @@ impl Shard {
             return;
         }
         let Some(session) = self.sessions.get_mut(session_key) else { return };
+        session.outbox.is_behind = false;
         let next = match &mut connection.state {
             _ if session.is_held() => None,
             State::WebSocket { deflate: Some(deflate), .. } => {
@@ -287,16 +289,21 @@ impl Shard {
     }
 }
 
-/// Whether a volatile packet would leave at once: nothing queued, nothing in flight, and for polling a GET that waits.
+/// Whether a volatile packet would leave at once: nothing in flight, and nothing queued but what leaves with it in the same send
+/// though it was said in an earlier tick; for polling a GET that waits, and nothing queued.
 fn is_writable(
     session: &Session,
     connections: &crate::base::slab::Slab<ConnectionKey, crate::connection::Connection>,
+    tick: u32,
 ) -> bool {
-    session.outbox.is_empty()
-        && match session.link {
-            Link::WebSocket(key) => connections.get(key).is_some_and(|connection| !connection.transmit.is_sending),
-            Link::Polling { waiting, .. } => waiting.is_some(),
+    let outbox = &session.outbox;
+    match session.link {
+        Link::WebSocket(key) => {
+            (outbox.is_empty() || outbox.is_out_but_for_the_send(tick) && !session.is_held())
+                && connections.get(key).is_some_and(|connection| !connection.transmit.is_sending)
         }
+        Link::Polling { waiting, .. } => outbox.is_empty() && waiting.is_some(),
+    }
 }
 
 /// Several frames as one; a single one stays as it is.

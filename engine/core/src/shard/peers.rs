@@ -34,7 +34,8 @@ impl Shard {
     pub fn handle_peer(&mut self, now: Time, from: ShardIndex, message: PeerMessage) {
         self.advance(now);
         match message {
-            PeerMessage::Broadcast { namespace, target, packet, flags, offset } => {
+            PeerMessage::Broadcast { namespace, target, packet, flags, offset, tick } => {
+                self.ticks.begin_of_peer(from, tick);
                 self.deliver(namespace, &target, packet, flags, offset);
             }
             PeerMessage::Operate { namespace, target, operation } => {
@@ -64,7 +65,10 @@ impl Shard {
             }
             PeerMessage::Asked { question, count } => self.note_asked(question, count),
             PeerMessage::Answered { question, answer } => self.take_ack(question, answer),
-            PeerMessage::Application(message) => self.events.push_back(Event::FromPeer { from, message }),
+            PeerMessage::Application(message) => {
+                self.begin_tick();
+                self.events.push_back(Event::FromPeer { from, message });
+            }
         }
     }
 

@@ -465,7 +465,14 @@ impl Shard {
         let packet = Arc::new(encoded.with_compression(flags.for_many()).with_when_slow(when_slow));
         for peer in self.peers() {
             let (target, packet) = (target.clone(), Arc::clone(&packet));
-            let message = PeerMessage::Broadcast { namespace, target, packet, flags, offset: Some(offset) };
+            let message = PeerMessage::Broadcast {
+                namespace,
+                target,
+                packet,
+                flags,
+                offset: Some(offset),
+                tick: self.ticks.now(),
+            };
             self.peer_messages.push_back((peer, message));
         }
         Ok(self.deliver(namespace, target, packet, flags, Some(offset)))

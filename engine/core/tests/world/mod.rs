@@ -72,6 +72,8 @@ pub struct World {
     pub decides: bool,
     /// Whether a socket that hears `disconnect` is sent something.
     pub says_goodbye: bool,
+    /// What the handlers of every message do, besides.
+    pub on_message: fn(&mut Shard, SocketKey),
     /// Whether who comes back is let in.
     pub lets_back_in: bool,
     /// Connections between shards that are slow: their messages wait for `release`.
@@ -128,6 +130,7 @@ impl World {
             undecided: BTreeSet::new(),
             decides: true,
             says_goodbye: false,
+            on_message: |_, _| {},
             lets_back_in: true,
             slow: BTreeSet::new(),
             held: VecDeque::new(),
@@ -161,11 +164,16 @@ impl World {
 
     /// The client sends bytes; everything that follows happens.
     pub fn send(&mut self, wire: Wire, bytes: &[u8]) {
+        self.arrive(wire, bytes);
+        self.run();
+    }
+
+    /// Bytes of the client arrive and are handled, but the turn is not over.
+    pub fn arrive(&mut self, wire: Wire, bytes: &[u8]) {
         let (shard, key) = (self.ends[wire.0].shard, self.ends[wire.0].key);
         let mut bytes = bytes.to_vec();
         self.shards[shard].handle_received(self.now, key, &mut bytes);
         self.dispatch(shard, &bytes);
-        self.run();
     }
 
     /// The client says FIN, or resets.
@@ -360,6 +368,7 @@ impl World {
                     self.heard.push(Heard::Binary(socket, name.clone(), attachments));
                 }
                 self.heard.push(Heard::Message(socket, name, arguments));
+                (self.on_message)(&mut self.shards[shard], socket);
             }
             Event::Disconnecting { socket, cause: Cause { reason, .. } } => {
                 let rooms = self.rooms(shard, socket);
