@@ -188,6 +188,16 @@ export const FORKS = [
     isMet: (node, ours, { step, where }) =>
       / ws$/.test(where) && step?.op === "send" && step.packets.some(({ text }) => text === "1") && isClosing(ours.slice(-2)) && !node.some(({ kind }) => kind === "end"),
   },
+  {
+    // So others do not hear what its client says behind it.
+    name: "close-packet-over-websocket",
+    isMet: (node, ours, { step, where, script }) => {
+      if (step?.op !== "send" || !/ (ws|poll)$/.test(where) || where.startsWith(`client ${step.c} `)) return false;
+      const goodbye = step.packets.findIndex(({ text }) => text === "1");
+      const isSpoken = script.steps.some(({ op, c, transport }) => c === step.c && (op === "upgrade" || (op === "open" && transport === "websocket")));
+      return isSpoken && goodbye !== -1 && goodbye < step.packets.length - 1 && isPartOf(ours, node);
+    },
+  },
 ];
 
 /**
@@ -203,6 +213,13 @@ export function isRecoveredAgain(node, ours, script) {
 /** A socket of ours that has heard of a broken packet and left for it. */
 function isViolator(rows) {
   return rows.some(([what], at) => what === "error" && rows.slice(at).some(([then, reason]) => then === "disconnect" && reason === "forced close"));
+}
+
+/** Whether these are some of the others, in their order. */
+function isPartOf(entries, others) {
+  const packets = (all) => all.flatMap((entry) => entry.packets ?? [entry]).map((packet) => JSON.stringify(packet));
+  const rest = packets(others);
+  return packets(entries).every((packet) => rest.splice(0, rest.indexOf(packet) + 1 || rest.length + 1).at(-1) === packet) && rest.length > 0;
 }
 
 /** Of each survey that has ended among these entries whether that was in time. */

@@ -128,6 +128,7 @@ describe("a fork is met by its own difference and by no neighbour", () => {
   const told = { step: steps[1], script: { steps } };
   const broken = { step: { op: "poll", c: 0 }, log: { socket: [["error", "invalid payload"], ["disconnect", "forced close"]] } };
   const found = (...ids) => poll(`(msgpack) \u0082id 433${JSON.stringify(ids)}`);
+  const goodbye = { step: { op: "send", c: 1, packets: [{ text: "1" }, { text: "42[]" }] }, script: { steps: [{ op: "open", c: 1, transport: "websocket" }] } };
   const surveyed = (isLate) => poll(`42/chat,["surveyed",${isLate}]`);
   const rows = {
     "the refusal alone": [true, "refusal-before-the-end", [poll(refusal)], [poll("6", "1")], told],
@@ -136,6 +137,10 @@ describe("a fork is met by its own difference and by no neighbour", () => {
     "a refusal, and ours goes on": [false, "refusal-before-the-end", [poll(refusal)], [poll("6")], told],
     "who has broken the protocol is found by Node alone": [true, "violators-leave-at-once", [found("a", "b")], [found("a")], broken],
     "who has not is found by Node alone": [false, "violators-leave-at-once", [found("a", "b")], [found("a")], { ...broken, log: {} }],
+    "what is said behind a goodbye is heard in Node alone": [true, "close-packet-over-websocket", [poll("42[1]", "42[2]")], [poll("42[1]")], goodbye],
+    "what is said before it is heard in Node alone": [false, "close-packet-over-websocket", [poll("42[1]")], [], { ...goodbye, step: { ...goodbye.step, packets: goodbye.step.packets.toReversed() } }],
+    "what is said behind it is heard by ours alone": [false, "close-packet-over-websocket", [poll("42[1]")], [poll("42[1]", "42[2]")], goodbye],
+    "behind a goodbye by polling": [false, "close-packet-over-websocket", [poll("42[1]")], [], { ...goodbye, script: { steps: [{ op: "open", c: 1, transport: "polling" }] } }],
     "nobody waits for the answer of who has broken the protocol": [true, "violators-leave-at-once", [], [surveyed(false)], broken],
     "a survey gives up in Node alone": [true, "violators-leave-at-once", [surveyed(true)], [surveyed(false)], broken],
     "a survey gives up in ours alone": [false, "violators-leave-at-once", [surveyed(false)], [surveyed(true)], broken],
