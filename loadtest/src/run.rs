@@ -122,3 +122,27 @@ pub fn check_target(plan: &Plan) -> Result<(), String> {
     let seen = seen.or_else(|| broken.map(|failure| failure.to_string()));
     Err(format!("{url}: no client can connect. {}", seen.unwrap_or_else(|| "No answer came.".to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Nobody to send is planned where clients come and go; a connection that fails never is.
+    #[test]
+    fn failures_that_nobody_planned_are_told() {
+        let failures = |class, count| {
+            let mut failures = Failures::default();
+            failures.record_many(class, count, "");
+            failures
+        };
+        assert_eq!(failures_note(&Failures::default(), false), None);
+        assert_eq!(failures_note(&failures(Class::NoSender, 3), true), None);
+        assert!(failures_note(&failures(Class::NoSender, 3), false).unwrap().starts_with("3 messages were not sent"));
+        for may_be_empty in [false, true] {
+            let mut both = failures(Class::NoSender, 3);
+            both.record_many(Class::Closed, 2, "");
+            assert!(failures_note(&both, may_be_empty).unwrap().starts_with("2 connections failed"));
+        }
+    }
+}

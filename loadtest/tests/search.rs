@@ -5,7 +5,7 @@ mod servers;
 
 use ringio_loadtest::failure::Class;
 use ringio_loadtest::report::outcome::{HELD, Outcome};
-use servers::{ServerProcess, program, scratch, start_script};
+use servers::{ServerProcess, program, scratch, start_faulty, start_script};
 use std::process::Command;
 
 /// A search in steps of a second. Its bound of latency is one that a busy machine keeps: what ends it is the number of clients.
@@ -112,4 +112,20 @@ fn a_server_that_goes_down_is_told() {
     assert!(outcome.notes.iter().any(|note| note.contains("did not survive 40 clients")), "{:?}", outcome.notes);
     assert_eq!(steps(&outcome), [(20, true), (40, false)], "{text}");
     assert_eq!(outcome.total.clients, 20);
+}
+
+/// Ports that ran out are this machine's limit and not the server's, which holds at least what was tried before.
+#[test]
+fn ports_that_ran_out_are_not_the_servers_limit() {
+    let server = start_faulty("none");
+    // An address that nothing else here connects from, so that the ports are free.
+    let ports = ["--source", "127.0.0.78", "--ports", "43100-43129"];
+    let arguments = [&ports[..], &["--start", "20", "--max-clients", "40"]].concat();
+    let (code, text, outcome) = search(&server, &scratch("ports.json"), &arguments);
+    assert_eq!((code, outcome.total.clients), (Some(0), 20), "{text}");
+    assert!(outcome.verdict.starts_with("The server holds at least 20 clients"), "{text}");
+    for words in ["with 40 clients, ", "all local ports of 127.0.0.78"] {
+        assert!(outcome.verdict.contains(words), "{words}: {text}");
+    }
+    assert_eq!(steps(&outcome), [(20, true), (40, false)], "{text}");
 }
