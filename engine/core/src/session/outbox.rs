@@ -98,11 +98,9 @@ impl Outbox {
     }
 
     /// Something is queued in this tick of the shard, which is that of messages' handlers or not.
-    pub fn note_tick(&mut self, tick: u32, of_messages: Option<u32>) {
-        self.ticks[0] = tick;
-        if let Some(tick) = of_messages {
-            self.ticks[1] = tick;
-        }
+    #[inline]
+    pub fn note_tick(&mut self, tick: u32, is_of_messages: bool) {
+        self.ticks = [tick, if is_of_messages { tick } else { self.ticks[1] }];
     }
 
     /// Whether nothing of this tick waits, nor anything of an earlier turn, and what waits leaves with the next send.

@@ -50,9 +50,9 @@ impl Shard {
     /// Handles the deadlines up to `now`, at most [`DEADLINES_PER_TURN`] of them: [`Self::next_deadline`] has passed then, too, as long as some are left.
     pub fn handle_deadlines(&mut self, now: Time) {
         self.advance(now);
-        self.begin_tick();
         for _ in 0..DEADLINES_PER_TURN {
             let Some(deadline) = self.wheel.poll_expired(self.now) else { break };
+            self.begin_tick();
             #[cfg(ringio_planted)]
             if crate::base::planted::is(crate::base::planted::Bug::LostTimer)
                 && let Deadline::Ack(_, id) = deadline

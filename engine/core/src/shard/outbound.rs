@@ -53,7 +53,7 @@ impl Shard {
             self.counters.volatile_dropped += 1;
             return Err(Unqueued::NotWritable);
         }
-        session.outbox.note_tick(self.ticks.now(), self.ticks.of_messages());
+        session.outbox.note_tick(self.ticks.now(), self.ticks.is_of_messages());
         let created = session.hearing.has(Hearing::CREATED).then(|| frame.clone());
         let frame = match &session.dialect {
             None => frame,

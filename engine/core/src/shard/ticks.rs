@@ -21,6 +21,8 @@ pub(super) struct Ticks {
     newest: u32,
     /// That of the handlers of messages which came together, if one is heard already.
     of_messages: Option<u32>,
+    /// It is that.
+    is_of_messages: bool,
     /// The last one of another shard, by its own number, that broadcast here.
     of_peer: Option<(ShardIndex, u32)>,
 }
@@ -30,9 +32,9 @@ impl Ticks {
         self.now
     }
 
-    /// That of the handlers of messages, if it is that.
-    pub(super) fn of_messages(&self) -> Option<u32> {
-        self.of_messages.filter(|tick| *tick == self.now)
+    /// Whether it is that of the handlers of messages.
+    pub(super) fn is_of_messages(&self) -> bool {
+        self.is_of_messages
     }
 
     pub(super) fn begin(&mut self) {
@@ -44,6 +46,7 @@ impl Ticks {
     fn begin_beside(&mut self) {
         self.newest = self.newest.wrapping_add(1);
         self.now = self.newest;
+        self.is_of_messages = false;
     }
 
     /// A broadcast of another shard's tick: the same as that of the one before, or a new one.
@@ -57,13 +60,16 @@ impl Ticks {
     /// answered to what came with them, and a CONNECT among them is another go.
     pub(super) fn begin_of_event(&mut self, event: &Event) {
         match event {
-            Event::Message { .. } | Event::EngineMessage { .. } => match self.of_messages {
-                Some(tick) => self.now = tick,
-                None => {
-                    self.begin_beside();
-                    self.of_messages = Some(self.now);
+            Event::Message { .. } | Event::EngineMessage { .. } => {
+                match self.of_messages {
+                    Some(tick) => self.now = tick,
+                    None => {
+                        self.begin_beside();
+                        self.of_messages = Some(self.now);
+                    }
                 }
-            },
+                self.is_of_messages = true;
+            }
             Event::ConnectRequested { .. } | Event::RecoveryDecided { .. } => self.begin_beside(),
             _ => {}
         }
