@@ -37,8 +37,10 @@ export function compare(reference, subject, script) {
     }
   }
   if (isRecoveredAgain(reference.log, subject.log, script)) return { found: undefined, known: known.add("recovered-once") };
-  for (const socket of [...new Set([...Object.keys(reference.log), ...Object.keys(subject.log)])].sort()) {
-    const [left, right] = [reference.log[socket] ?? [], subject.log[socket] ?? []];
+  const isSame = (left, right) => JSON.stringify(left) === JSON.stringify(right) || !excuse("log", -1, left, right);
+  const heard = paired(reference.log, subject.log, isSame);
+  for (const socket of [...new Set([...Object.keys(reference.log), ...Object.keys(heard)])].sort()) {
+    const [left, right] = [reference.log[socket] ?? [], heard[socket] ?? []];
     if (JSON.stringify(left) === JSON.stringify(right)) continue;
     const rest = excuse("log", -1, left, right);
     if (rest) return { found: { where: `what the handlers of ${socket} heard`, step: undefined, reference: rest[0], subject: rest[1] }, known };
@@ -47,6 +49,24 @@ export function compare(reference, subject, script) {
     return { found: { where: "sockets that stay when all clients have left", reference: reference.isLeaking, subject: subject.isLeaking }, known };
   }
   return { found: undefined, known };
+}
+
+/**
+ * The log `theirs` with its unseen sockets under the names that those of `ours` have which are the same; the rest in their order. Nothing but
+ * what they heard tells them apart, and a known difference in that may put them into another order.
+ */
+export function paired(ours, theirs, isSame) {
+  const unseen = (log) => Object.keys(log).filter((name) => name.startsWith("(unseen "));
+  const log = Object.fromEntries(Object.entries(theirs).filter(([name]) => !name.startsWith("(unseen ")));
+  const left = unseen(theirs);
+  const rest = unseen(ours).filter((name) => {
+    const at = left.findIndex((other) => isSame(ours[name], theirs[other]));
+    if (at === -1) return true;
+    log[name] = theirs[left.splice(at, 1)[0]];
+    return false;
+  });
+  left.forEach((name, index) => (log[rest[index] ?? `(unseen ${unseen(ours).length + index})`] = theirs[name]));
+  return log;
 }
 
 /** The difference for people: the script up to it, and both sides with the lines that differ marked. */

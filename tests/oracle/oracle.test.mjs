@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { explain } from "./compare.mjs";
+import { explain, paired } from "./compare.mjs";
 import { DIFFERENCES, FORKS } from "./differences.mjs";
 import { generate } from "./generate.mjs";
 import { PLANTS } from "./handlers.mjs";
@@ -167,6 +167,14 @@ test("what is not compressed because that would not be shorter may stand elsewhe
   assert.deepEqual(reconcile([{ ...event, rsv: 0x40 }, answer], [answer, event], context)[0], [event, answer]);
   const other = { ...event, text: event.text.toUpperCase() };
   assert.deepEqual(reconcile([{ ...event, rsv: 0x40 }, answer], [answer, other], context)[0], [{ ...event, rsv: 0x40 }, answer]);
+});
+
+test("sockets that no client has seen are held against those that heard the same", () => {
+  const isSame = (one, other) => one === other;
+  assert.deepEqual(paired({ "(unseen 0)": "a", "(unseen 1)": "b" }, { "(unseen 0)": "b", "(unseen 1)": "a" }, isSame), { "(unseen 0)": "a", "(unseen 1)": "b" });
+  assert.deepEqual(paired({ "(unseen 0)": "a", "(unseen 1)": "b" }, { x: "y", "(unseen 0)": "c", "(unseen 1)": "a" }, isSame), { x: "y", "(unseen 0)": "a", "(unseen 1)": "c" });
+  assert.deepEqual(paired({ "(unseen 0)": "a" }, { "(unseen 0)": "a", "(unseen 1)": "a" }, isSame), { "(unseen 0)": "a", "(unseen 1)": "a" });
+  assert.deepEqual(paired({ "(unseen 0)": "a", "(unseen 1)": "a" }, { "(unseen 0)": "a" }, isSame), { "(unseen 0)": "a" });
 });
 
 test("an event named error is no broken packet", () => {
