@@ -9,6 +9,7 @@
 
 use crate::base::frame::{Compression, Encoded, Frame, WhenSlow};
 use crate::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
+use crate::base::kept::Kept;
 use crate::base::seed::{ChosenId, Sid};
 use crate::broadcast::recovery::{Offset, Return};
 use crate::cluster::roll::Tally;
@@ -383,7 +384,7 @@ pub enum Verdict {
 }
 
 /// The first request of a session, kept as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct HandshakeRequest {
     /// The request head, `GET /socket.io/?EIO=4.. HTTP/1.1` and all header lines.
     pub head: Box<[u8]>,
@@ -393,7 +394,12 @@ pub struct HandshakeRequest {
     pub issued_ms: u64,
     /// Whether it came over TLS.
     pub secure: bool,
+    /// What the application keeps with it.
+    pub kept: Kept,
 }
+
+// With the counts of its `Arc` 88 bytes, which is what malloc has for 80 too.
+const _: () = assert!(size_of::<HandshakeRequest>() + 2 * size_of::<usize>() <= 88, "one for each session");
 
 /// What `fetch_sockets` tells of a socket.
 #[derive(Clone, Debug)]

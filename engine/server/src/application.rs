@@ -21,6 +21,7 @@ use crate::middleware::{ConnectError, Step, Verdict as Admission};
 use crate::namespace_handles::NamespaceHandles;
 use crate::packet_middleware::Passage;
 use crate::registry::{Occasion, View};
+use crate::request_extensions;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::socket_table::SocketTable;
@@ -93,6 +94,7 @@ impl ShardApplication {
     pub(crate) fn new(shared: Arc<Shared>, context: ShardContext) -> Self {
         let snapshot = Snapshot { version: 0, view: Arc::default() };
         let seats = shared.settings.seats;
+        request_extensions::drop_on(Some(context.executor.clone()));
         let app = Rc::new(App {
             shared,
             index: context.index,
@@ -205,6 +207,7 @@ impl Application for ShardApplication {
         drop(connections);
         let sockets = app.sockets.take_all();
         drop(sockets);
+        request_extensions::drop_on(None);
         app.background.stop();
         drop(CURRENT.take());
         if let Some(gateway) = &app.shared.cluster {

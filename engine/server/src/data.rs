@@ -97,16 +97,8 @@ impl Extensions<'_> {
     /// Sets the value of type `T` and returns the one before.
     pub fn insert<T: 'static>(&self, value: T) -> Option<T> {
         let value: Rc<dyn Any> = Rc::new(value);
-        let before = self.socket.app().sockets.change(self.socket.key(), |local| {
-            let found = local.extensions.iter_mut().find(|(id, _)| *id == TypeId::of::<T>());
-            match found {
-                Some((_, before)) => Some(std::mem::replace(before, value)),
-                None => {
-                    local.extensions.push((TypeId::of::<T>(), value));
-                    None
-                }
-            }
-        });
+        let (sockets, id) = (&self.socket.app().sockets, TypeId::of::<T>());
+        let before = sockets.change(self.socket.key(), |local| local.extensions.insert(id, value));
         owned(before??)
     }
 
@@ -125,18 +117,14 @@ impl Extensions<'_> {
 
     /// Removes the value of type `T` and returns it.
     pub fn remove<T: 'static>(&self) -> Option<T> {
-        let removed = self.socket.app().sockets.look(self.socket.key(), |local| {
-            let at = local.extensions.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
-            Some(local.extensions.remove(at).1)
-        });
+        let (sockets, id) = (&self.socket.app().sockets, TypeId::of::<T>());
+        let removed = sockets.look(self.socket.key(), |local| local.extensions.remove(id));
         owned(removed??)
     }
 
     fn find<T: 'static>(&self) -> Option<Rc<dyn Any>> {
-        self.socket.app().sockets.look(self.socket.key(), |local| {
-            let found = local.extensions.iter().find(|(id, _)| *id == TypeId::of::<T>());
-            found.map(|(_, value)| Rc::clone(value))
-        })?
+        let (sockets, id) = (&self.socket.app().sockets, TypeId::of::<T>());
+        sockets.look(self.socket.key(), |local| local.extensions.find(id).map(Rc::clone))?
     }
 }
 

@@ -22,6 +22,7 @@ use crate::emitted::Emitted;
 use crate::error::{EmitError, Error, Result};
 use crate::hooks::Hooks;
 use crate::options::Builder;
+use crate::request_extensions;
 use crate::server::on_signals;
 use crate::shared::Settings;
 use crate::tokio_context::TokioContext;
@@ -190,13 +191,16 @@ impl EngineServer {
         }
         let handlers = inner.handlers.read().clone();
         let server = self.clone();
-        let make = move |context: ShardContext| EngineApplication {
-            index: context.index,
-            host: Rc::new(EngineHost { core: Rc::clone(&context.core), server: server.clone() }),
-            core: Rc::clone(&context.core),
-            background: Background::new(context.executor, context.core, server.0.settings.seats),
-            is_in_core: Cell::new(false),
-            handlers: handlers.clone(),
+        let make = move |context: ShardContext| {
+            request_extensions::drop_on(Some(context.executor.clone()));
+            EngineApplication {
+                index: context.index,
+                host: Rc::new(EngineHost { core: Rc::clone(&context.core), server: server.clone() }),
+                core: Rc::clone(&context.core),
+                background: Background::new(context.executor, context.core, server.0.settings.seats),
+                is_in_core: Cell::new(false),
+                handlers: handlers.clone(),
+            }
         };
         let running = shard_thread::start(&inner.settings.for_runtime(addresses), make).map_err(|error| {
             inner.is_started.store(false, Ordering::Release);
@@ -330,6 +334,7 @@ impl Application for EngineApplication {
     }
 
     fn handle_stop(&self) {
+        request_extensions::drop_on(None);
         self.background.stop();
     }
 }

@@ -256,7 +256,7 @@ pub enum ArgumentError {
     },
     /// `State<S>` of a type that `Builder::state` was never given: a mistake of the program.
     MissingState(&'static str),
-    /// `Extension<T>` of a type that this socket does not carry.
+    /// `Extension<T>` or `HttpExtension<T>` of a type that this socket, or its request, does not carry.
     MissingExtension(&'static str),
     /// `DisconnectReason` outside of a `disconnecting` or `disconnect` handler: a mistake of the program.
     NotDisconnecting,

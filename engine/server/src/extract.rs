@@ -9,7 +9,7 @@
 //! | [`RawArgs`](crate::RawArgs) | all arguments as they came, to be sent on |
 //! | [`Attachments`] | the binary parts alone |
 //! | [`Ack`](crate::Ack) | the means to acknowledge |
-//! | [`State<S>`](State), [`Extension<T>`](Extension) | what the application attached to the server or the socket |
+//! | [`State<S>`](State), [`Extension<T>`](Extension), [`HttpExtension<T>`](HttpExtension) | what the application attached to the server, the socket, the request |
 //! | [`EventName`], [`Handshake`], [`Transport`], [`DisconnectReason`], [`DisconnectDescription`] | the circumstances |
 //!
 //! Arguments that do not fit never reach the handler. Implement [`FromEvent`] for extractors of your own.
@@ -281,6 +281,33 @@ pub struct Extension<T>(pub T);
 impl<T: Clone + 'static> FromEvent for Extension<T> {
     fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
         let extension = context.socket.extensions().get();
+        extension.map(Self).ok_or(ArgumentError::MissingExtension(std::any::type_name::<T>()))
+    }
+}
+
+/// A clone of what a hook has left with the request that opened the client's session: what
+/// [`request.extensions().insert`](crate::RequestExtensions::insert) was given. Without it the handler does not run.
+///
+/// ```
+/// # use ringio::{HttpExtension, Request, Server, Socket};
+/// #[derive(Clone)]
+/// struct User(u64);
+///
+/// let io = Server::builder()
+///     .allow_request(|request: Request| {
+///         request.extensions().insert(User(7));
+///         Ok::<_, &str>(())
+///     })
+///     .build()?;
+/// io.sockets_on("who am I", |socket: Socket, HttpExtension(user): HttpExtension<User>| socket.emit("you are", &user.0));
+/// # Ok::<(), ringio::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpExtension<T>(pub T);
+
+impl<T: Clone + Send + Sync + 'static> FromEvent for HttpExtension<T> {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, ArgumentError> {
+        let extension = context.socket.handshake().extensions().get();
         extension.map(Self).ok_or(ArgumentError::MissingExtension(std::any::type_name::<T>()))
     }
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// How a client came here: its first request, to which this dereferences, and its auth payload. Cloning is cheap.
 ///
+/// What hooks have found out about the request is in its [`extensions`](Request::extensions).
+///
 /// ```no_run
 /// # use ringio::{ConnectError, Server, Socket};
 /// #[derive(serde::Deserialize)]
@@ -78,6 +80,7 @@ impl std::fmt::Debug for Handshake {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use ringio_core::base::kept::Kept;
     use std::time::UNIX_EPOCH;
 
     fn handshake(address: &str, auth: &str) -> Handshake {
@@ -88,6 +91,7 @@ mod tests {
             address: Some(address.parse().unwrap()),
             issued_ms: 1_700_000_000_123,
             secure: false,
+            kept: Kept::default(),
         };
         Handshake::new(Arc::new(request), auth.as_bytes())
     }

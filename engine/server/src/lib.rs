@@ -96,6 +96,7 @@ mod broadcast_ack;
 mod broadcast_operator;
 mod budgets;
 mod busy_poll;
+mod by_type;
 mod client_files;
 mod closing;
 pub mod cluster;
@@ -131,6 +132,7 @@ mod raw_args;
 mod registry;
 mod remote_socket;
 mod request;
+mod request_extensions;
 mod request_options;
 mod rooms;
 mod server;
@@ -163,7 +165,8 @@ pub use encode::{ArgumentWriter, EmitArgs};
 pub use error::{AckError, ArgumentError, EmitError, Error, FetchError, HandlerError, Result};
 pub use event::{AskTarget, EmitTarget, Event, TypedAck};
 pub use extract::{
-    Args, Attachments, Data, DisconnectDescription, EventContext, EventName, Extension, FromEvent, State, TryData,
+    Args, Attachments, Data, DisconnectDescription, EventContext, EventName, Extension, FromEvent, HttpExtension,
+    State, TryData,
 };
 pub use handler::{Handler, HandlerOutput};
 pub use handshake::Handshake;
@@ -180,6 +183,7 @@ pub use raw_args::RawArgs;
 pub use regex::Regex;
 pub use remote_socket::{DataSnapshot, RemoteSocket, RemoteSocketOperator};
 pub use request::{Headers, Request, Response};
+pub use request_extensions::RequestExtensions;
 pub use ringio_codec::engineio::PacketKind as EnginePacketKind;
 pub use ringio_codec::http::{Cookie, CookiePriority, CorsOptions as Cors, CorsOrigin, SameSite};
 pub use ringio_core::door::{Counters, DisconnectReason, Transport};

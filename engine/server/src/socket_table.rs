@@ -7,6 +7,7 @@
 //! A socket whose events are all handled namespace-wide costs its slot and nothing else. Nothing of the user's is
 //! dropped or called while the table is borrowed: what falls out is returned.
 
+use crate::by_type::ByType;
 use crate::handler::LocalHandler;
 use crate::listener::{ListenerId, Which};
 use ringio_core::base::id::{Key, NamespaceId, SocketKey};
@@ -14,7 +15,7 @@ use ringio_core::base::seed::Sid;
 use ringio_core::base::table::Table;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::num::NonZero;
@@ -49,7 +50,7 @@ pub(crate) struct Local {
     /// Middlewares for its events.
     pub(crate) middlewares: Vec<LocalHandler>,
     pub(crate) data: Map<String, Value>,
-    pub(crate) extensions: Vec<(TypeId, Rc<dyn Any>)>,
+    pub(crate) extensions: ByType<Rc<dyn Any>>,
 }
 
 impl Local {

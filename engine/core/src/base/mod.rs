@@ -6,6 +6,7 @@ pub mod bit_set;
 pub mod frame;
 pub mod frame_pool;
 pub mod id;
+pub mod kept;
 #[cfg(ringio_planted)]
 pub mod planted;
 pub mod seed;

@@ -3,8 +3,8 @@
 //! It is bounded like the request it may become: a body of the largest size and pipelined bytes.
 
 use super::backlog::Backlog;
-use crate::door::Stage;
-use alloc::boxed::Box;
+use crate::door::{HandshakeRequest, Stage};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A request that waits for its verdict.
@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 pub struct Deciding {
     /// What is being decided.
     pub stage: Stage,
-    /// The request's head.
-    pub head: Box<[u8]>,
+    /// The request: the handshake of the session that it opens, if it does.
+    pub request: Arc<HandshakeRequest>,
     /// Header lines for the answer so far.
     pub fields: Vec<u8>,
     /// What arrived behind the head.
@@ -24,6 +24,6 @@ impl Deciding {
     /// Bytes reserved.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.head.len() + self.fields.capacity() + self.backlog.capacity()
+        self.request.head.len() + self.fields.capacity() + self.backlog.capacity()
     }
 }

@@ -22,6 +22,7 @@ use crate::limits::{DECISION_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX};
 use crate::session::State as SessionState;
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ringio_codec::http::request::{self, Method, Request, RequestLimits};
 use ringio_codec::http::{EngineError, cors, is_valid_header_value, response};
@@ -60,13 +61,14 @@ impl Shard {
 
     /// Puts a request before the application; `decide` goes on with it.
     pub(super) fn hold_back(&mut self, key: ConnectionKey, request: &Request<'_>, stage: Stage) {
-        let kept = self.handshake_of(key, request);
+        // In its second stage it is still the same one, with what the application has kept with it.
+        let request = self.handshake_of(key, request);
         let fields = core::mem::take(&mut self.fields);
         self.arm_connection(key, DECISION_DEADLINE_MS);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let deciding = Deciding { stage, head: request.head.into(), fields, backlog: Backlog::default() };
+        let deciding = Deciding { stage, request: Arc::clone(&request), fields, backlog: Backlog::default() };
         connection.state = State::Deciding(Box::new(deciding));
-        self.events.push_back(Event::RequestArrived { connection: key, request: kept, stage });
+        self.events.push_back(Event::RequestArrived { connection: key, request, stage });
     }
 
     /// What the application says to `Event::RequestArrived`. Without effect if the connection has ended meanwhile.
@@ -79,13 +81,15 @@ impl Shard {
         else {
             return;
         };
-        let Deciding { stage, head, fields, backlog } = *deciding;
+        let Deciding { stage, request: decided, fields, backlog } = *deciding;
         let limits = RequestLimits { head_bytes_max: REQUEST_HEAD_BYTES_MAX };
-        let Ok(Some((request, _))) = request::decode(&head, &limits) else {
+        let Ok(Some((request, _))) = request::decode(&decided.head, &limits) else {
             unreachable!("this head was read before it was put before the application");
         };
         self.fields = fields;
+        self.decided = Some(Arc::clone(&decided));
         self.apply(key, &request, stage, verdict);
+        self.decided = None;
         self.fields = Vec::new();
         self.chosen_sid = None;
         let (bytes, is_cut) = backlog.into_parts();

@@ -40,7 +40,7 @@ use crate::broadcast::encode;
 use crate::connection::Connection;
 use crate::connection::deflate::SharedDeflate;
 use crate::connection::polled_body::BodyCompressor;
-use crate::door::{Counters, Event, Output, PeerMessage};
+use crate::door::{Counters, Event, HandshakeRequest, Output, PeerMessage};
 use crate::gate::Gate;
 use crate::namespace::Namespace;
 use crate::namespace::ack::AckIds;
@@ -81,6 +81,8 @@ pub struct Shard {
     fields: Vec<u8>,
     /// What the application calls the session that the request at hand opens.
     chosen_sid: Option<ChosenId>,
+    /// The request at hand, if the application has decided about it.
+    decided: Option<Arc<HandshakeRequest>>,
 
     connections: Slab<ConnectionKey, Connection>,
     sessions: Slab<SessionKey, Session>,
@@ -173,6 +175,7 @@ impl Shard {
             ticks: ticks::Ticks::default(),
             fields: Vec::new(),
             chosen_sid: None,
+            decided: None,
             connections: Slab::default(),
             sessions: Slab::default(),
             sockets: Slab::default(),

@@ -6,6 +6,7 @@ use super::Shard;
 use super::closing::Farewell;
 use crate::base::frame::Frame;
 use crate::base::id::{ConnectionKey, SessionKey, ShardIndex};
+use crate::base::kept::Kept;
 use crate::base::seed::Sid;
 use crate::connection::State;
 use crate::connection::backlog::Backlog;
@@ -317,14 +318,18 @@ impl Shard {
         }
     }
 
-    /// A request as it is kept: the handshake of a session, what the application decides about.
+    /// A request as it is kept: the handshake of a session, what the application decides or has decided about.
     pub(super) fn handshake_of(&self, key: ConnectionKey, request: &Request<'_>) -> Arc<HandshakeRequest> {
+        if let Some(decided) = &self.decided {
+            return Arc::clone(decided);
+        }
         let connection = self.connections.get(key);
         Arc::new(HandshakeRequest {
             head: request.head.into(),
             address: connection.and_then(|connection| connection.address),
             issued_ms: self.unix_time_ms(),
             secure: connection.is_some_and(|connection| connection.is_secure),
+            kept: Kept::default(),
         })
     }
 
