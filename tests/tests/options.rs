@@ -7,7 +7,7 @@ mod client;
 use client::{Place, Running};
 use parking_lot::Mutex;
 use ringio::engine::{EngineServer, Message};
-use ringio::{Builder, Cookie, SameSite, Server, Socket, Transport};
+use ringio::{Ack, Builder, Cookie, Data, SameSite, Server, Socket, Transport};
 use ringio_tests::wire::{Polling, WebSocket, get, request, until_the_end};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ matrix! {
     the_cookie_is_written_as_set_and_only_if_set
     without_recovery_connect_says_sid_alone
     middlewares_run_on_recovery_if_they_are_not_to_be_skipped
+    what_no_longer_fits_the_log_cannot_be_recovered
     middlewares_run_in_their_order_and_a_refusal_stops_the_rest
     static_namespaces_are_announced_once_except_the_main_one
     a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything
@@ -229,6 +230,59 @@ fn middlewares_run_on_recovery_if_they_are_not_to_be_skipped(place: Place) {
         assert!(body.starts_with(&format!(r#"40{{"sid":{},"pid":"{pid}"}}"#, connect["sid"])), "{body}");
         assert!(body.contains(r#"["here",true,["a room"]"#), "{body}");
         assert_eq!(runs.load(Ordering::Relaxed), if is_skipped { 1 } else { 2 });
+    }
+}
+
+fn what_no_longer_fits_the_log_cannot_be_recovered(place: Place) {
+    let minute = Duration::from_secs(60);
+    // Without pings between what is looked at.
+    let builder = || place.builder().ping_interval(60 * minute).connection_state_recovery(minute, true);
+    let cases = [
+        (builder(), true),
+        (builder().recovery_packets_max(10), true),
+        (builder().recovery_packets_max(2), false),
+        (builder().recovery_bytes_max(8_192), true),
+        (builder().recovery_bytes_max(2_048), false),
+    ];
+    for (case, (builder, is_recovered)) in cases.into_iter().enumerate() {
+        let io = builder.build().unwrap();
+        io.on_connection(|socket: Socket| socket.emit("here", &socket.is_recovered()));
+        io.sockets_on("say", |io: Server, Data(text): Data<String>| io.to("all").emit("said", &text));
+        io.sockets_on("listen", |socket: Socket, ack: Ack| {
+            socket.join("all");
+            ack.send(&())
+        });
+        let (_server, address) = running(&io);
+        let client = Polling::open(address);
+        client.post("40");
+        let body = client.get().body;
+        let (connect, event) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
+        let connect: serde_json::Value = serde_json::from_str(&connect[2..]).unwrap();
+        let event: serde_json::Value = serde_json::from_str(&event[2..]).unwrap();
+        client.post("420[\"listen\"]");
+        assert_eq!(client.get().body, "430[]");
+        client.cut();
+
+        // Three packets of a thousand bytes are missed.
+        let (_, other) = WebSocket::open(address, WEBSOCKET);
+        let mut other = other.unwrap();
+        other.next().unwrap();
+        other.send("40");
+        assert!(other.next().unwrap().starts_with("40"));
+        other.send("420[\"listen\"]");
+        for _ in 0..3 {
+            other.send(&format!("42[\"say\",\"{}\"]", "x".repeat(1_000)));
+        }
+        let mut said = 0;
+        while said < 3 {
+            said += usize::from(other.next().unwrap().contains("said"));
+        }
+
+        let again = Polling::open(address);
+        let (pid, offset) = (connect["pid"].as_str().unwrap(), event[2].as_str().unwrap());
+        again.post(&format!(r#"40{{"pid":"{pid}","offset":"{offset}"}}"#));
+        let body = again.get().body;
+        assert_eq!(body.contains(&format!(r#""pid":"{pid}""#)), is_recovered, "case {case}: {body}");
     }
 }
 

@@ -129,6 +129,7 @@ mod parent_namespace;
 pub mod parser;
 mod population;
 mod raw_args;
+mod recovery_options;
 mod registry;
 mod remote_socket;
 mod request;

@@ -12,6 +12,7 @@ use crate::engine::EngineServer;
 use crate::error::{Error, Result, millis_of};
 use crate::hooks::Hooks;
 use crate::parser::Parser;
+use crate::recovery_options;
 use crate::shared::{Settings, Shared, States};
 use crate::tokio_context::TokioContext;
 use crate::{Driver, Server, Transport};
@@ -115,6 +116,8 @@ pub struct Builder {
     per_message_deflate: Option<PerMessageDeflate>,
     seats: Seats,
     pub(crate) budgets: Limits,
+    /// What recovery is to be, whether it is on or not.
+    pub(crate) recovery: RecoveryOptions,
 }
 
 impl Builder {
@@ -139,6 +142,7 @@ impl Builder {
             per_message_deflate: None,
             seats: Seats::default(),
             budgets: Limits::default(),
+            recovery: RecoveryOptions::default(),
         }
     }
 
@@ -289,26 +293,6 @@ impl Builder {
         self
     }
 
-    /// Lets clients that were cut off come back to their socket, with its id, rooms and data, and sends them what they
-    /// missed. Default: off. Node suggests 2 minutes and `true`.
-    ///
-    /// A client comes back when it was away for less than `max_disconnection` (1 ms to 24 h), left for another reason
-    /// than `disconnect` on either side or an unreadable packet, had received at least one event before, and what it missed
-    /// is still in the log and takes at most half of `outbox_bytes_max`. It need not reach the same shard, and may be cut off and
-    /// come back again at any time: it gets each event once. If a middleware refuses it, it may try again. With `skip_middlewares` the middlewares do not see it.
-    /// Volatile events and those with acknowledgements are not sent again. [`Socket::is_recovered`](crate::Socket::is_recovered) tells.
-    ///
-    /// Cost: every event carries its offset as one more argument and is logged, up to 100,000 packets and 64 MiB per
-    /// shard, and with several shards up to twice as much of what was sent again is remembered; up to 100,000 absent sockets per shard are remembered, the oldest are forgotten first.
-    pub fn connection_state_recovery(mut self, max_disconnection: Duration, skip_middlewares: bool) -> Self {
-        self.options.recovery = Some(RecoveryOptions {
-            max_disconnection_ms: millis_of(max_disconnection),
-            skip_middlewares,
-            ..RecoveryOptions::default()
-        });
-        self
-    }
-
     /// How packets are encoded: [`MsgpackParser`](crate::parser::MsgpackParser), or one's own. Clients must use the same one.
     /// Default: the default encoding, which every client speaks.
     pub fn parser(mut self, parser: impl Parser) -> Self {
@@ -456,6 +440,7 @@ impl Builder {
             Some(Err(problem)) => return Err(refused("per_message_deflate", problem)),
         };
         check(&self.options)?;
+        recovery_options::check(&self.recovery)?;
         self.options.hooks = self.hooks.wanted();
         if self.seats.per_socket == 0 || self.seats.per_shard == 0 {
             return Err(refused("waiting_handlers_max", "0 would let no async handler wait for anything"));
@@ -492,7 +477,7 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-fn refused(option: &'static str, problem: impl Into<String>) -> Error {
+pub(crate) fn refused(option: &'static str, problem: impl Into<String>) -> Error {
     Error::Option { option, problem: problem.into() }
 }
 
@@ -593,6 +578,10 @@ mod tests {
         assert_eq!(problem_of(builder().waiting_handlers_max(1, 0)), "waiting_handlers_max");
         assert_eq!(problem_of(builder().shards(4).memory_max((64 << 20) - 1)), "memory_max");
         assert!(builder().shards(4).memory_max(64 << 20).build().is_ok());
+        assert_eq!(problem_of(builder().recovery_packets_max(0)), "recovery_packets_max");
+        assert_eq!(problem_of(builder().recovery_packets_max(1_000_000_001)), "recovery_packets_max");
+        assert_eq!(problem_of(builder().recovery_bytes_max(1_023)), "recovery_bytes_max");
+        assert_eq!(problem_of(builder().recovery_bytes_max((1 << 40) + 1)), "recovery_bytes_max");
         assert_eq!(problem_of(builder().shards(0)), "shards");
         assert_eq!(problem_of(builder().shards(5000)), "shards");
         for path in ["", "socket.io", "/a b", "/a?b", "/ä"] {
