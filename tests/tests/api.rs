@@ -4,14 +4,16 @@
 
 mod client;
 
+use client::bare::Bare;
 use client::{PATIENCE, Place, Running, texts};
-use ringio::{Ack, Data, DisconnectReason, EmitError, Error, Event, Server, Socket};
+use ringio::{Ack, Data, DisconnectReason, EmitError, Error, Event, HandlerError, Server, Socket, TypedAck};
 use rust_socketio::TransportType;
 use serde_json::json;
 use std::sync::mpsc::channel;
 
 matrix! {
     a_typed_event_goes_both_ways
+    listeners_of_typed_events_may_be_async_fail_and_be_for_once_or_for_a_pattern
     the_end_can_be_awaited
     misuse_has_an_outcome
 }
@@ -33,6 +35,61 @@ fn a_typed_event_goes_both_ways(place: Place) {
     assert_eq!(client.expect("chat"), [json!("hello"), json!(5)]);
     client.emit("own", json!("mine"));
     assert_eq!(client.expect("own"), [json!("mine")]);
+}
+
+const HALVE: Event<u32, u32> = Event::new("halve");
+
+async fn halve(socket: Socket, number: u32, ack: TypedAck<u32>) -> Result<(), String> {
+    tokio::task::yield_now().await;
+    if number % 2 == 1 {
+        return Err(format!("{number} is odd"));
+    }
+    ack.send(&(number / 2));
+    OWN.emit(&socket, &"halved".to_owned());
+    Ok(())
+}
+
+fn listeners_of_typed_events_may_be_async_fail_and_be_for_once_or_for_a_pattern(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (tell, told) = channel();
+    io.on_handler_error(move |_, event, error| tell.send((event.to_owned(), error.clone())).unwrap());
+    HALVE.sockets_on(&io, halve);
+    let rooms = io.of_matching(|name, _| name.starts_with("/room"));
+    HALVE.sockets_on(&rooms, |socket, number, ack| async move {
+        tokio::task::yield_now().await;
+        ack.send(&(number / 2 + u32::from(socket.namespace().name() == "/room1")))
+    });
+    let greeting = String::from("you");
+    CHAT.sockets_on(&io, move |socket, (text, number), ack| {
+        let greeting = greeting.clone();
+        async move {
+            ack.send(&number);
+            OWN.emit(&socket, &format!("{text}, {greeting}"))
+        }
+    });
+    io.on_connection(|socket: Socket| {
+        OWN.once(&socket, |socket, text, _| OWN.emit(&socket, &text));
+        OWN.on(&socket, |_, text, _| if text.is_empty() { Err("nothing") } else { Ok(()) });
+    });
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    assert_eq!(client.ask("halve", &[json!(4)]), [json!(2)]);
+    assert_eq!(client.expect("own"), [json!("halved")]);
+    client.emit("halve", &[json!(5)]);
+    let failed = |event: &str, text: &str| (event.to_owned(), HandlerError::Failed(text.to_owned()));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), failed("halve", "5 is odd"));
+    assert_eq!(client.ask("chat", &[json!("hello"), json!(7)]), [json!(7)]);
+    assert_eq!(client.expect("own"), [json!("hello, you")]);
+    client.emit("own", &[json!("first")]);
+    client.emit("own", &[json!("second")]);
+    client.emit("own", &[json!("")]);
+    client.emit("halve", &[json!(8)]);
+    assert_eq!(client.expect("own"), [json!("first")]);
+    assert_eq!(client.expect("own"), [json!("halved")], "nothing else was sent back");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), failed("own", "nothing"));
+    assert!(told.try_recv().is_err());
+    let mut other = Bare::connect(&server.url, "/room1", &json!({}));
+    assert_eq!(other.ask("halve", &[json!(8)]), [json!(5)]);
 }
 
 fn the_end_can_be_awaited(place: Place) {

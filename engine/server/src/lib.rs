@@ -164,7 +164,7 @@ pub use data::{Extensions, SocketData};
 pub use emitted::Emitted;
 pub use encode::{ArgumentWriter, EmitArgs};
 pub use error::{AckError, ArgumentError, EmitError, Error, FetchError, HandlerError, Result};
-pub use event::{AskTarget, EmitTarget, Event, TypedAck};
+pub use event::{AskTarget, EmitTarget, Event, ListenTarget, ListenerOutput, TypedAck};
 pub use extract::{
     Args, Attachments, Data, DisconnectDescription, EventContext, EventName, Extension, FromEvent, HttpExtension,
     State, TryData,

@@ -26,6 +26,7 @@ pub(crate) use delivery::Opened;
 pub(crate) use gateway::Gateway;
 pub(crate) use room_listeners::RoomListeners;
 pub(crate) use server_side::write_timeout;
+pub(crate) use server_side_handler::{ErasedServerSideHandler, SharedServerSideHandler};
 pub(crate) use server_side_listeners::ServerSideListeners;
 
 pub use adapter::{Adapter, Incoming, Link, MembersReply, Outgoing, PublishError};
