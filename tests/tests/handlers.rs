@@ -24,6 +24,7 @@ matrix! {
     a_panic_costs_one_event
     arguments_that_do_not_fit_never_reach_the_handler
     handlers_may_change_handlers_while_they_run
+    once_is_for_the_first_connection_on_whatever_shard
     what_the_server_asks_ends_in_time_or_with_the_client
     other_threads_are_heard_in_their_order
     fetched_sockets_act_from_anywhere
@@ -170,6 +171,30 @@ fn handlers_may_change_handlers_while_they_run(place: Place) {
     // Added while the server runs, on another thread, and seen by the shards from then on.
     io.sockets_on("later", |ack: Ack| ack.send(&"seen"));
     assert_eq!(texts(client.ask("later", vec![])), [json!(["seen"])]);
+}
+
+fn once_is_for_the_first_connection_on_whatever_shard(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (tell, told) = channel();
+    let removed = tell.clone();
+    let never = io.once_connection(move || removed.send(("removed", String::new())).unwrap());
+    io.sockets_off(never);
+    let tell_async = tell.clone();
+    io.once_connection(async move |socket: Socket| {
+        tokio::task::yield_now().await;
+        tell_async.send(("async", socket.id().to_owned())).unwrap();
+    });
+    let first = tell.clone();
+    io.once_connection(move |socket: Socket| first.send(("once", socket.id().to_owned())).unwrap());
+    let every = tell.clone();
+    io.on_connection(move |socket: Socket| every.send(("always", socket.id().to_owned())).unwrap());
+    let server = Running::start(&io);
+    let clients: Vec<_> = (0..9).map(|_| server.bare()).collect();
+    let mut heard: Vec<_> = (0..clients.len() + 2).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+    heard.retain(|(what, _)| *what != "always");
+    heard.sort();
+    let first = clients[0].id.clone();
+    assert_eq!(heard, [("async", first.clone()), ("once", first)], "it was there before the next one came");
 }
 
 fn what_the_server_asks_ends_in_time_or_with_the_client(place: Place) {

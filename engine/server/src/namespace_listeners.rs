@@ -4,9 +4,13 @@
 //! is being handled goes on with those it began with.
 
 use crate::Namespace;
-use crate::handler::Handler;
-use crate::listener::{ListenerId, ListenerKey};
+use crate::error::HandlerError;
+use crate::extract::EventContext;
+use crate::handler::{ErasedHandler, Handler, Outcome, SharedHandler};
+use crate::listener::{ListenerId, ListenerKey, Which};
 use crate::registry::Occasion;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Namespace {
     /// Calls `handler` for every client that joins this namespace.
@@ -20,6 +24,20 @@ impl Namespace {
     /// ```
     pub fn on_connection<M>(&self, handler: impl Handler<M> + Send + Sync) -> ListenerId {
         self.add(&Occasion::Connection, handler)
+    }
+
+    /// Calls `handler` for the next client that joins this namespace, on whatever shard, and for no other.
+    ///
+    /// ```no_run
+    /// # use ringio::{Server, Socket};
+    /// # let io = Server::new();
+    /// io.once_connection(|socket: Socket| println!("the first is {}", socket.id()));
+    /// ```
+    pub fn once_connection<M>(&self, handler: impl Handler<M> + Send + Sync) -> ListenerId {
+        let id = self.shared().registry.next_listener();
+        let handler = Once { id, handler: handler.into_shared(), is_over: AtomicBool::new(false) };
+        self.shared().registry.add_named(self.id(), &Occasion::Connection, id, Arc::new(handler));
+        id
     }
 
     /// Calls `handler` for every event of this name from any socket of this namespace, after the socket's own handlers.
@@ -87,5 +105,23 @@ impl Namespace {
 
     fn add<M>(&self, occasion: &Occasion<'_>, handler: impl Handler<M> + Send + Sync) -> ListenerId {
         self.shared().registry.add(self.id(), occasion, handler.into_shared())
+    }
+}
+
+/// A handler for one call: of all shards only the first that gets here runs it.
+struct Once {
+    id: ListenerId,
+    handler: SharedHandler,
+    is_over: AtomicBool,
+}
+
+impl ErasedHandler for Once {
+    fn call(&self, context: &EventContext<'_>) -> Result<Outcome, HandlerError> {
+        if self.is_over.swap(true, Ordering::AcqRel) {
+            return Ok(Outcome::Done);
+        }
+        let socket = context.socket();
+        socket.app().shared.registry.remove(socket.namespace_id(), Which::One(self.id));
+        self.handler.call(context)
     }
 }

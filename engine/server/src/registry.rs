@@ -269,10 +269,6 @@ impl Registry {
         ListenerId::shared(self.listener_count.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn name_listener(&self, handler: SharedHandler) -> SharedListener {
-        SharedListener { id: self.next_listener(), handler }
-    }
-
     /// A change of what future children of a parent begin with. After the server has ended there are no parents.
     fn change_parent(&self, parent: usize, change: impl FnOnce(&mut Table)) {
         self.change(|view| {
@@ -283,9 +279,8 @@ impl Registry {
     }
 
     pub(crate) fn add_to_parent(&self, parent: usize, occasion: &Occasion<'_>, handler: SharedHandler) -> ListenerId {
-        let listener = self.name_listener(handler);
-        let id = listener.id;
-        self.change_parent(parent, |template| template.handlers_mut(occasion).push(listener));
+        let id = self.next_listener();
+        self.change_parent(parent, |template| template.handlers_mut(occasion).push(SharedListener { id, handler }));
         id
     }
 
@@ -339,10 +334,20 @@ impl Registry {
     }
 
     pub(crate) fn add(&self, id: NamespaceId, occasion: &Occasion<'_>, handler: SharedHandler) -> ListenerId {
-        let listener = self.name_listener(handler);
-        let name = listener.id;
-        self.change_table(id, |table| table.handlers_mut(occasion).push(listener));
+        let name = self.next_listener();
+        self.add_named(id, occasion, name, handler);
         name
+    }
+
+    /// Adds a listener that has its name already.
+    pub(crate) fn add_named(
+        &self,
+        namespace: NamespaceId,
+        occasion: &Occasion<'_>,
+        id: ListenerId,
+        handler: SharedHandler,
+    ) {
+        self.change_table(namespace, |table| table.handlers_mut(occasion).push(SharedListener { id, handler }));
     }
 
     pub(crate) fn add_middleware(&self, id: NamespaceId, middleware: SharedMiddleware) {
