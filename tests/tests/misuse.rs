@@ -27,6 +27,7 @@ matrix! {
     a_middleware_that_never_finishes_costs_its_client_the_connection
     behind_a_goodbye_events_are_sent_while_the_connection_lives
     other_threads_are_told_when_the_shards_cannot_follow
+    what_is_out_of_bounds_ends_the_connection
 }
 
 fn wait<F: IntoFuture>(future: F) -> F::Output {
@@ -326,4 +327,52 @@ fn other_threads_are_told_when_the_shards_cannot_follow(place: Place) {
     assert_eq!((taken, error), (65_536, EmitError::Overloaded));
     drop(go);
     drop(stuck);
+}
+
+/// Bounds that end a connection: at each the client is served, one beyond it is cut off, and its neighbours are not.
+fn what_is_out_of_bounds_ends_the_connection(place: Place) {
+    const AUTH_BYTES_MAX: usize = 10_000;
+    let io = place.builder().max_http_buffer_size(AUTH_BYTES_MAX as u64).ping_interval(PATIENCE).build().unwrap();
+    let _ = io.of_matching(|name, _| name.starts_with("/n"));
+    io.sockets_on("echo", |args: ringio::RawArgs, ack: Ack| ack.send(&args));
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut neighbour = server.bare();
+
+    let is_alive_after = |packets: &[String]| {
+        let mut wire = wire::WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
+        wire.next().unwrap();
+        wire.send("40");
+        assert!(wire.next().unwrap().starts_with("40"));
+        for packet in packets {
+            wire.send(packet);
+        }
+        wire.send("427[\"echo\",\"alive\"]");
+        while let Some(text) = wire.next() {
+            if text == "437[\"alive\"]" {
+                return true;
+            }
+        }
+        false
+    };
+    let deep = |depth: usize| vec![format!("42[\"echo\",{}1{}]", "[".repeat(depth - 1), "]".repeat(depth - 1))];
+    let id = |id: u64| vec![format!("42{id}[\"echo\"]")];
+    let named = |bytes: usize| vec![format!("40/{},", "x".repeat(bytes - 1))];
+    let joined = |count: usize| (1..count).map(|index| format!("40/n{index},")).collect::<Vec<_>>();
+    let auth = |bytes: usize| {
+        let half = |index: usize, bytes: usize| format!("40/n{index},{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        vec![half(1, AUTH_BYTES_MAX / 2), half(2, bytes - AUTH_BYTES_MAX / 2)]
+    };
+    let cases = [
+        ("depth", deep(128), deep(129)),
+        ("ack id", id((1 << 53) - 1), id(1 << 53)),
+        ("length of a namespace's name", named(1_024), named(1_025)),
+        ("number of namespaces", joined(256), joined(257)),
+        ("bytes of auth", auth(AUTH_BYTES_MAX), auth(AUTH_BYTES_MAX + 1)),
+    ];
+    for (bound, within, beyond) in cases {
+        assert!(is_alive_after(&within), "{bound}: at the bound");
+        assert!(!is_alive_after(&beyond), "{bound}: beyond it");
+    }
+    assert_eq!(neighbour.ask("echo", &[json!("still here")]), [json!("still here")]);
 }
