@@ -6,7 +6,7 @@ mod client;
 
 use client::{PATIENCE, Place, Running};
 use ringio::{DisconnectReason, EmitError, Server, SlowReceiver, Socket};
-use ringio_tests::wire::{WebSocket, get};
+use ringio_tests::wire::{Polling, WebSocket, get};
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ matrix! {
     policies_are_for_the_server_the_namespace_and_the_emit
     more_clients_than_there_is_room_for_are_turned_away
     a_server_that_drains_sends_everybody_away_in_turn
+    what_is_queued_counts_until_it_is_drained
 }
 
 fn address(server: &Running) -> SocketAddr {
@@ -213,4 +214,44 @@ fn a_server_that_drains_sends_everybody_away_in_turn(place: Place) {
 fn get_is_refused(server: &Running) -> bool {
     let Ok(mut stream) = TcpStream::connect(address(server)) else { return true };
     stream.read(&mut [0]).is_ok_and(|read| read == 0)
+}
+
+/// Over polling nothing is drained before somebody polls.
+fn what_is_queued_counts_until_it_is_drained(place: Place) {
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let (tell, told) = channel();
+    io.on_connection(move |socket: Socket| {
+        let (conn, tell) = (socket.conn(), tell.clone());
+        socket.conn().on_drain(move || tell.send(conn.outbox_bytes()).unwrap());
+    });
+    io.sockets_on("say", |socket: Socket| {
+        let before = socket.conn().outbox_bytes();
+        for _ in 0..3 {
+            socket.emit("long", &"x".repeat(1_000));
+        }
+        assert!(socket.conn().outbox_bytes() - before > 3_000);
+        assert_eq!(socket.conn().outbox_bytes(), socket.queued_bytes());
+        socket.emit("queued", &());
+    });
+    let server = Running::start(&io);
+    let drained = || told.recv_timeout(PATIENCE).unwrap();
+
+    let mut wire = joined(&server);
+    assert_eq!(drained(), 0, "CONNECT is out");
+    wire.send("42[\"say\"]");
+    for _ in 0..3 {
+        assert!(wire.next().unwrap().starts_with("42[\"long\""));
+    }
+    assert_eq!(wire.next().unwrap(), "42[\"queued\"]");
+    assert_eq!(drained(), 0, "once for all of them");
+
+    let polling = Polling::open(address(&server));
+    polling.post("40");
+    polling.get();
+    assert_eq!(drained(), 0);
+    polling.post("42[\"say\"]");
+    assert!(told.try_recv().is_err(), "nobody polls");
+    assert_eq!(polling.get().body.matches("xxx\"").count(), 3);
+    assert_eq!(drained(), 0);
+    assert!(told.try_recv().is_err(), "as often as something was sent");
 }
