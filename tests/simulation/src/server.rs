@@ -117,6 +117,10 @@ impl Servers {
         }
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     pub(crate) const fn count(&self) -> usize {
         self.shards.len()
     }

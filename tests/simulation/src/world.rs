@@ -18,7 +18,7 @@ use crate::kernel::{SharedKernel, SimulatedKernel};
 use crate::link::Link;
 use crate::network::Network;
 use crate::oracle::cluster::Promise;
-use crate::oracle::{Counts, Oracle};
+use crate::oracle::{Counts, Oracle, bounds};
 use crate::plot::{Cast, Membership, Plot, Trouble};
 use crate::server::{Seat, Servers};
 use crate::trace::{self, note};
@@ -265,6 +265,7 @@ impl World {
             self.kernel.borrow_mut().network.close_backlog(self.clock.micros(), index);
             self.note_ended();
         }
+        bounds::check(&self.seats[index].core.borrow(), self.servers.options());
         self.kernel.borrow_mut().listen_for_bells();
     }
 

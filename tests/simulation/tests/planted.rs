@@ -10,7 +10,7 @@ use ringio_simulation::command_line::try_play;
 use ringio_simulation::plot::Cast;
 
 /// Seeds within which each must be found by stories of one server. The README shows where each was.
-const FOUND_WITHIN: [(Bug, u64); 13] = [
+const FOUND_WITHIN: [(Bug, u64); 14] = [
     (Bug::ShortWriteLoss, 50),
     (Bug::EarlyRelease, 300),
     (Bug::NoBuffersUnnoticed, 50),
@@ -24,6 +24,7 @@ const FOUND_WITHIN: [(Bug, u64); 13] = [
     (Bug::AckTwice, 50),
     (Bug::RoomNotLeft, 50),
     (Bug::AbandonedProbe, 300),
+    (Bug::OutboxUnbounded, 50),
 ];
 
 /// The same by stories of several servers.

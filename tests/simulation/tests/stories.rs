@@ -6,6 +6,7 @@ use ringio_simulation::command_line::try_play;
 use ringio_simulation::oracle::Counts;
 use ringio_simulation::plot::Cast;
 use ringio_simulation::trace;
+use std::io::Write as _;
 
 /// Stories of one server in every test run; `make simulate` plays on.
 const STORIES: u64 = 600;
@@ -22,8 +23,14 @@ fn play(seed: u64, cast: Cast) -> ringio_simulation::world::Outcome {
 fn play_many(seeds: u64, cast: Cast) -> Counts {
     let mut sum = Counts::default();
     (0..seeds).for_each(|seed| sum += play(seed, cast).counts);
-    println!("seeds 0..{seeds}, {cast:?}: {sum:?}");
+    say(&format!("seeds 0..{seeds}, {cast:?}: {sum:?}"));
     sum
+}
+
+/// Prints a line that a test run shows also when all is well: what goes through `println!` is kept back then.
+fn say(line: &str) {
+    // As one write, so that lines of tests that run at the same time stay whole.
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("somebody reads what tests say");
 }
 
 #[test]

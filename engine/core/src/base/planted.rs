@@ -35,6 +35,8 @@ pub enum Bug {
     RoomNotLeft,
     /// The WebSocket that probes for a session is forgotten when the session ends.
     AbandonedProbe,
+    /// An outbox takes whatever comes.
+    OutboxUnbounded,
     /// A broadcast of another server is told to other servers again.
     SentOn,
     /// Questions wait for a server that is gone.

@@ -45,6 +45,12 @@ impl Transmit {
         self.bytes
     }
 
+    /// Answers and control frames that are queued.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether nothing is queued or in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {

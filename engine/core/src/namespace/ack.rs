@@ -80,6 +80,12 @@ impl Acks {
         Some(owed)
     }
 
+    /// How many are owed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing is owed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -259,6 +259,21 @@ impl Shard {
         }
     }
 
+    /// All connections, to see that each holds no more than `limits` says: for tests and the simulator, as the two below.
+    pub fn all_connections(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().map(|(_, connection)| connection)
+    }
+
+    /// All sessions.
+    pub fn all_sessions(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.sessions.iter()
+    }
+
+    /// All sockets, those included that are leaving.
+    pub fn all_sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().map(|(_, socket)| socket)
+    }
+
     /// Whether nothing is left of anybody: no connection, session, socket, room, timer or queued message. What tells other servers
     /// that this one is there is nobody's.
     #[must_use]

@@ -10,6 +10,7 @@
 //! at one only may be. What comes from another server is work of the shard that hears it, bracketed for the others of its server. A
 //! violation panics, which ends the story with its seed.
 
+pub mod bounds;
 pub mod cluster;
 pub mod inbox;
 pub mod questions;
