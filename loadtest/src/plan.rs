@@ -92,7 +92,7 @@ pub struct Setup {
 pub struct Reconnection {
     /// Pause before the first attempt. Milliseconds, default 1_000.
     pub delay_ms: u64,
-    /// The longest pause; it doubles with each attempt. Milliseconds, default 5_000.
+    /// The longest pause, varied or not; it doubles with each attempt. Milliseconds, default 5_000.
     pub delay_max_ms: u64,
     /// By how much the pause is varied at random. Share of it, 0.0 to 1.0, default 0.5.
     pub jitter: f64,

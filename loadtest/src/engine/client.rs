@@ -54,7 +54,7 @@ pub(super) struct Client {
     pub(super) lost_ns: Option<u64>,
     /// When the server was last heard.
     pub(super) heard_ns: u64,
-    /// Attempts to connect since it was last ready.
+    /// Pauses before attempts to come back, since it was last ready.
     pub(super) attempts: u32,
     /// Per action: the next message's number. Goes on over all its connections.
     pub(super) next_sequence: Box<[u32]>,

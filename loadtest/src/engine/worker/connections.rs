@@ -35,9 +35,8 @@ impl Worker<'_> {
         let client = &mut self.clients[index as usize];
         client.status = Status::Connecting;
         client.generation += 1;
-        client.attempts += 1;
         client.attempt_ns = due_ns;
-        if client.attempts == 1 {
+        if client.attempts == 0 {
             client.due_ns = due_ns;
         }
         client.session = Some(Box::new(Session::new(&self.config, auth)));
@@ -316,10 +315,9 @@ impl Worker<'_> {
         let now = self.now();
         let client = &mut self.clients[index as usize];
         client.status = Status::Waiting;
-        let doubled = reconnection.delay_ms.saturating_mul(1 << client.attempts.min(16));
-        let delay_ms = doubled.min(reconnection.delay_max_ms) as f64;
-        let varied = delay_ms * (1.0 + reconnection.jitter * (2.0 * fastrand::f64() - 1.0));
-        self.timers.push(Reverse((now + (varied * 1e6) as u64, index, client.generation, Timer::Reconnect)));
+        let pause_ns = (pause_ms(reconnection, client.attempts, fastrand::f64()) * 1e6) as u64;
+        client.attempts += 1;
+        self.timers.push(Reverse((now + pause_ns, index, client.generation, Timer::Reconnect)));
     }
 
     pub(super) fn run_timers(&mut self, now: u64) {
@@ -346,5 +344,43 @@ impl Worker<'_> {
                 self.read(index, role, false);
             }
         }
+    }
+}
+
+/// How long a client pauses that has tried to come back so often already, as socket.io-client does: the pause doubles, chance
+/// (0.0 to 1.0) varies it, and the longest pause bounds what that gives. Milliseconds.
+fn pause_ms(reconnection: Reconnection, attempts: u32, chance: f64) -> f64 {
+    let Reconnection { delay_ms, delay_max_ms, jitter } = reconnection;
+    let doubled = delay_ms as f64 * f64::from(attempts.min(64)).exp2();
+    (doubled * (1.0 + jitter * (2.0 * chance - 1.0))).min(delay_max_ms as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANCES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 0.999];
+
+    fn pauses(reconnection: Reconnection, chance: f64) -> Vec<f64> {
+        [0, 1, 2, 3, 4, 63, u32::MAX].map(|attempts| pause_ms(reconnection, attempts, chance)).to_vec()
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let steady = Reconnection { jitter: 0.0, ..Reconnection::default() };
+        for chance in CHANCES {
+            assert_eq!(pauses(steady, chance), [1e3, 2e3, 4e3, 5e3, 5e3, 5e3, 5e3]);
+        }
+    }
+
+    /// Half as long to half as long again, and never longer than the longest.
+    #[test]
+    fn pauses_are_varied_within_their_bounds() {
+        let varied = Reconnection::default();
+        assert_eq!(pauses(varied, 0.0), [500.0, 1e3, 2e3, 4e3, 5e3, 5e3, 5e3]);
+        assert_eq!(pauses(varied, 0.5), [1e3, 2e3, 4e3, 5e3, 5e3, 5e3, 5e3]);
+        assert_eq!(pauses(varied, 1.0), [1.5e3, 3e3, 5e3, 5e3, 5e3, 5e3, 5e3]);
+        let wide = Reconnection { jitter: 1.0, ..varied };
+        assert_eq!((pause_ms(wide, 0, 0.0), pause_ms(wide, 0, 1.0)), (0.0, 2e3));
     }
 }
