@@ -1,4 +1,7 @@
 //! Every fault of a server is reported, and in its own class; a correct server raises no alarm.
+//!
+//! Here over WebSocket with the default parser, which is what the faulty server speaks: without a fault for the seven scenarios that
+//! always send messages, and each fault for those of them that it concerns. `node.rs` has faults behind polling and msgpack.
 #![allow(clippy::unwrap_used)]
 
 use ringio_loadtest::failure::Class;
@@ -23,6 +26,12 @@ fn attempt(fault: Fault, scenario: Scenario) -> Result<Outcome, String> {
 
 fn outcome(fault: Fault, scenario: Scenario) -> Outcome {
     attempt(fault, scenario).unwrap()
+}
+
+/// The first fault is told as a person would look for it: the client, what was wrong, and the packet or event.
+fn assert_first(outcome: &Outcome, scenario: Scenario, words: &str) {
+    let first = outcome.first_fault.as_deref().unwrap_or_default();
+    assert!(first.starts_with("client ") && first.contains(words), "{scenario}: {first}");
 }
 
 /// The outcome of each scenario, run side by side: most of their time is waiting.
@@ -62,6 +71,7 @@ fn dropped_messages_are_lost() {
         let faults = outcome.faults;
         assert!(faults.lost >= 10, "{scenario}: {faults:?}");
         assert_eq!(faults.total(), faults.lost, "{scenario}: {faults:?}");
+        assert_first(&outcome, scenario, "never came: ");
     }
 }
 
@@ -73,6 +83,7 @@ fn repeated_messages_are_duplicated() {
         let faults = outcome.faults;
         assert!(faults.duplicated >= 10, "{scenario}: {faults:?}");
         assert_eq!(faults.total(), faults.duplicated, "{scenario}: {faults:?}");
+        assert_first(&outcome, scenario, ": a second time: ");
     }
 }
 
@@ -85,6 +96,7 @@ fn late_messages_are_reordered() {
         assert!(faults.reordered >= 1, "{scenario}: {faults:?}");
         // The last one held back may never go out.
         assert!(faults.lost <= 1 && faults.total() == faults.reordered + faults.lost, "{scenario}: {faults:?}");
+        assert_first(&outcome, scenario, ": after a later one: ");
     }
 }
 
@@ -98,6 +110,10 @@ fn changed_messages_are_corrupt() {
         assert!(faults.corrupt >= 10, "{scenario}: {faults:?}");
         // What arrived changed has not arrived as it was sent.
         assert_eq!(faults.lost, faults.corrupt, "{scenario}: {faults:?}");
+        let is_ack = scenario == Scenario::Ack;
+        let words =
+            if is_ack { ": an acknowledgement without its block: " } else { ": a block whose checksum is wrong: " };
+        assert_first(&outcome, scenario, words);
     }
 }
 
@@ -107,9 +123,13 @@ fn messages_for_others_are_unexpected() {
         let faults = outcome.faults;
         assert!(faults.unexpected >= 5, "{scenario}: {faults:?}");
         assert_eq!(faults.corrupt, 0, "{scenario}: {faults:?}");
+        let is_group = scenario == Scenario::Rooms;
+        assert_first(&outcome, scenario, if is_group { ": " } else { ": the message of another client: " });
     }
-    let faults = outcome(Fault::Rename, Scenario::Echo).faults;
+    let outcome = outcome(Fault::Rename, Scenario::Echo);
+    let faults = outcome.faults;
     assert!(faults.unexpected >= 10 && faults.lost == faults.unexpected, "{faults:?}");
+    assert_first(&outcome, Scenario::Echo, ": under another event's name: ");
 }
 
 #[test]

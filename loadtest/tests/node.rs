@@ -3,14 +3,27 @@
 
 mod servers;
 
+use ringio_loadtest::engine::verify::Faults;
 use ringio_loadtest::failure::Class;
 use ringio_loadtest::plan::{Parser, Transport};
 use ringio_loadtest::report::outcome::Outcome;
 use ringio_loadtest::run::{RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
 use ringio_loadtest::target::{PATH_DEFAULT, Target};
-use servers::{ServerProcess, conformance, program, scratch, start_node, start_script};
+use servers::{ServerProcess, Until, come_and_go, conformance, program, scratch, start_node, start_script};
 use std::process::{Command, Stdio};
+
+const TRANSPORTS: [Transport; 3] = [Transport::Websocket, Transport::Polling, Transport::Upgrade];
+
+/// Runs something for each transport at the same time: most of it is waiting.
+fn over_every_transport(check: impl Fn(Transport) + Sync) {
+    std::thread::scope(|scope| {
+        for transport in TRANSPORTS {
+            let check = &check;
+            scope.spawn(move || check(transport));
+        }
+    });
+}
 
 /// 20 clients, 100 messages in half a second.
 fn settings() -> Settings {
@@ -26,8 +39,12 @@ fn settings() -> Settings {
 }
 
 fn attempt(server: &ServerProcess, scenario: Scenario, transport: Transport) -> Outcome {
+    attempt_with(server, scenario, transport, &settings())
+}
+
+fn attempt_with(server: &ServerProcess, scenario: Scenario, transport: Transport, settings: &Settings) -> Outcome {
     let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
-    let (mut plan, phases) = plan(scenario, &settings(), target).unwrap();
+    let (mut plan, phases) = plan(scenario, settings, target).unwrap();
     plan.transport = transport;
     // The server does not compress; that it is offered must do no harm.
     plan.deflate = true;
@@ -40,30 +57,77 @@ fn attempt(server: &ServerProcess, scenario: Scenario, transport: Transport) -> 
 #[test]
 fn every_message_comes_back_over_every_transport() {
     let Some(server) = start_node() else { return };
-    let check = |transport: Transport| {
+    over_every_transport(|transport| {
         for scenario in [Scenario::Probe, Scenario::Echo, Scenario::Ack, Scenario::Binary] {
             let outcome = attempt(&server, scenario, transport);
             assert_eq!((outcome.total.sent, outcome.total.received), (100, 100), "{scenario} over {transport:?}");
             assert_eq!(outcome.server_pids, [server.child.id()]);
             assert!(outcome.total.server_rss.unwrap() > 10_000_000);
         }
-    };
-    std::thread::scope(|scope| {
-        for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrade] {
-            scope.spawn(move || check(transport));
-        }
     });
 }
 
 #[test]
 fn every_member_hears_every_message() {
-    let Some(server) = start_node() else { return };
-    for transport in [Transport::Websocket, Transport::Polling] {
+    over_every_transport(|transport| {
+        // One server each: a broadcast reaches everybody.
+        let Some(server) = start_node() else { return };
         let outcome = attempt(&server, Scenario::Broadcast, transport);
         assert_eq!((outcome.total.sent, outcome.total.received), (100, 2000), "{transport:?}");
         let outcome = attempt(&server, Scenario::Rooms, transport);
         assert_eq!((outcome.total.sent, outcome.total.received), (100, 500), "{transport:?}");
-    }
+        // Probes, echoes, acknowledgements, attachments and broadcasts, in whatever proportion chance gives.
+        let outcome = attempt(&server, Scenario::Mixed, transport);
+        assert_eq!((outcome.total.sent, outcome.total.actions.len()), (100, 5), "{transport:?}");
+        assert!(outcome.total.received >= 100, "{transport:?}: {}", outcome.total.received);
+    });
+}
+
+/// Clients that say nothing are kept by their answers to the server's pings, which the server counts too. It would bear
+/// twenty seconds of silence, so that a machine that stands still is no fault of theirs.
+#[test]
+fn silent_clients_answer_every_ping() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        const connections = new Set();
+        let sent = 0;
+        const http = require("node:http").createServer((_, response) => {
+            const counts = [...connections].map((connection) => connection.answered);
+            const least = Math.min(...counts), answered = counts.reduce((sum, count) => sum + count, 0);
+            const body = JSON.stringify({ sent, answered, connections: connections.size, least });
+            response.writeHead(200, { "content-length": body.length }).end(body);
+        });
+        const io = new Server(http, { pingInterval: 200, pingTimeout: 20_000 });
+        io.engine.on("connection", (connection) => {
+            connection.answered = 0;
+            connections.add(connection);
+            connection.on("packetCreate", (packet) => packet.type === "ping" && sent++);
+            connection.on("heartbeat", () => connection.answered++);
+            connection.on("close", () => connections.delete(connection));
+        });
+        http.listen(Number(process.argv[1]), () => console.log("ready"));"#;
+    over_every_transport(|transport| {
+        let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+        let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+        let settings = Settings { clients: 10, duration_ms: 60_000, ..Settings::default() };
+        let (mut plan, phases) = plan(Scenario::Idle, &settings, target).unwrap();
+        plan.transport = transport;
+        let mut seen = serde_json::Value::Null;
+        let (mut observer, options) = Until::new(|_| {
+            seen = server.ask();
+            seen["connections"] == 10 && seen["least"].as_u64().is_some_and(|least| least >= 3)
+        });
+        let outcome = run(plan, &phases, options, &mut observer).unwrap();
+        let ended = server.ask();
+        assert!(seen["least"].as_u64() >= Some(3), "{transport:?}: {seen}");
+        assert_eq!(outcome.failures.total(), 0, "{transport:?}: {:?}", outcome.failures);
+        assert!(outcome.total.heartbeats > 0 && outcome.phases[0].name == "connect", "{transport:?}");
+        let heartbeats = outcome.phases.iter().map(|phase| phase.heartbeats).sum::<u64>();
+        let (answered, sent) = (seen["answered"].as_u64().unwrap(), ended["sent"].as_u64().unwrap());
+        assert!((answered..=sent).contains(&heartbeats), "{transport:?}: {heartbeats} of {answered} to {sent}");
+        let json = serde_json::to_value(&outcome).unwrap();
+        assert_eq!(json["total"]["heartbeats"], outcome.total.heartbeats);
+    });
 }
 
 /// TLS and compression, on the same official server.
@@ -85,22 +149,33 @@ fn encrypted_and_compressed_messages_come_back() {
     let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
     let settings =
         Settings { clients: 5, rate: Some(100.0), duration_ms: 500, warmup_ms: 0, size: 3000, ..Settings::default() };
-    let attempt = |authorities: Option<String>, insecure, deflate| {
+    let attempt = |transport, authorities: Option<String>, insecure, deflate| {
         let target = Target { authorities, insecure, ..target.clone() };
         let (mut plan, phases) = plan(Scenario::Echo, &settings, target).unwrap();
-        plan.deflate = deflate;
+        (plan.transport, plan.deflate) = (transport, deflate);
         run(plan, &phases, RunOptions::default(), &mut Unobserved)
     };
-    let error = attempt(None, false, false).unwrap_err();
-    assert!(error.contains("--ca") && error.contains("TLS handshake failed"), "{error}");
-    let plain = attempt(Some(cert), false, false).unwrap();
-    let deflated = attempt(None, true, true).unwrap();
-    let bytes_in = |outcome: &Outcome| outcome.series.iter().map(|second| second.bytes_in).sum::<u64>();
-    for outcome in [&plain, &deflated] {
-        assert_eq!((outcome.total.received, outcome.faults.total(), outcome.failures.total()), (50, 0, 0));
-    }
-    // The plaintext of TLS is counted before it is inflated: the filler repeats, so it shrinks to a fraction.
-    assert!(bytes_in(&deflated) * 4 < bytes_in(&plain), "{} {}", bytes_in(&deflated), bytes_in(&plain));
+    over_every_transport(|transport| {
+        let error = attempt(transport, None, false, false).unwrap_err();
+        assert!(error.contains("--ca") && error.contains("TLS handshake failed"), "{transport:?}: {error}");
+        let plain = attempt(transport, Some(cert.clone()), false, false).unwrap();
+        let deflated = attempt(transport, None, true, true).unwrap();
+        for outcome in [&plain, &deflated] {
+            assert_eq!(outcome.failures.total(), 0, "{transport:?}: {:?}", outcome.failures);
+            assert_eq!((outcome.total.received, outcome.faults.total()), (50, 0), "{transport:?}");
+        }
+        let bytes_in = |outcome: &Outcome| outcome.series.iter().map(|second| second.bytes_in).sum::<u64>();
+        // The plaintext of TLS is counted before it is inflated: the filler repeats, so it shrinks to a fraction. What is
+        // polled is not a WebSocket's, and stays as it is.
+        let shrinks = bytes_in(&deflated) * 4 < bytes_in(&plain);
+        assert_eq!(
+            shrinks,
+            transport != Transport::Polling,
+            "{transport:?}: {} {}",
+            bytes_in(&deflated),
+            bytes_in(&plain)
+        );
+    });
 }
 
 /// No coordinated omission: while the server is held up for half a second, messages go on being due, and each of them
@@ -134,27 +209,87 @@ fn a_pause_of_the_server_is_in_every_message_that_was_due_meanwhile() {
 #[test]
 fn clients_come_and_go() {
     let Some(server) = start_node() else { return };
-    let outcome = attempt(&server, Scenario::Connect, Transport::Websocket);
-    // More connections than clients, so some came again; at most those that were due.
-    assert!((21..=110).contains(&outcome.total.connected), "{}", outcome.total.connected);
-    assert!(outcome.total.connect.p50 > 0.0);
+    over_every_transport(|transport| {
+        let connect = come_and_go(&server, Scenario::Connect, transport);
+        assert!(connect.total.connect.p50 > 0.0, "{transport:?}: {:?}", connect.total.connect);
+        let churn = come_and_go(&server, Scenario::Churn, transport);
+        assert!(churn.total.received > 0, "{transport:?}: {:?}", churn.total);
+    });
 }
 
-/// Churn, a storm of reconnects, and receivers that do not read: each ends with every message where it should be.
+/// Clients come back after 0.5 to 1.5 s, as the official one does; what was due meanwhile had no sender, and nothing else
+/// is wrong.
 #[test]
-fn clients_that_leave_return_or_do_not_read_lose_nothing_they_must_get() {
+fn clients_that_were_cut_off_come_back() {
     let Some(server) = start_node() else { return };
-    let churn = attempt(&server, Scenario::Churn, Transport::Websocket);
-    assert!(churn.total.connected > 20 && churn.total.received > 0, "{:?}", churn.total);
-    // Clients come back after 0.5 to 1.5 s, as the official one does; what was due meanwhile had no sender, and nothing else is wrong.
+    over_every_transport(|transport| {
+        let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+        let settings = Settings { duration_ms: 4_000, ..settings() };
+        let (mut plan, phases) = plan(Scenario::Storm, &settings, target).unwrap();
+        plan.transport = transport;
+        let storm = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+        let failures = &storm.failures;
+        assert_eq!(failures.total(), failures.count(Class::NoSender), "{transport:?}: {failures:?}");
+        assert_eq!(storm.faults.total(), 0, "{transport:?}: {:?}", storm.first_fault);
+        assert!(storm.total.received > 0, "{transport:?}: {:?}", storm.total);
+        let back = storm.total.reconnect;
+        assert_eq!((storm.total.reconnected, back.count), (20, 20), "{transport:?}");
+        // Nobody is earlier than half a second, and twenty pauses by chance do not all lie within an eighth of one. The upper bound
+        // is `engine::worker`'s own test: here it would be that of the machine.
+        assert!(back.min >= 500.0 && back.p50 >= 500.0 && back.max - back.min >= 125.0, "{transport:?}: {back:?}");
+    });
+}
+
+/// Some receivers read now and then only: what they have not read lies with the server, which says how much that is. The
+/// others get every message meanwhile, and the slow ones in the end.
+#[test]
+fn slow_receivers_leave_messages_with_the_server() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        let waiting = 0;
+        const http = require("node:http").createServer((_, response) => {
+            const body = JSON.stringify({ waiting });
+            response.writeHead(200, { "content-length": body.length }).end(body);
+        });
+        const io = new Server(http, { maxHttpBufferSize: 1e7 });
+        io.on("connection", (socket) => socket.on("broadcast", (...args) => {
+            io.emit("broadcast", ...args);
+            waiting = Math.max(waiting, ...[...io.of("/").sockets.values()].map(({ conn }) => conn.writeBuffer.length));
+        }));
+        http.listen(Number(process.argv[1]), () => console.log("ready"));"#;
+    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
     let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
-    let (plan, phases) = plan(Scenario::Storm, &Settings { duration_ms: 4_000, ..settings() }, target).unwrap();
-    let storm = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
-    assert_eq!(storm.failures.total(), storm.failures.count(Class::NoSender), "{:?}", storm.failures);
-    assert_eq!(storm.faults.total(), 0, "{:?}", storm.first_fault);
-    assert!(storm.total.connected >= 20 && storm.total.received > 0, "all came back: {:?}", storm.total);
-    let slow = attempt(&server, Scenario::Slow, Transport::Websocket);
-    assert!(slow.total.received > 0 && slow.total.received <= slow.total.sent * 20, "{:?}", slow.total);
+    let settings = Settings {
+        clients: 4,
+        rate: Some(100.0),
+        duration_ms: 60_000,
+        warmup_ms: 0,
+        size: 50_000,
+        share: Some(0.5),
+        ..Settings::default()
+    };
+    let (plan, phases) = plan(Scenario::Slow, &settings, target).unwrap();
+    let mut waiting = 0;
+    let (mut observer, options) = Until::new(|_| {
+        waiting = server.ask()["waiting"].as_u64().unwrap();
+        waiting > 20
+    });
+    let outcome = run(plan, &phases, options, &mut observer).unwrap();
+    assert!(waiting > 20, "nobody reads slowly: {waiting} messages at most waited for one of them");
+    assert_eq!(outcome.failures.total(), 0, "{:?}", outcome.failures);
+    assert_eq!(outcome.faults.total(), 0, "{:?}", outcome.first_fault);
+    assert_eq!(outcome.total.received, 4 * outcome.total.sent);
+}
+
+/// The scenario itself, over every transport: messages are there for everyone in the end, however slowly they are read.
+#[test]
+fn slow_receivers_get_every_message() {
+    over_every_transport(|transport| {
+        // One server each: a broadcast reaches everybody.
+        let Some(server) = start_node() else { return };
+        let slow = attempt_with(&server, Scenario::Slow, transport, &Settings { share: Some(0.5), ..settings() });
+        assert_eq!((slow.total.sent, slow.total.received), (100, 2000), "{transport:?}");
+    });
 }
 
 /// A namespace of one's own, over every transport: messages pass there, and where the server has none it says so.
@@ -227,6 +362,56 @@ fn packets_of_the_msgpack_parser_come_back() {
     assert!(error.contains("--parser"), "{error}");
 }
 
+/// Faults are told in their class whatever carries them: a server on Node that drops, repeats or changes every tenth message of a client,
+/// behind long-polling, behind the msgpack parser, and behind both.
+#[test]
+fn faults_are_seen_through_polling_and_msgpack() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        const [parser, port] = process.argv.slice(1);
+        const io = new Server(Number(port), parser === "msgpack" ? { parser: require("socket.io-msgpack-parser") } : {});
+        io.on("connection", (socket) => {
+            let count = 0;
+            socket.onAny((name, text) => {
+                if (++count % 10 !== 0) return socket.emit(name, text);
+                if (name === "duplicate") socket.emit(name, text), socket.emit(name, text);
+                const last = text.at(-1);
+                if (name === "corrupt") socket.emit(name, text.slice(0, -1) + (last === "0" ? "1" : "0"));
+            });
+        });
+        io.httpServer.once("listening", () => console.log("ready"));"#;
+    let check = |server: &ServerProcess, parser, transport, event: &str| {
+        let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+        // Twenty messages of each client, so that two of them are struck.
+        let settings = Settings { clients: 5, event: Some(event.to_owned()), ..settings() };
+        let (mut plan, phases) = plan(Scenario::Echo, &settings, target).unwrap();
+        (plan.transport, plan.parser, plan.drain_ms) = (transport, parser, 2_000);
+        let outcome = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+        let what = format!("{event}, {parser:?} over {transport:?}: {:?}", outcome.first_fault);
+        let (expected, received, words) = match event {
+            "drop" => (Faults { lost: 10, ..Faults::default() }, 90, "2 messages never came: \"echo\""),
+            "duplicate" => (Faults { duplicated: 10, ..Faults::default() }, 100, "a second time: "),
+            _ => (Faults { corrupt: 10, lost: 10, ..Faults::default() }, 90, "a block whose checksum is wrong: "),
+        };
+        assert_eq!((outcome.total.sent, outcome.total.received, outcome.faults), (100, received, expected), "{what}");
+        assert!(outcome.first_fault.as_ref().is_some_and(|first| first.contains(words)), "{what}");
+        assert_eq!(outcome.failures.total(), 0, "{what}: {:?}", outcome.failures);
+    };
+    let servers = ["default", "msgpack"].map(|parser| start_script(&["-e", SCRIPT, parser], "http"));
+    let [Some(of_text), Some(of_msgpack)] = servers else { return };
+    std::thread::scope(|scope| {
+        for (server, parser, transport) in [
+            (&of_text, Parser::Default, Transport::Polling),
+            (&of_msgpack, Parser::Msgpack, Transport::Websocket),
+            (&of_msgpack, Parser::Msgpack, Transport::Polling),
+        ] {
+            for event in ["drop", "duplicate", "corrupt"] {
+                scope.spawn(move || check(server, parser, transport, event));
+            }
+        }
+    });
+}
+
 /// The same server, at the same time, measured by us and by an independent program: the official client on Node.js, which
 /// reads its own clock and does its own arithmetic. The server answers nine of ten messages after 40 ms and the tenth
 /// after 160 ms, and counts what came in which time.
@@ -284,8 +469,10 @@ fn rates_and_latencies_agree_with_an_independent_client() {
     let settings = Settings { clients: 1, rate: Some(100.0), duration_ms: 2_000, warmup_ms: 0, ..Settings::default() };
     let (plan, phases) = plan(Scenario::Echo, &settings, target).unwrap();
     let outcome = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
-    // Slower answers are overtaken by faster ones, which is what it would be called anywhere; but nothing follows the last.
-    assert_eq!((outcome.total.sent, outcome.total.received, outcome.faults.reordered), (200, 200, 19));
+    // Slower answers are overtaken by faster ones, which is what it would be called anywhere; but nothing follows the last, and where the
+    // machine stands still nothing follows in time.
+    assert_eq!((outcome.total.sent, outcome.total.received), (200, 200));
+    assert!((1..=19).contains(&outcome.faults.reordered), "{:?}", outcome.faults);
     let output = independent.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let theirs: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();

@@ -5,7 +5,7 @@ mod servers;
 
 use ringio_loadtest::failure::Class;
 use ringio_loadtest::report::outcome::Outcome;
-use servers::{free_port, program, scratch, start_faulty, start_node};
+use servers::{free_port, program, scratch, start_faulty, start_node, start_script};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -73,6 +73,156 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
     let output = run(&["run", &file, &server.url]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("line 15: "));
+}
+
+/// The keys of a file that the other tests leave out, against a server that does for each what it asks for: slow readers, messages to the
+/// others of a group, answers that carry no stamp, attachments, pauses before coming back, and lives that end.
+#[test]
+fn a_file_does_what_its_keys_say() {
+    const SCRIPT: &str = r#"
+        const { Server } = require("socket.io");
+        const io = new Server(Number(process.argv[1]));
+        io.on("connection", (socket) => {
+            socket.on("join", (room, callback) => (socket.join(room), callback("in")));
+            socket.on("others", (room, message) => socket.to(room).emit("from another", message));
+            socket.on("upload", (file, callback) => callback({ stored: Buffer.isBuffer(file.data) && file.data }));
+            socket.on("question", () => socket.emit("answer", 42));
+        });
+        io.httpServer.once("listening", () => console.log("ready"));"#;
+    const FILE: &str = r#"
+        [clients]
+        count = 20
+        group_size = 5
+        senders_per_group = 2
+        connect_rate = 1000
+        slow_share = 0.5
+        slow_pause = "100ms"
+        reconnect = true
+        reconnect_delay = "200ms"
+        reconnect_jitter = 0.25
+        poisson = false
+        [[setup]]
+        emit = "join"
+        args = ["room-{{group}}"]
+        ack = true
+        [[action]]
+        emit = "others"
+        args = ["room-{{group}}", { text = "{{stamp}}" }]
+        expect = "others"
+        reply = "from another"
+        [[action]]
+        emit = "upload"
+        args = [{ data = "{{bytes}}" }]
+        expect = "ack"
+        size = 500
+        [[action]]
+        emit = "question"
+        args = ["{{stamp}}"]
+        expect = "sender"
+        reply = "answer"
+        stamped = false
+        [[phase]]
+        name = "calm"
+        duration = "1s"
+        rate = 300
+"#;
+    const OUTAGE: &str = r#"
+        [[phase]]
+        name = "after an outage"
+        duration = "2s"
+        rate = 100
+        storm = 1.0"#;
+    let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
+    let (file, json) = (scratch("keys.toml"), scratch("keys.json"));
+    let outcome = |text: &str| -> Outcome {
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["run", &file, &server.url, "--quiet", "--json", &json]);
+        assert_eq!(output.status.code(), Some(0), "{}{}", text_of(&output.stdout), text_of(&output.stderr));
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap()
+    };
+    let calm = outcome(FILE).total;
+    let counts = calm.actions.iter().map(|(name, latency)| (name.as_str(), latency.count)).collect::<Vec<_>>();
+    let [("others", others), ("upload", uploads), ("question", questions)] = counts[..] else { panic!("{counts:?}") };
+    // Each message to the others has four receivers, each upload and each question one answer.
+    let to_others = calm.sent - uploads - questions;
+    assert!(uploads > 0 && questions > 0 && to_others > 0, "{counts:?}");
+    assert_eq!(calm.received, 4 * to_others + uploads + questions, "{counts:?}");
+    // What slow clients receive is counted, and its latency is theirs alone.
+    assert!((to_others..4 * to_others).contains(&others), "{counts:?}");
+
+    // All come back, nobody before three quarters of the pause.
+    let storm = outcome(&format!("{FILE}{OUTAGE}"));
+    let back = &storm.total.reconnect;
+    assert!(back.count == 20 && back.min >= 150.0, "{back:?}");
+    assert_eq!(storm.faults.total(), 0, "{:?}", storm.first_fault);
+
+    // Nobody stays longer than that, so that more come than there are places.
+    let churn =
+        outcome(&FILE.replace("reconnect = true", "lifetime = \"100ms\"").replace("reconnect_", "# reconnect_"));
+    assert_eq!(churn.faults.total(), 0, "{:?}", churn.first_fault);
+    assert!(churn.total.connected > 20 && churn.total.received > 0, "{:?}", churn.total);
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Messages that a server loses or repeats fail the program, unless it is told to bear them or a condition of the file says what it
+/// fails for; the report of that run is made again from its JSON.
+#[test]
+fn faults_fail_the_program() {
+    let (dropping, repeating) = (start_faulty("drop"), start_faulty("duplicate"));
+    let echo = |url: &str, arguments: &[&str]| {
+        let common = ["run", "echo", url, "-c", "5", "-r", "200", "-d", "0.5", "--warmup", "0", "--quiet"];
+        let output = run(&[&common[..], arguments].concat());
+        (output.status.code(), text_of(&output.stdout) + &text_of(&output.stderr))
+    };
+    let (json, html) = (scratch("faults.json"), scratch("faults.html"));
+    let (code, text) = echo(&dropping.url, &["--json", &json]);
+    assert!(code == Some(1) && text.contains("FAULTS       10 lost, 0 duplicated"), "{text}");
+    assert!(text.contains("first: client ") && text.contains("never came: \"echo\""), "{text}");
+    let output = run(&["report", &json, "-o", &html]);
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stderr));
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.contains("10 lost") && page.contains("never came"), "{page}");
+
+    let (code, text) = echo(&repeating.url, &[]);
+    assert!(code == Some(1) && text.contains("10 duplicated"), "{text}");
+    let (code, text) = echo(&repeating.url, &["--allow-faults"]);
+    assert!(code == Some(0) && text.contains("10 duplicated"), "{text}");
+    let (code, text) = echo(&repeating.url, &["--allow-faults", "--fail-if", "lost>0"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = echo(&repeating.url, &["--allow-faults", "--fail-if", "duplicated>9"]);
+    assert!(code == Some(1) && text.contains("failed: duplicated>9"), "{text}");
+
+    // A file's own conditions.
+    let file = scratch("conditions.toml");
+    let with = |condition: &str, arguments: &[&str]| {
+        let text = format!(
+            "fail_if = [\"{condition}\"]\n[clients]\ncount = 5\n[[action]]\nemit = \"echo\"\nargs = [\"{{{{stamp}}}}\"]\n\
+             expect = \"sender\"\n[[phase]]\nduration = \"500ms\"\nrate = 200\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let output = run(&[&["run", &file, &repeating.url, "--quiet"], arguments].concat());
+        (output.status.code(), text_of(&output.stdout) + &text_of(&output.stderr))
+    };
+    let (code, text) = with("duplicated>0", &["--allow-faults"]);
+    assert!(code == Some(1) && text.contains("failed: duplicated>0"), "{text}");
+    assert_eq!(with("lost>0", &["--allow-faults"]).0, Some(0));
+    assert_eq!(with("lost>0", &[]).0, Some(1));
+}
+
+/// What the package contains is all that its pages lead to: a link that leaves the folder breaks where others read it.
+#[test]
+fn the_pages_lead_nowhere_outside_the_package() {
+    for page in ["README.md", "GUIDE.md"] {
+        let text = std::fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
+            let path = format!("{}/{target}", env!("CARGO_MANIFEST_DIR"));
+            assert!(!target.contains("..") && std::path::Path::new(&path).exists(), "{page}: {target}");
+        }
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! Against socketioxide, a server that shares no code with the official one: every scenario over every transport.
+//! Against socketioxide, a server that shares no code with the official one: mixed, rooms, idle, connect and churn, over every
+//! transport. Mixed is probes, echoes, acknowledgements, attachments and broadcasts.
 #![allow(clippy::unwrap_used)]
 
 mod servers;
 
 use ringio_loadtest::plan::Transport;
+use ringio_loadtest::report::outcome::Outcome;
 use ringio_loadtest::run::{RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
 use ringio_loadtest::target::{PATH_DEFAULT, Target};
-use servers::{ServerProcess, start_socketioxide};
+use servers::{ServerProcess, come_and_go, start_socketioxide};
 
 #[test]
 fn every_message_comes_back_over_every_transport() {
@@ -17,14 +19,32 @@ fn every_message_comes_back_over_every_transport() {
                 // One server each: a broadcast reaches everybody.
                 let Some(server) = start_socketioxide() else { return };
                 // Probes, echoes, acknowledgements, attachments and broadcasts, in whatever proportion chance gives.
-                check(&server, transport, Scenario::Mixed, None);
-                check(&server, transport, Scenario::Rooms, Some(500));
+                assert_eq!(check(&server, transport, Scenario::Mixed).total.sent, 100, "{transport:?}");
+                let rooms = check(&server, transport, Scenario::Rooms);
+                assert_eq!((rooms.total.sent, rooms.total.received), (100, 500), "{transport:?}");
             });
         }
     });
 }
 
-fn check(server: &ServerProcess, transport: Transport, scenario: Scenario, deliveries: Option<u64>) {
+#[test]
+fn clients_stay_and_come_and_go_over_every_transport() {
+    let Some(server) = start_socketioxide() else { return };
+    std::thread::scope(|scope| {
+        for transport in [Transport::Websocket, Transport::Polling, Transport::Upgrade] {
+            let server = &server;
+            scope.spawn(move || {
+                let idle = check(server, transport, Scenario::Idle);
+                assert_eq!((idle.total.connect.count, idle.total.sent), (20, 0), "{transport:?}");
+                come_and_go(server, Scenario::Connect, transport);
+                let churn = come_and_go(server, Scenario::Churn, transport);
+                assert!(churn.total.received > 0, "{transport:?}: {:?}", churn.total);
+            });
+        }
+    });
+}
+
+fn check(server: &ServerProcess, transport: Transport, scenario: Scenario) -> Outcome {
     let settings = Settings {
         clients: 20,
         rate: Some(200.0),
@@ -41,9 +61,6 @@ fn check(server: &ServerProcess, transport: Transport, scenario: Scenario, deliv
     let what = format!("{scenario} over {transport:?}");
     assert_eq!(outcome.failures.total(), 0, "{what}: {:?}", outcome.failures);
     assert_eq!(outcome.faults.total(), 0, "{what}: {:?}", outcome.first_fault);
-    assert_eq!(outcome.total.sent, 100, "{what}");
-    if let Some(deliveries) = deliveries {
-        assert_eq!(outcome.total.received, deliveries, "{what}");
-    }
-    assert_eq!(outcome.server_pids, [server.child.id()]);
+    assert_eq!(outcome.server_pids, [server.child.id()], "{what}");
+    outcome
 }

@@ -105,6 +105,9 @@ pub struct PhaseOutcome {
     /// at the end, and for the run as a whole.
     #[serde(default)]
     pub faults: u64,
+    /// Pings of the server that were answered.
+    #[serde(default)]
+    pub heartbeats: u64,
     /// From when a message was due to its delivery.
     pub latency: Percentiles,
     /// The same for each action.
@@ -268,6 +271,7 @@ impl PhaseOutcome {
         self.failed = counts.failed;
         self.reconnected = counts.reconnected;
         self.starved = counts.starved;
+        self.heartbeats = counts.heartbeats;
         if seconds > 0.0 {
             self.rate_sent = counts.sent as f64 / seconds;
             self.rate_received = counts.received as f64 / seconds;

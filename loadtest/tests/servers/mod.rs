@@ -4,9 +4,18 @@
 //! builds. Where something is missing a test says so and passes; with CI=true it fails instead.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::io::{BufRead, BufReader};
+use ringio_loadtest::failure::Class;
+use ringio_loadtest::plan::Transport;
+use ringio_loadtest::report::outcome::{Outcome, SecondOutcome};
+use ringio_loadtest::run::{Observer, RunOptions, run};
+use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
+use ringio_loadtest::target::{PATH_DEFAULT, Target};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A running server.
 pub(crate) struct ServerProcess {
@@ -19,6 +28,66 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+impl ServerProcess {
+    /// What the server says to a plain GET: scripts answer with what they have counted, as JSON.
+    pub(crate) fn ask(&self) -> serde_json::Value {
+        let authority = self.url.split("//").nth(1).unwrap();
+        let mut stream = TcpStream::connect(authority).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 ") && !head.contains("chunked"), "{text}");
+        serde_json::from_str(body).unwrap()
+    }
+}
+
+/// Ends a run when something has happened, however long that takes; the run's own duration only bounds it.
+pub(crate) struct Until<F> {
+    has_happened: F,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<F: FnMut(&SecondOutcome) -> bool> Until<F> {
+    /// Asks after each second whether it `has_happened`, until it has. The options are for the run.
+    pub(crate) fn new(has_happened: F) -> (Self, RunOptions) {
+        let options = RunOptions::default();
+        (Self { has_happened, interrupted: Arc::clone(&options.interrupted) }, options)
+    }
+}
+
+impl<F: FnMut(&SecondOutcome) -> bool> Observer for Until<F> {
+    fn second(&mut self, second: &SecondOutcome) {
+        if !self.interrupted.load(Ordering::Relaxed) && (self.has_happened)(second) {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Clients that come and go (connect or churn), 200 per second, until each has come three times on average.
+pub(crate) fn come_and_go(server: &ServerProcess, scenario: Scenario, transport: Transport) -> Outcome {
+    let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
+    let settings =
+        Settings { clients: 20, rate: Some(200.0), duration_ms: 60_000, warmup_ms: 0, ..Settings::default() };
+    let (mut plan, phases) = plan(scenario, &settings, target).unwrap();
+    plan.transport = transport;
+    let mut connected = 0;
+    let (mut observer, options) = Until::new(|second| {
+        connected += second.connected;
+        connected >= 60
+    });
+    let outcome = run(plan, &phases, options, &mut observer).unwrap();
+    let what = format!("{scenario} over {transport:?}");
+    assert!(connected >= 60, "{what}: {connected}");
+    // No more than were due.
+    assert!(outcome.total.connected as f64 <= 200.0 * outcome.seconds + 1.0, "{what}: {:?}", outcome.total);
+    // There may be a moment when everybody is on the way.
+    let failures = &outcome.failures;
+    assert_eq!(failures.total(), failures.count(Class::NoSender), "{what}: {failures:?}");
+    assert_eq!(outcome.faults.total(), 0, "{what}: {:?}", outcome.first_fault);
+    outcome
 }
 
 fn skip(what: &str, remedy: &str) {

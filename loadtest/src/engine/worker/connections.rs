@@ -147,7 +147,10 @@ impl Worker<'_> {
         });
         client.session = Some(session);
         self.ledger.second.counts.bytes_in += count as u64;
-        self.ledger.second.counts.heartbeats += heartbeats;
+        if heartbeats > 0 {
+            self.ledger.second.counts.heartbeats += heartbeats;
+            self.ledger.phase_at(now).counts.heartbeats += heartbeats;
+        }
         if let Err(failure) = result {
             if self.clients[index as usize].status == Status::Leaving {
                 self.gone(index);
