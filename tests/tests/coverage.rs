@@ -46,10 +46,28 @@ fn named(file: &str) -> Option<String> {
 fn has_test(file: &str, text: &str, title: &str) -> bool {
     match Path::new(file).extension().and_then(|extension| extension.to_str()) {
         Some("rs") if title.starts_with("///") => text.contains(title),
-        Some("rs") => ['(', '<'].iter().any(|next| text.contains(&format!("fn {title}{next}"))),
+        Some("rs") => is_rust_test(text, title),
         Some("py") => text.contains(&format!("def {title}(")),
         _ => ['"', '`'].iter().any(|quote| text.contains(&format!("{quote}{title}{quote}"))),
     }
+}
+
+/// Whether somebody runs a function of this name: it is a test, an entry of a macro that makes tests, one of the attack board, or what the soak does.
+fn is_rust_test(text: &str, title: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_its = |line: &str| ['(', '<'].iter().any(|next| line.contains(&format!("fn {title}{next}")));
+    lines.iter().enumerate().filter(|(_, line)| is_its(line)).any(|(at, _)| {
+        let mut above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        let is_entry = |line: &&str| line.trim_end_matches(',') == title;
+        let is_listed = |line: &&str| {
+            let names = line.strip_prefix("on_both_drivers!(").and_then(|names| names.strip_suffix(");"));
+            names.is_some_and(|names| names.split(", ").any(|name| name == title))
+        };
+        let is_attack = |line: &&str| line.starts_with("Attack::new(") && line.contains(&format!(", {title})"));
+        above.any(|line| *line == "#[test]")
+            || lines.iter().any(|line| is_entry(line) || is_listed(line) || is_attack(line))
+            || (title == "soak" && text.contains("match soak("))
+    })
 }
 
 #[test]
