@@ -15,6 +15,18 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    // So does `--redraw FOLDER`, which measures nothing.
+    if let [_, option, folder] = &std::env::args().collect::<Vec<_>>()[..]
+        && option == "--redraw"
+    {
+        return match measure::redraw(folder.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("measure: {folder}: {error}");
+                ExitCode::from(2)
+            }
+        };
+    }
     match measure::run(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The order of the targets turns with the round. Results: `reports.jsonl` (every run), `machine.json`
-//! (where and with which commands), `table.md`, and the servers' output in `servers.log`. System calls are
+//! (where and with which commands), `table.md`, `costs.svg`, and the servers' output in `servers.log`. System calls are
 //! counted by `perf stat` in runs of their own, since tracing slows the server.
 pub mod load;
 pub mod options;
@@ -17,9 +17,12 @@ use load::Loader;
 use options::{Floor, Options, ROWS, Row, Target, Unit};
 use server::Server;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 use table::Run;
 
+/// The picture of all costs.
+const COSTS: &str = "costs.svg";
 const FLOOR: &str = "floor";
 const FLOOR_JOIN: &str = "floor-join";
 
@@ -66,8 +69,34 @@ pub fn run(options: &Options) -> io::Result<bool> {
         .map(|target| target.name.clone())
         .chain(options.reference.clone())
         .collect();
+    draw(&measurement.record.path(COSTS), &names, &runs)?;
     measurement.record.finish(&table::render(&rows, &names, &bases, &runs))?;
     Ok(runs.iter().all(|run| run.report.faults.is_clean()))
+}
+
+/// Draws what the runs of a folder cost into it, as [`run`] does at its end.
+///
+/// # Errors
+/// When the folder has no readable runs, or the picture cannot be written.
+pub fn redraw(folder: &Path) -> io::Result<()> {
+    let text = std::fs::read_to_string(folder.join("reports.jsonl"))?;
+    let runs: Vec<Run> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let mut names: Vec<String> = Vec::new();
+    for run in &runs {
+        if !names.contains(&run.target) {
+            names.push(run.target.clone());
+        }
+    }
+    draw(&folder.join(COSTS), &names, &runs)
+}
+
+fn draw(path: &Path, targets: &[String], runs: &[Run]) -> io::Result<()> {
+    let rows: Vec<&str> =
+        ROWS.iter().map(|row| row.name).filter(|name| runs.iter().any(|run| run.row == *name)).collect();
+    match table::picture(&rows, targets, runs) {
+        Some(dots) if !rows.is_empty() => std::fs::write(path, dots.svg().map_err(io::Error::other)?),
+        _ => Ok(()),
+    }
 }
 
 fn selected_rows(options: &Options) -> io::Result<Vec<Row>> {

@@ -2,7 +2,8 @@
 //!
 //! A cell is `median [min..max]` over the rounds. A ratio is the median of the ratios *within* each round:
 //! the machine's mood divides out.
-use super::options::{Row, Unit};
+use super::options::{ROWS, Row, Unit};
+use crate::plot::Dots;
 use crate::report::{Connect, Report, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -123,6 +124,34 @@ pub fn render(rows: &[Row], targets: &[String], bases: &[String], runs: &[Run]) 
     out
 }
 
+/// What each target costs, in every row divided by the first that is no floor in the same round; `None` if there is none.
+#[must_use]
+pub fn picture<'a>(rows: &[&'a str], targets: &'a [String], runs: &[Run]) -> Option<Dots<'a>> {
+    let base = targets.iter().find(|target| !target.starts_with("floor"))?;
+    let figures = |row: &Row, target: &str| -> BTreeMap<usize, f64> {
+        let of =
+            runs.iter().filter(|run| run.row == row.name && run.target == target && run.syscalls_per_second.is_none());
+        // Nothing can be divided by nothing: the floor's idle connection costs no memory.
+        of.filter_map(|run| Some((run.round, run.figure(row.unit).filter(|figure| *figure >= 0.01)?))).collect()
+    };
+    let ratio = |name: &str, target: &str| {
+        let row = ROWS.iter().find(|row| row.name == name)?;
+        let divisors = figures(row, base);
+        let ratios: Vec<f64> = figures(row, target)
+            .into_iter()
+            .filter_map(|(round, figure)| Some(figure / divisors.get(&round)?))
+            .collect();
+        median(&ratios)
+    };
+    let series = targets.iter().map(|target| (target.clone(), rows.iter().map(|row| ratio(row, target)).collect()));
+    Some(Dots {
+        title: "What the server spends",
+        x_name: format!("times {base}"),
+        rows: rows.to_vec(),
+        series: series.collect(),
+    })
+}
+
 /// The 99th percentiles of the rows that measure latency.
 fn tails(out: &mut String, rows: &[Row], targets: &[String], runs: &[Run]) {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.unit == Unit::Latency).collect();
@@ -207,7 +236,6 @@ pub fn spread(values: &[f64]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::measure::options::ROWS;
 
     fn run(target: &str, round: usize, cost: f64) -> Run {
         let window = Window { cpu_us_per_delivery: cost, deliveries_per_second: 1000.0, ..Window::default() };
@@ -234,5 +262,8 @@ mod tests {
         assert!(table.contains("| echo-500 | us/delivery | 2.00 [1.00..3.00] | 4.00 [2.00..6.00] |"), "{table}");
         assert!(table.contains("| echo-500 | 1.00 [1.00..1.00] | 2.00 [2.00..2.00] |"), "{table}");
         assert!(table.contains("| 0.5000 | 0.0000 | - | none |"), "{table}");
+        let dots = picture(&["echo-500", "rooms"], &targets, &runs).unwrap();
+        let expected = [("floor".to_owned(), vec![Some(0.5), None]), ("ours".to_owned(), vec![Some(1.0), None])];
+        assert_eq!(dots.series, expected, "in times of the first that is no floor");
     }
 }
