@@ -6,7 +6,7 @@
 
 use ringio_loadtest::failure::Class;
 use ringio_loadtest::faulty::{Fault, FaultyServer};
-use ringio_loadtest::plan::Reconnection;
+use ringio_loadtest::plan::{Phase, Reconnection};
 use ringio_loadtest::report::outcome::{Outcome, SecondOutcome};
 use ringio_loadtest::run::{Observer, RunOptions, Unobserved, run};
 use ringio_loadtest::scenario::builtin::{Scenario, Settings, plan};
@@ -179,6 +179,26 @@ fn a_server_nobody_can_connect_to_is_explained_in_a_sentence() {
         let error = attempt(fault, Scenario::Echo).unwrap_err();
         assert!(error.contains(words) && error.contains("no client can connect"), "{fault:?}: {error}");
     }
+}
+
+/// What a client had sent to its room when its connection was cut may not have reached the server, and so nobody there: that is no
+/// message lost. What the server drops of those that stay is, all the same.
+#[test]
+fn messages_under_way_when_their_sender_is_cut_off_are_not_lost() {
+    let storms = |fault| {
+        let server = FaultyServer::start(fault, 0).unwrap();
+        let target = Target::resolve(&server.url(), PATH_DEFAULT).unwrap();
+        let settings = Settings { clients: 20, rate: Some(4_000.0), room_size: 5, warmup_ms: 0, ..Settings::default() };
+        let (mut plan, mut phases) = plan(Scenario::Rooms, &settings, target).unwrap();
+        plan.reconnection = Some(Reconnection { delay_ms: 50, delay_max_ms: 50, jitter: 0.5 });
+        let storm = Phase { duration_ms: 300, storm_share: 0.5, ..phases.remove(0) };
+        run(plan, &vec![storm; 5], RunOptions::default(), &mut Unobserved).unwrap()
+    };
+    let outcome = storms(Fault::None);
+    assert!(outcome.total.reconnected > 0 && outcome.total.received > outcome.total.sent, "{:?}", outcome.total);
+    assert_eq!(outcome.faults, Default::default(), "{:?}", outcome.first_fault);
+    let outcome = storms(Fault::Drop);
+    assert!(outcome.faults.lost > 100, "{:?}", outcome.faults);
 }
 
 /// A server that ends in the middle: what was measured stays, and each attempt to come back is a refused connection.

@@ -167,6 +167,35 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The example of the guide: it is in order, and it runs against the chat, faster than people write.
+#[test]
+fn the_example_of_the_guide_runs() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/chat.toml");
+    let text = std::fs::read_to_string(example).unwrap();
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/GUIDE.md")).unwrap();
+    assert!(guide.contains(&format!("```toml\n{text}```")), "the guide shows another example than examples/chat.toml");
+    assert_eq!(run(&["check", example]).status.code(), Some(0));
+    let Some(server) = start_script(&["chat-reference.mjs", "--port"], "http") else { return };
+    let (file, json) = (scratch("chat.toml"), scratch("chat.json"));
+    let hurried = [("think = \"5s\"", "think = \"500ms\""), ("duration = \"10s\"", "duration = \"2s\"")];
+    let hurried = hurried.iter().fold(text.replace("duration = \"3s\"", "duration = \"200ms\""), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    std::fs::write(&file, hurried).unwrap();
+    let output = run(&["run", &file, &server.url, "--clients", "40", "--quiet", "--json", &json]);
+    let text = text_of(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", text_of(&output.stderr));
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let measured = outcome.phases.iter().filter(|phase| phase.measured).map(|phase| phase.name.as_str());
+    assert_eq!(measured.collect::<Vec<_>>(), ["evening", "rush", "after an outage"]);
+    assert_eq!(outcome.transport, "upgrade");
+    // Ten people hear each message; that somebody is typing is told, and nothing waits for it.
+    assert!(outcome.total.sent > 100 && outcome.total.received > 5 * outcome.total.sent, "{text}");
+    assert_eq!(outcome.faults.total(), 0, "{text}");
+    assert!((1..=40).contains(&outcome.total.reconnected), "{text}");
+}
+
 /// Messages that a server loses or repeats fail the program, unless it is told to bear them or a condition of the file says what it
 /// fails for; the report of that run is made again from its JSON.
 #[test]

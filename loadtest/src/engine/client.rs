@@ -65,6 +65,10 @@ pub(super) struct Client {
     pub(super) pending: VecDeque<Pending>,
     /// Messages of its own that are not answered yet.
     pub(super) unanswered: u32,
+    /// Per action: messages to its group, sent over this connection, that have not come back to itself yet.
+    pub(super) unheard: Box<[u32]>,
+    /// Per action: messages to its group that were unheard when a connection ended. They may be missing elsewhere too.
+    pub(super) uncertain: Box<[u32]>,
     /// Whether it reads only now and then.
     pub(super) is_slow: bool,
     /// Whether it is not reading at present.
@@ -88,6 +92,8 @@ impl Client {
             heard: vec![Stream::from(0); action_count * sender_count].into(),
             pending: VecDeque::new(),
             unanswered: 0,
+            unheard: vec![0; action_count].into(),
+            uncertain: vec![0; action_count].into(),
             is_slow,
             is_paused: false,
         }

@@ -64,6 +64,8 @@ pub struct Sent {
     pub action: u8,
     /// How many.
     pub count: u32,
+    /// How many of them were under way when its connection ended: nobody knows whether the server had read them.
+    pub uncertain: u32,
 }
 
 /// What a worker is told.

@@ -251,6 +251,10 @@ impl Ledger {
             }
             Arrival::Ahead => {}
         }
+        if stamp.sender == index {
+            let unheard = &mut client.unheard[usize::from(stamp.action)];
+            *unheard = unheard.saturating_sub(1);
+        }
         self.delivered(stamp, now_ns, client.is_slow);
     }
 

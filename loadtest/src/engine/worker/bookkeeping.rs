@@ -75,7 +75,13 @@ impl Worker<'_> {
         for local in &self.senders {
             for (action, next) in self.clients[*local as usize].next_sequence.iter().enumerate() {
                 if matches!(self.plan.actions[action].expect, Expect::Group | Expect::Others) {
-                    sent.push(Sent { sender: self.share.global(*local), action: action as u8, count: *next });
+                    let uncertain = self.clients[*local as usize].uncertain[action];
+                    sent.push(Sent {
+                        sender: self.share.global(*local),
+                        action: action as u8,
+                        count: *next,
+                        uncertain,
+                    });
                 }
             }
         }

@@ -282,6 +282,9 @@ impl Worker<'_> {
         self.abandon(index);
         let now = self.now();
         let client = &mut self.clients[index as usize];
+        for (unheard, uncertain) in client.unheard.iter_mut().zip(&mut client.uncertain) {
+            *uncertain += std::mem::take(unheard);
+        }
         if client.status == Status::Ready {
             self.ready -= 1;
             client.lost_ns = Some(now);

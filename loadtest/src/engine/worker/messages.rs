@@ -99,6 +99,9 @@ impl Worker<'_> {
                 client.pending.push_back(Pending { action: chosen as u8, sequence, due_ns });
             }
         }
+        if matches!(action.expect, Expect::Group | Expect::Others) {
+            client.unheard[chosen] += 1;
+        }
         self.dirty.push(index);
         let late_ns = self.now().saturating_sub(due_ns);
         self.ledger.second.counts.sent += 1;
@@ -109,7 +112,7 @@ impl Worker<'_> {
 
     /// Counts what never came, of senders that say how much they sent.
     pub(super) fn settle(&mut self, sent: &[Sent]) {
-        let sent: HashMap<(u32, u8), u32> = sent.iter().map(|sent| ((sent.sender, sent.action), sent.count)).collect();
+        let sent: HashMap<(u32, u8), &Sent> = sent.iter().map(|sent| ((sent.sender, sent.action), sent)).collect();
         let plan = self.plan;
         for local in 0..self.clients.len() as u32 {
             let client = &self.clients[local as usize];
@@ -125,7 +128,10 @@ impl Worker<'_> {
                     Expect::Group | Expect::Others => (0..plan.senders_per_group)
                         .filter(|place| action.expect == Expect::Group || first + place != global)
                         .filter_map(|place| Some((place, *sent.get(&(first + place, index as u8))?)))
-                        .map(|(place, end)| client.heard[place as usize * plan.actions.len() + index].missing(end))
+                        .map(|(place, sent)| {
+                            let missing = client.heard[place as usize * plan.actions.len() + index].missing(sent.count);
+                            missing.saturating_sub(u64::from(sent.uncertain))
+                        })
                         .sum(),
                 };
                 if lost > 0 {
