@@ -1,7 +1,7 @@
 //! Plays attacks: each on a server of its own with its own neighbours, the slow ones beside the others.
 //!
-//! Nothing that one attack does keeps the others from being played: one that panics counts as not played, and one that finds no end
-//! has its server taken away.
+//! Nothing that one attack does keeps the others from being played: one that panics counts as not played, and so does one that finds
+//! no end: the board ends its server, and what is noticed of that is no finding.
 
 use crate::attacks::Attack;
 use crate::neighbours::Neighbours;
@@ -71,6 +71,7 @@ impl Report {
             line.push_str(&match finding {
                 Finding::Difference(text) => format!("\n       differs: {text}"),
                 Finding::Harm(text) => format!("\n       HARM: {text}"),
+                Finding::Unplayed(text) => format!("\n       not played to its end: {text}"),
             });
         }
         if rest > 0 {
@@ -89,14 +90,25 @@ impl Report {
             held: 0,
             kept: 0,
             waited: Duration::ZERO,
-            outcome: "not played".to_owned(),
-            findings: vec![Finding::Difference(format!("not played: {error}"))],
+            outcome: String::new(),
+            findings: vec![Finding::Unplayed(error.to_owned())],
         }
     }
 }
 
 /// Plays one attack; `None` if the target has not what it attacks.
 pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) -> io::Result<Option<Report>> {
+    play_within(ATTACK_MAX, attack, target, places, is_quick)
+}
+
+/// The same, but the server is ended after `most`.
+pub fn play_within(
+    most: Duration,
+    attack: &Attack,
+    target: Target,
+    places: &Places,
+    is_quick: bool,
+) -> io::Result<Option<Report>> {
     let Some((server, neighbours)) = settle(attack, target, places)? else { return Ok(None) };
     // What answering neighbours costs by itself.
     let (cpu, answered) = (server.cpu(), neighbours.answered());
@@ -107,12 +119,13 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
 
     let mut scene = Scene::new(target, &server, &neighbours, is_quick);
     let (cpu, answered, resident) = (server.cpu(), neighbours.answered(), server.resident_bytes());
-    let told = watched(&server, || catch_unwind(AssertUnwindSafe(|| (attack.story)(&mut scene))));
+    let (told, is_cut_off) =
+        watched(&server, &neighbours, most, || catch_unwind(AssertUnwindSafe(|| (attack.story)(&mut scene))));
     match told {
-        (Ok(Ok(())), true) => {}
-        (_, false) => scene.harm(format!("no end within {} s", ATTACK_MAX.as_secs())),
-        (Ok(Err(error)), true) => scene.differs(format!("the attack could not go on: {error}")),
-        (Err(_), true) => scene.differs("the attack panicked"),
+        _ if is_cut_off => scene.stops(format!("no end within {} s", most.as_secs())),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => scene.stops(error.to_string()),
+        Err(_) => scene.stops("the attack panicked"),
     }
     scene.hold(Bound { bytes: u64::MAX, per_byte: 0 });
     let seen = scene.finish();
@@ -128,7 +141,7 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
         findings.push(Finding::Harm(format!("a neighbour waited for {} ms of the server's CPU", waited.as_millis())));
     }
     drop(neighbours);
-    if let Some(status) = server.ended() {
+    if let Some(status) = server.ended().filter(|_| !is_cut_off) {
         findings.push(Finding::Harm(format!("the server died: {status}")));
     }
     Ok(Some(Report {
@@ -144,16 +157,18 @@ pub fn play(attack: &Attack, target: Target, places: &Places, is_quick: bool) ->
     }))
 }
 
-/// Does `work`, and ends the server if that takes too long. What it gave, and whether it came to its end by itself.
-fn watched<T>(server: &Running, work: impl FnOnce() -> T) -> (T, bool) {
+/// Does `work`, and ends the server if that takes longer than `most`. What it gave, and whether the server had to be ended.
+fn watched<T>(server: &Running, neighbours: &Neighbours, most: Duration, work: impl FnOnce() -> T) -> (T, bool) {
     let (done, waiting) = channel::<()>();
     std::thread::scope(|scope| {
         let watch = scope.spawn(move || {
-            let is_late = waiting.recv_timeout(ATTACK_MAX) == Err(RecvTimeoutError::Timeout);
+            let is_late = waiting.recv_timeout(most) == Err(RecvTimeoutError::Timeout);
             if is_late {
-                server.kill();
+                // What neighbours notice from here on is the board's doing. A server that has died by itself is told of as such.
+                neighbours.stop_listening();
+                return server.ended().is_none().then(|| server.kill()).is_some();
             }
-            !is_late
+            false
         });
         let given = work();
         drop(done);

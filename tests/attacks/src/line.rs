@@ -127,7 +127,7 @@ pub fn post(target: &str, body: &str) -> String {
 /// Opens a session by polling on this connection: where it polls from now on.
 pub fn open_polling(stream: &mut Stream) -> io::Result<String> {
     stream.send(get_head(POLLING, "").as_bytes())?;
-    let answer = stream.answer()?;
+    let answer = patiently(stream, Stream::answer)?;
     let sid = sid_of(answer.body.trim_start_matches('0'))?;
     Ok(format!("{POLLING}&sid={sid}"))
 }
@@ -135,18 +135,42 @@ pub fn open_polling(stream: &mut Stream) -> io::Result<String> {
 /// Opens a session by WebSocket and joins the main namespace.
 pub fn open_websocket(stream: &mut Stream) -> io::Result<()> {
     upgrade(stream, WEBSOCKET, "")?;
-    stream.text()?;
+    patiently(stream, Stream::text)?;
+    join(stream)
+}
+
+/// What comes before an attack may take its time: a busy machine is not what is attacked.
+pub fn patiently<T>(stream: &mut Stream, work: impl FnOnce(&mut Stream) -> io::Result<T>) -> io::Result<T> {
+    let usual = stream.socket().read_timeout()?;
+    stream.socket().set_read_timeout(Some(PATIENCE))?;
+    let given = work(stream);
+    stream.socket().set_read_timeout(usual)?;
+    given
+}
+
+/// Joins the main namespace on a WebSocket whose OPEN has been read.
+pub fn join(stream: &mut Stream) -> io::Result<()> {
     stream.send_frame(Opcode::Text, b"40")?;
-    match stream.text()? {
+    match patiently(stream, answering_pings)? {
         text if text.starts_with("40") => Ok(()),
-        text => Err(io::Error::new(ErrorKind::InvalidData, text)),
+        text => Err(io::Error::new(ErrorKind::InvalidData, format!("`{text}` to a CONNECT"))),
+    }
+}
+
+/// The next text that is no ping; pings are answered. One may come before anything else: socketioxide sends its first behind the OPEN.
+pub fn answering_pings(stream: &mut Stream) -> io::Result<String> {
+    loop {
+        match stream.text()? {
+            text if text == "2" => stream.send_frame(Opcode::Text, b"3")?,
+            text => return Ok(text),
+        }
     }
 }
 
 /// Opens a WebSocket.
 pub fn upgrade(stream: &mut Stream, target: &str, headers: &str) -> io::Result<()> {
     stream.send(upgrade_head(target, headers).as_bytes())?;
-    match stream.answer()?.status {
+    match patiently(stream, Stream::answer)?.status {
         101 => Ok(()),
         status => Err(io::Error::new(ErrorKind::InvalidData, format!("{status} to an upgrade"))),
     }
@@ -170,4 +194,68 @@ pub fn payload_max_of(json: &str) -> Option<usize> {
 pub fn wait_at_most(stream: &Stream, patience: Duration) {
     // Fails only for a duration of zero, which nobody asks for.
     let _ = stream.socket().set_read_timeout(Some(patience));
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use ringio_codec::websocket::encode_header;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::thread::JoinHandle;
+
+    /// Serves one WebSocket as socketioxide does: its first ping stands behind the OPEN, and without a pong it answers a CONNECT and
+    /// nothing else. How many pongs came.
+    pub(crate) fn pings_at_once() -> (SocketAddr, JoinHandle<usize>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                socket.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            let mut stream = Stream::over(socket, Arc::default()).unwrap();
+            let say = |stream: &mut Stream, text: &str| {
+                let mut bytes = Vec::new();
+                encode_header(&mut bytes, Opcode::Text, text.len() as u64);
+                bytes.extend_from_slice(text.as_bytes());
+                stream.send(&bytes).is_ok()
+            };
+            stream.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+            assert!(say(&mut stream, "0{\"sid\":\"a\"}") && say(&mut stream, "2"));
+            let mut pongs = 0;
+            while let Ok(text) = stream.text() {
+                let goes_on = match text.as_str() {
+                    "3" => {
+                        pongs += 1;
+                        true
+                    }
+                    "40" => say(&mut stream, "40{\"sid\":\"a\"}"),
+                    event => pongs > 0 && say(&mut stream, event),
+                };
+                if !goes_on {
+                    break;
+                }
+            }
+            pongs
+        });
+        (address, server)
+    }
+
+    #[test]
+    fn a_ping_before_the_namespace_is_answered() {
+        let (address, server) = pings_at_once();
+        let mut stream = Stream::connect(address, Arc::default()).unwrap();
+        open_websocket(&mut stream).unwrap();
+        stream.send_frame(Opcode::Text, b"42[\"echo\",1]").unwrap();
+        assert_eq!(websocket_reply(&mut stream, "42[\"echo\",1]"), Reply::Served);
+        drop(stream);
+        assert_eq!(server.join().unwrap(), 1);
+    }
 }

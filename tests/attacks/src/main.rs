@@ -5,7 +5,8 @@ use parking_lot::Mutex;
 use ringio_attacks::attacks::{Attack, BOARD};
 use ringio_attacks::board::{Report, play_all};
 use ringio_attacks::server::{Places, Target};
-use ringio_attacks::{table, weak};
+use ringio_attacks::table::{self, Run};
+use ringio_attacks::weak;
 use ringio_bench::process::raise_open_files_limit;
 use ringio_bench::record::machine;
 use std::io;
@@ -24,9 +25,13 @@ struct Options {
     /// Attacks whose names contain this.
     #[arg(long)]
     only: Option<String>,
-    /// Writes the table into this page, after every attack anew: what has been played by then is never lost.
-    #[arg(long, conflicts_with = "only")]
+    /// Writes the cells of these attacks and targets into the table of this page, after every attack anew: what has been played by then is
+    /// never lost.
+    #[arg(long, conflicts_with = "quick")]
     table: Option<PathBuf>,
+    /// What else is to be known of this run, a sentence without its full stop: that the machine was busy, say.
+    #[arg(long)]
+    remark: Option<String>,
     /// Where cargo builds.
     #[arg(long, default_value = "target")]
     target_dir: PathBuf,
@@ -57,11 +62,15 @@ fn main() -> io::Result<ExitCode> {
     let of = |key: &str| machine.get(key).map_or("-".to_owned(), |value| value.to_string().replace('"', ""));
     let note = |ended: &str| {
         let (commit, kernel, cores) = (of("commit"), of("kernel"), of("cores"));
-        format!("One run of {} s, {ended}. Commit {commit}, kernel {kernel}, {cores} cores.", since.elapsed().as_secs())
+        let remark = options.remark.as_ref().map_or(String::new(), |remark| format!(" {remark}."));
+        format!("{} s, {ended}. Commit {commit}, kernel {kernel}, {cores} cores.{remark}", since.elapsed().as_secs())
     };
     let reports = Mutex::new(Vec::new());
     let write = |reports: &[Report], ended: &str| match &options.table {
-        Some(page) => table::write(page, &attacks, &options.targets, reports, &note(ended)),
+        Some(page) => {
+            let note = note(ended);
+            table::write(page, Run { attacks: &attacks, targets: &options.targets, reports, note: &note })
+        }
         None => Ok(()),
     };
     // Tried before hours are spent on what cannot be written in the end.

@@ -4,7 +4,7 @@
 //! that does not come. How long it waited is counted in CPU time that the *server* used meanwhile, so that a busy machine is not
 //! taken for a stalled server.
 
-use crate::line::{WEBSOCKET, open_polling, post, upgrade};
+use crate::line::{WEBSOCKET, answering_pings, join, open_polling, post, upgrade};
 use parking_lot::Mutex;
 use ringio_bench::process::CpuClock;
 use ringio_codec::websocket::Opcode;
@@ -47,7 +47,9 @@ impl Neighbours {
             neighbours.threads.push(std::thread::spawn(move || {
                 let life = Life { address, server, pause, diary: &diary, is_over: &is_over };
                 let end = if index < WEBSOCKETS { life.by_websocket() } else { life.by_polling() };
-                if let Err(error) = end {
+                if let Err(error) = end
+                    && !is_over.load(Ordering::Relaxed)
+                {
                     let kind = if index < WEBSOCKETS { "WebSocket" } else { "polling" };
                     let count = diary.answered.load(Ordering::Relaxed);
                     diary
@@ -63,14 +65,14 @@ impl Neighbours {
         Ok(neighbours)
     }
 
-    /// Waits until each has been answered `count` times more; false if one complains or loses patience.
+    /// Waits until each has been answered `count` times more; false if one complains or loses patience, or nobody listens any more.
     #[must_use]
     pub fn advance(&self, count: u64) -> bool {
         let goals: Vec<u64> = self.diaries.iter().map(|diary| diary.answered.load(Ordering::Relaxed) + count).collect();
         let give_up = Instant::now() + PATIENCE;
         for (diary, goal) in self.diaries.iter().zip(goals) {
             while diary.answered.load(Ordering::Relaxed) < goal {
-                if diary.complaint.lock().is_some() {
+                if diary.complaint.lock().is_some() || self.is_over.load(Ordering::Relaxed) {
                     return false;
                 }
                 if Instant::now() > give_up {
@@ -94,6 +96,11 @@ impl Neighbours {
     pub fn take_longest_wait(&self) -> Duration {
         let waits = self.diaries.iter().map(|diary| diary.waited_us.swap(0, Ordering::Relaxed));
         Duration::from_micros(waits.max().unwrap_or(0))
+    }
+
+    /// What they notice from now on is not told, and nobody waits for them.
+    pub fn stop_listening(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// What they noticed.
@@ -137,21 +144,18 @@ impl Life<'_> {
         let mut stream = Stream::connect(self.address, Arc::default())?;
         upgrade(&mut stream, WEBSOCKET, "")?;
         stream.text()?;
-        stream.send_frame(Opcode::Text, b"40")?;
-        stream.text()?;
+        join(&mut stream)?;
         let mut number = 0_u64;
         while !self.is_over() {
             let asked = self.server.read().unwrap_or_default();
             stream.send_frame(Opcode::Text, format!("42[\"echo\",{number}]").as_bytes())?;
             let wanted = format!("42[\"echo\",{number}]");
             for _ in 0..HEARD_MAX {
-                let text = stream.text()?;
+                let text = answering_pings(&mut stream)?;
                 if text == wanted {
                     break;
                 }
-                if text == "2" {
-                    stream.send_frame(Opcode::Text, b"3")?;
-                } else if text.starts_with("42[\"echo\"") {
+                if text.starts_with("42[\"echo\"") {
                     return Err(wrong(&wanted, &text));
                 }
             }
@@ -220,4 +224,29 @@ impl Life<'_> {
 fn wrong(wanted: &str, heard: &str) -> io::Error {
     let heard: String = heard.chars().take(60).collect();
     io::Error::new(ErrorKind::InvalidData, format!("asked for {wanted} and heard {heard}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::line::tests::pings_at_once;
+
+    #[test]
+    fn a_neighbour_answers_the_first_ping() {
+        let (address, served) = pings_at_once();
+        let (server, pause) = (CpuClock::of(std::process::id()).unwrap(), Duration::ZERO);
+        let (diary, is_over) = (Diary::default(), AtomicBool::new(false));
+        let life = Life { address, server, pause, diary: &diary, is_over: &is_over };
+        std::thread::scope(|scope| {
+            let neighbour = scope.spawn(|| life.by_websocket());
+            while diary.answered.load(Ordering::Relaxed) < 3 && !neighbour.is_finished() {
+                std::thread::yield_now();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            neighbour.join().unwrap().unwrap();
+        });
+        assert_eq!(served.join().unwrap(), 1);
+    }
 }

@@ -40,6 +40,8 @@ pub enum Finding {
     Difference(String),
     /// Somebody else paid for the attack, or would.
     Harm(String),
+    /// The attack was not played, or not to its end: what it looks for may be there all the same.
+    Unplayed(String),
 }
 
 /// One attack on one server.
@@ -220,6 +222,14 @@ impl<'a> Scene<'a> {
     /// Another reply than stated.
     pub fn differs(&mut self, what: impl Into<String>) {
         self.findings.push(Finding::Difference(what.into()));
+    }
+
+    /// The attack could not go on, or not as it should; the same reason is told once.
+    pub fn stops(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if !self.findings.iter().any(|finding| matches!(finding, Finding::Unplayed(told) if *told == why)) {
+            self.findings.push(Finding::Unplayed(why));
+        }
     }
 
     /// Somebody pays for the attack.

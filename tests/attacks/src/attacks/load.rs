@@ -1,11 +1,13 @@
 //! Senders that never stop, receivers that never read, crowds.
 
 use super::Attack;
-use crate::line::{Reply, get_head, open_polling, open_websocket, wait_at_most, websocket_reply};
+use crate::line::{
+    Reply, answering_pings, get_head, open_polling, open_websocket, patiently, wait_at_most, websocket_reply,
+};
 use crate::scene::{Bound, Scene};
 use crate::server::Setting;
 use ringio_codec::websocket::Opcode;
-use ringio_tests::wire::write_frame;
+use ringio_tests::wire::{Stream, write_frame};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("more connections than descriptors", "uWebSockets#201", descriptors).on(Setting::Descriptors(64)),
     Attack::new("sessions by polling as fast as they open", "reconnect storm", storm),
 ];
+
+/// Longest `Retry-After` that the documentation promises. Seconds.
+const RETRY_AFTER_S_MAX: u64 = 10;
 
 /// Events that are sent before the first answer is read.
 const BURST: usize = 5_000;
@@ -38,11 +43,7 @@ fn saturating(scene: &mut Scene<'_>) -> io::Result<()> {
     for _ in 0..scene.many(40) {
         stream.send(&frames)?;
         for _ in 0..BURST {
-            let frame = stream.frame()?;
-            if frame.payload == b"2" {
-                stream.send_frame(Opcode::Text, b"3")?;
-                stream.frame()?;
-            }
+            answering_pings(&mut stream)?;
         }
     }
     scene.neighbours_go_on();
@@ -83,14 +84,7 @@ fn unread_broadcasts(scene: &mut Scene<'_>) -> io::Result<()> {
         }
         sender.send_frame(Opcode::Text, text.as_bytes())?;
         // The sender reads its own: it is polite.
-        loop {
-            let frame = sender.frame()?;
-            if frame.payload == b"2" {
-                sender.send_frame(Opcode::Text, b"3")?;
-            } else if frame.payload.starts_with(b"42[\"broadcast\"") {
-                break;
-            }
-        }
+        while !answering_pings(&mut sender)?.starts_with("42[\"broadcast\"") {}
     }
     let bytes = scene.hold(Bound { bytes: 64 << 20, per_byte: 2 });
     scene.note(format!("50 stuck receivers hold {} KiB together", bytes >> 10));
@@ -116,7 +110,7 @@ fn unread_polls(scene: &mut Scene<'_>) -> io::Result<()> {
     let mut posts = scene.connect()?;
     let body = format!("40\u{1e}42[\"echo\",\"{}\"]", "a".repeat(900_000));
     posts.send(crate::line::post(&target, &body).as_bytes())?;
-    posts.answer()?;
+    patiently(&mut posts, Stream::answer)?;
     let mut held = Vec::new();
     for _ in 0..20 {
         let mut stream = scene.connect()?;
@@ -159,11 +153,16 @@ fn over_budget(scene: &mut Scene<'_>) -> io::Result<()> {
     let mut refused = 0;
     for _ in 0..scene.many(2_000) {
         let mut stream = scene.connect_from(2)?;
-        // One too many is closed as soon as it is accepted.
-        let reply = match stream.send(get_head(crate::line::POLLING, "").as_bytes()) {
-            Ok(()) => crate::line::http_reply(&mut stream),
-            Err(_) => Reply::End,
-        };
+        // One connection too many is closed as soon as it is accepted, one session too many hears when to come back.
+        let answer = stream.send(get_head(crate::line::POLLING, "").as_bytes()).and_then(|()| stream.answer());
+        if let Some(answer) = answer.as_ref().ok().filter(|answer| answer.status == 503) {
+            let seconds = answer.headers("retry-after").first().and_then(|seconds| seconds.parse::<u64>().ok());
+            scene.must(
+                seconds.is_some_and(|seconds| (1..=RETRY_AFTER_S_MAX).contains(&seconds)),
+                format!("503 with Retry-After {seconds:?}"),
+            );
+        }
+        let reply = answer.map_or_else(Reply::from, |answer| Reply::Status(answer.status));
         refused += usize::from(reply != Reply::Status(200));
         scene.expect("a handshake", reply, &[Reply::Status(200), Reply::Status(503), Reply::End]);
         held.push(stream);
@@ -195,9 +194,8 @@ fn descriptors(scene: &mut Scene<'_>) -> io::Result<()> {
     );
     drop(held);
     let mut stream = scene.connect()?;
-    open_websocket(&mut stream)?;
-    stream.send_frame(Opcode::Text, b"42[\"echo\",1]")?;
-    let reply = websocket_reply(&mut stream, "42[\"echo\",1]");
+    let asked = open_websocket(&mut stream).and_then(|()| stream.send_frame(Opcode::Text, b"42[\"echo\",1]"));
+    let reply = asked.map_or_else(Reply::from, |()| websocket_reply(&mut stream, "42[\"echo\",1]"));
     scene.expect("when there are descriptors again", reply, &[Reply::Served]);
     Ok(())
 }

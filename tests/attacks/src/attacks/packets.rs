@@ -2,8 +2,8 @@
 
 use super::Attack;
 use crate::line::{
-    POLLING, Reply, WEBSOCKET, http_reply, open_polling, open_websocket, post, upgrade, wait_at_most, websocket_reply,
-    websocket_reply_among_others,
+    POLLING, Reply, WEBSOCKET, answering_pings, http_reply, open_polling, open_websocket, post, upgrade, wait_at_most,
+    websocket_reply, websocket_reply_among_others,
 };
 use crate::scene::{Bound, Scene};
 use crate::server::{Setting, Target};
@@ -340,7 +340,7 @@ fn acknowledgements(scene: &mut Scene<'_>) -> io::Result<()> {
         let mut stream = scene.connect()?;
         open_websocket(&mut stream)?;
         stream.send_frame(Opcode::Text, b"42[\"askme\",1]")?;
-        let question = stream.text()?;
+        let question = answering_pings(&mut stream)?;
         let id: String = question[2..].chars().take_while(char::is_ascii_digit).collect();
         let answers = answers.map(|answer| format!("43{id}{answer}"));
         let reply = send_and_ask(&mut stream, &[answers[0].as_bytes(), answers[1].as_bytes(), answers[0].as_bytes()]);
@@ -495,7 +495,7 @@ fn namespaces(scene: &mut Scene<'_>) -> io::Result<()> {
             stream.send_frame(Opcode::Text, format!("40/unknown-{wave}-{at},").as_bytes())?;
             if at % 100 == 99 {
                 for _ in 0..100 {
-                    stream.frame()?;
+                    answering_pings(&mut stream)?;
                 }
             }
         }
@@ -515,7 +515,7 @@ fn connect_cycles(scene: &mut Scene<'_>) -> io::Result<()> {
             write_frame(&mut bytes, true, Opcode::Text, b"41");
             write_frame(&mut bytes, true, Opcode::Text, b"40");
             stream.send(&bytes)?;
-            while !stream.text()?.starts_with("40") {}
+            while !answering_pings(&mut stream)?.starts_with("40") {}
         }
         waves.push(scene.hold(Bound::default()));
     }

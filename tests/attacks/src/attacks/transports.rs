@@ -3,8 +3,8 @@
 use super::Attack;
 use super::packets::{nonsense, seed_of};
 use crate::line::{
-    POLLING, Reply, WEBSOCKET, get_head, http_reply, open_polling, payload_max_of, post, sid_of, upgrade, wait_at_most,
-    websocket_reply, websocket_reply_among_others,
+    POLLING, Reply, WEBSOCKET, get_head, http_reply, join, open_polling, payload_max_of, post, sid_of, upgrade,
+    wait_at_most, websocket_reply, websocket_reply_among_others,
 };
 use crate::scene::{Bound, Scene};
 use crate::server::{Setting, Target};
@@ -97,8 +97,7 @@ fn just_too_long(scene: &mut Scene<'_>) -> io::Result<()> {
     let Some(most) = told else { return Ok(()) };
     let event = |length: usize| format!("42[\"echo\",\"{}\"]", "a".repeat(length - 13));
     // As long as it may be: it is served, whoever sends it.
-    stream.send_frame(Opcode::Text, b"40")?;
-    stream.text()?;
+    join(&mut stream)?;
     stream.send_frame(Opcode::Text, event(most).as_bytes())?;
     let reply = websocket_reply(&mut stream, &event(most)[..20]);
     scene.expect("a message of the greatest length", reply, &[Served]);
