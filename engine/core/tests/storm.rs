@@ -4,18 +4,16 @@
 
 mod world;
 
-use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId};
-use ringio_core::base::time::Time;
-use ringio_core::door::{DisconnectReason, Event, Output};
+use ringio_core::door::DisconnectReason;
 use ringio_core::gate::Gate;
-use ringio_core::limits::{CLOSING_DEADLINE_MS, EVENTS_KEPT_MAX, RETRY_AFTER_S_MAX};
+use ringio_core::limits::{DRAIN_STEP_MS, RETRY_AFTER_S_MAX};
 use ringio_core::options::Options;
-use ringio_core::shard::Shard;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use world::{Heard, World, polling_url, shard_with, text, upgrade_request};
+use world::storm::{self, CONNECTIONS_MAX, PER_TURN, SESSIONS_MAX, Storm};
+use world::{Heard, World, polling_url, upgrade_request};
 
 /// Lets so many in, and counts.
 #[derive(Debug)]
@@ -83,124 +81,12 @@ fn a_session_too_many_hears_when_to_come_back() {
     assert_eq!(gate.counts(), (0, 0), "connections that end give their places back");
 }
 
-/// A shard and what its clients' side knows.
-struct Storm {
-    shard: Shard,
-    now: Time,
-    keys: BTreeMap<FileId, ConnectionKey>,
-    next_file: u32,
-    outputs_in_turn: usize,
-    events_in_turn: usize,
-}
-
-impl Storm {
-    /// A client comes; whether it was let in at all.
-    fn connect(&mut self) -> bool {
-        let address: SocketAddr = "10.0.0.1:4000".parse().unwrap();
-        if !self.shard.admits(Some(address)) {
-            return false;
-        }
-        let file = FileId(self.next_file);
-        self.next_file += 1;
-        let key = self.shard.handle_accepted(self.now, file, Some(address), false);
-        self.keys.insert(file, key);
-        let mut bytes = upgrade_request("/socket.io/?EIO=4&transport=websocket");
-        bytes.extend(text("40"));
-        self.shard.handle_received(self.now, key, &mut bytes);
-        self.dispatch();
-        true
-    }
-
-    fn dispatch(&mut self) {
-        while let Some(event) = self.shard.poll_event() {
-            self.events_in_turn += 1;
-            if let Event::ConnectRequested { socket } = event {
-                self.shard.accept_socket(socket, NamespaceId(0), &Arc::from("/"));
-            }
-        }
-    }
-
-    /// The end of a turn: what was refused hears its answer, and goes.
-    fn turn(&mut self, millis: u64) -> (usize, usize) {
-        self.now = self.now.after(millis);
-        self.shard.handle_deadlines(self.now);
-        self.dispatch();
-        while let Some(output) = self.shard.poll_output() {
-            self.outputs_in_turn += 1;
-            match output {
-                Output::Send { file, .. } => {
-                    let key = self.keys[&file];
-                    self.shard.handle_sent(self.now, key, false);
-                }
-                Output::ShutdownWrite { file } => {
-                    let key = self.keys[&file];
-                    self.shard.handle_ended(self.now, key);
-                }
-                Output::Close { file } => {
-                    self.keys.remove(&file).unwrap();
-                }
-                other => panic!("{other:?}"),
-            }
-            self.dispatch();
-        }
-        (std::mem::take(&mut self.outputs_in_turn), std::mem::take(&mut self.events_in_turn))
-    }
-}
-
-/// 10,000 clients are cut off at once, and 100,000 attempts to come back arrive in two seconds.
 #[test]
 fn a_storm_of_100_000_reconnects_stays_within_its_bounds() {
-    const CONNECTIONS_MAX: u64 = 12_000;
-    const SESSIONS_MAX: u64 = 10_000;
-    const PER_TURN: usize = 500;
     let gate = Counted::new(CONNECTIONS_MAX, SESSIONS_MAX);
-    let mut shard = shard_with(Options::default());
-    shard.set_gate(gate.clone());
-    let mut storm = Storm { shard, ..Storm::new() };
-    for _ in 0..SESSIONS_MAX {
-        assert!(storm.connect());
-    }
-    storm.turn(1);
-    assert_eq!(gate.counts(), (SESSIONS_MAX, SESSIONS_MAX));
-    let keys: Vec<ConnectionKey> = storm.keys.values().copied().collect();
-    for key in keys {
-        storm.shard.handle_ended(storm.now, key);
-    }
-    storm.turn(1);
-    assert_eq!((gate.counts(), storm.shard.session_count()), ((0, 0), 0));
-    let (mut turned_away, mut attempts) = (0, 0);
-    while attempts < 100_000 {
-        for _ in 0..PER_TURN {
-            attempts += 1;
-            turned_away += usize::from(!storm.connect());
-        }
-        let (outputs, events) = storm.turn(10);
-        // Per attempt at most: one send (101 and OPEN together, or 503), a FIN, a close; and one question to the application.
-        assert!(outputs <= 3 * PER_TURN, "{outputs} outputs in a turn");
-        assert!(events <= PER_TURN, "{events} events in a turn");
-        assert!(storm.shard.connection_count() as u64 <= CONNECTIONS_MAX);
-        assert!(storm.shard.session_count() as u64 <= SESSIONS_MAX);
-        assert!(storm.shard.event_capacity() <= EVENTS_KEPT_MAX, "{}", storm.shard.event_capacity());
-    }
-    let counters = storm.shard.counters();
-    assert_eq!(storm.shard.session_count() as u64, SESSIONS_MAX, "as many as there is room for are back");
-    assert_eq!(counters.sessions_refused + counters.connections_refused, 100_000 - SESSIONS_MAX);
-    assert_eq!(counters.connections_refused as usize, turned_away);
-    assert_eq!(counters.receive_bytes_held, 0);
-    // Those who are in are served: the storm has not cost them their session.
-    let keys: Vec<ConnectionKey> = storm.keys.values().copied().collect();
-    let before = storm.shard.counters().events_received;
-    for key in &keys {
-        storm.shard.handle_received(storm.now, *key, &mut text("42[\"hello\"]"));
-        storm.dispatch();
-    }
-    assert_eq!(storm.shard.counters().events_received - before, SESSIONS_MAX);
-    for key in keys {
-        storm.shard.handle_ended(storm.now, key);
-    }
-    storm.turn(CLOSING_DEADLINE_MS);
-    assert!(storm.shard.is_vacant());
+    let storm = storm::of_reconnects(gate.clone(), 1, PER_TURN);
     assert_eq!(gate.counts(), (0, 0));
+    assert!(storm.shard.is_vacant());
 }
 
 #[test]
@@ -217,9 +103,9 @@ fn sessions_are_sent_away_in_equal_shares() {
         world.advance(100);
         counts.push(left(&world));
     }
-    assert!(counts.windows(2).all(|pair| (8..=11).contains(&(pair[0] - pair[1]))), "{counts:?}");
+    assert_eq!(counts, [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]);
     assert_eq!(world.get(0, "/socket.io/?EIO=4&transport=polling").0, 503, "nobody comes in");
-    world.advance(101);
+    world.advance(100);
     assert_eq!(left(&world), 0);
     let told = |heard: &&Heard| matches!(heard, Heard::Disconnected(_, DisconnectReason::ServerShuttingDown, _));
     assert_eq!(world.heard.iter().filter(told).count(), 100);
@@ -227,31 +113,62 @@ fn sessions_are_sent_away_in_equal_shares() {
     assert!(world.shards[0].is_vacant(), "no timer is left");
 }
 
-impl Storm {
-    fn new() -> Self {
-        let shard = shard_with(Options::default());
-        Self { shard, now: Time::ZERO, keys: BTreeMap::new(), next_file: 0, outputs_in_turn: 0, events_in_turn: 0 }
+/// So many leave a world of two shards over this time: in which millisecond of it each shard's went, and how many.
+fn drained(seed: u8, clients: usize, spread_ms: u64) -> [Vec<(u64, usize)>; 2] {
+    let mut world = World::seeded(seed, 2, Options::default(), Vec::new());
+    for _ in 0..clients {
+        world.joined(0);
+        world.joined(1);
     }
-
-    /// So many come; their keys.
-    fn crowd(&mut self, count: usize) -> Vec<ConnectionKey> {
-        let first = FileId(self.next_file);
-        assert!((0..count).all(|_| self.connect()));
-        self.turn(1);
-        self.keys.range(first..).map(|(_, key)| *key).collect()
-    }
-
-    /// They go, 200 in a turn of a tenth of a second. How often memory was given back meanwhile.
-    fn leave(&mut self, keys: &[ConnectionKey]) -> usize {
-        let mut times = 0;
-        for some in keys.chunks(200) {
-            for key in some {
-                self.shard.handle_ended(self.now, *key);
+    let now = world.now;
+    world.shards.iter_mut().for_each(|shard| shard.begin_drain(now, spread_ms));
+    world.run();
+    let mut went = [Vec::new(), Vec::new()];
+    let mut before = [clients; 2];
+    for millis in 0..=spread_ms {
+        for shard in 0..2 {
+            let left = world.shards[shard].session_count();
+            if left < before[shard] {
+                went[shard].push((millis, before[shard] - left));
             }
-            self.turn(100);
-            times += usize::from(self.shard.poll_given_back());
+            before[shard] = left;
         }
-        times
+        world.advance(1);
+    }
+    assert_eq!(before, [0, 0], "{went:?}");
+    went
+}
+
+#[test]
+fn the_moment_of_each_share_is_drawn_within_its_step() {
+    let mut within: BTreeSet<u64> = BTreeSet::new();
+    for seed in 1..=4 {
+        let went = drained(seed, 100, 1_000);
+        for shares in &went {
+            assert_eq!(shares.len(), 10, "{shares:?}");
+            for (step, (millis, count)) in shares.iter().enumerate() {
+                assert_eq!((millis / DRAIN_STEP_MS, *count), (step as u64, 10), "{shares:?}");
+                within.insert(millis % DRAIN_STEP_MS);
+            }
+        }
+        assert_ne!(went[0], went[1], "two shards do not keep step");
+        assert_eq!(went, drained(seed, 100, 1_000), "a seed decides it");
+    }
+    assert!(within.len() > 40, "80 draws of 100: {within:?}");
+    assert!(*within.first().unwrap() < 20 && *within.last().unwrap() >= 80, "{within:?}");
+    // What does not divide: a share more or less, and few clients leave over the whole time and not in its first steps.
+    for shares in drained(5, 105, 1_000) {
+        assert!(shares.iter().all(|(_, count)| (10..=11).contains(count)), "{shares:?}");
+    }
+    let last =
+        [drained(6, 5, 10_000), drained(7, 5, 10_000)].iter().flatten().map(|shares| shares.last().unwrap().0).max();
+    assert!(last.unwrap() > 2_000, "{last:?}");
+    // A time that is no multiple of a step, one shorter than a step, and none.
+    for spread_ms in [250, 7, 0] {
+        for shares in drained(8, 30, spread_ms) {
+            let steps = spread_ms.div_ceil(DRAIN_STEP_MS).max(1);
+            assert_eq!((shares.len() as u64, shares[0].1), (steps, 30 / steps as usize), "{shares:?}");
+        }
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn check_memory(memory_max: Option<u64>, shard_count: u16) -> Result<
 impl Server {
     /// Closes the server slowly: accepts no more and opens no more sessions, ends those there are with `server shutting down`, in
     /// equal shares over this time, then does what [`Server::close`] does. So its clients come back to other servers one after the
-    /// other, not all at once. `close` during this time ends it.
+    /// other, not all at once; the moments are drawn, so that servers which drain together do not keep step. `close` during this time ends it.
     ///
     /// Clients that poll without keeping their connection leave at once, because there is nobody to connect to. Tell clients
     /// what you want them to know before: `io.emit("moving", &())`.

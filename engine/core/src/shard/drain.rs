@@ -1,10 +1,11 @@
 //! Who is let in, and how all are sent away over a time: storms of reconnecting clients at both ends of a server's life.
 //!
 //! ```text
-//! begin_drain(spread) --every 100 ms: an equal share of those left--> server shutting down ... nobody left
+//! begin_drain(spread) --once in every 100 ms, at a moment that is drawn: an equal share of those left--> server shutting down ... nobody left
 //! ```
 //! A server that ends all its sessions in one instant sends all its clients to its siblings in the next. Shares are equal over the time,
-//! whatever the order of the table: clients come back evenly, with what jitter their own back-off adds.
+//! whatever the order of the table: clients come back evenly. Within its step the moment of each is drawn, and so is what does not divide,
+//! so that the shards and the servers of a deployment do not keep step with each other.
 
 use super::Shard;
 use super::closing::Farewell;
@@ -24,6 +25,11 @@ use core::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
     end: Time,
+}
+
+/// How many steps these milliseconds are, the last one begun.
+const fn steps(millis: u64) -> u64 {
+    millis.div_ceil(DRAIN_STEP_MS)
 }
 
 fn ip(address: Option<SocketAddr>) -> Option<IpAddr> {
@@ -82,21 +88,33 @@ impl Shard {
         let is_new = self.drain.is_none();
         self.drain = Some(Drain { end: self.now.after(spread_ms) });
         if is_new {
-            self.drain_is_due();
+            match steps(spread_ms) {
+                0 => self.drain_is_due(),
+                left => self.arm_drain(self.now, spread_ms - (left - 1) * DRAIN_STEP_MS),
+            }
         }
     }
 
-    /// Ends this step's share of the sessions that are left.
+    /// Ends this step's share of the sessions that are left. Steps are counted back from the end.
     pub(super) fn drain_is_due(&mut self) {
         let Some(Drain { end }) = self.drain else { return };
-        let steps = end.since(self.now) / DRAIN_STEP_MS + 1;
-        let count = self.sessions.len().div_ceil(usize::try_from(steps).unwrap_or(usize::MAX));
+        let left_ms = end.since(self.now);
+        let left = steps(left_ms).max(1);
+        let sessions = self.sessions.len() as u64;
+        let is_one_more = self.seed.next_u64() % left < sessions % left;
+        let count = usize::try_from(sessions / left + u64::from(is_one_more)).unwrap_or(usize::MAX);
         let sessions: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| key).take(count).collect();
         for session in sessions {
             self.end_session(session, DisconnectReason::ServerShuttingDown, Farewell::Close);
         }
         if !self.sessions.is_empty() {
-            self.wheel.arm(self.now.after(DRAIN_STEP_MS), Deadline::Drain);
+            self.arm_drain(self.now.after(left_ms.saturating_sub((left - 1) * DRAIN_STEP_MS)), DRAIN_STEP_MS);
         }
+    }
+
+    /// The next share goes within the step that begins at `begin` and lasts so long.
+    fn arm_drain(&mut self, begin: Time, step_ms: u64) {
+        let jitter_ms = self.seed.next_u64() % step_ms;
+        self.wheel.arm(begin.after(jitter_ms), Deadline::Drain);
     }
 }

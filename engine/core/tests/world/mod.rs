@@ -10,6 +10,8 @@
     reason = "each test uses a part of it"
 )]
 
+pub mod storm;
+
 use ringio_core::base::frame::Frame;
 use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId, ShardIndex, SocketKey};
 use ringio_core::base::time::Time;
