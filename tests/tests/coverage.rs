@@ -1,5 +1,5 @@
-//! `tests/conformance/COVERAGE.md`, `engine/server/docs/node-api.md` and `SECURITY.md` say the truth: every test that they name exists, and every
-//! heading of the former counts its rows.
+//! `tests/conformance/COVERAGE.md`, `engine/server/docs/node-api.md`, `SECURITY.md` and the table in `engine/core/src/limits.rs` say the truth: every
+//! test that they name exists, and every heading of the first counts its rows.
 //!
 //! ```text
 //! | behaviour | `file` "test"; `file` "test" |     or    | behaviour | none: why |     or    | behaviour | **open**: what |
@@ -19,6 +19,7 @@ fn root() -> PathBuf {
 const COVERAGE: &str = "tests/conformance/COVERAGE.md";
 const NODE_API: &str = "engine/server/docs/node-api.md";
 const SECURITY: &str = "SECURITY.md";
+const LIMITS: &str = "engine/core/src/limits.rs";
 
 fn page(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -78,9 +79,13 @@ fn every_test_that_is_named_exists() {
     let security = page(SECURITY);
     let promises = security.split("\n## ").find(|section| section.starts_with("What is promised\n")).unwrap();
     let promises = count_existing(promises, SECURITY);
+    // Its second table says where else bounds live.
+    let limits = page(LIMITS).replace("//! ", "");
+    let limits = limits.split("Bounds that live elsewhere").next().unwrap();
+    let limits = count_existing(limits, LIMITS);
     assert!(
-        coverage > 400 && node_api > 120 && promises > 20,
-        "the pages are read: {coverage}, {node_api}, {promises}"
+        coverage > 400 && node_api > 120 && promises > 20 && limits > 20,
+        "the pages are read: {coverage}, {node_api}, {promises}, {limits}"
     );
 }
 

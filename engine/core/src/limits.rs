@@ -1,31 +1,49 @@
 //! Every fixed bound and deadline of the core: unit, default, reason; and the memory they add up to at worst.
 //!
-//! What an operator may set is in `options`. A state without a deadline and a byte bound in this table is a defect; each row has a
-//! test of its name in `tests/bounds.rs`. Deadlines are absolute: they run from the beginning of the state, whatever dribbles in.
+//! What an operator may set is in `options`. A state without a deadline and a byte bound in this table is a defect; each row names the
+//! tests that show both (`tests/tests/coverage.rs` looks whether they are there). Deadlines are absolute: they run from the beginning of the
+//! state, whatever dribbles in.
 //!
-//! | state | deadline | bytes |
+//! | state | deadline | bytes | shown by |
+//! |---|---|---|---|
+//! | connection: request head, and silence between requests | `REQUEST_HEAD_DEADLINE_MS` | `REQUEST_HEAD_BYTES_MAX` | `engine/core/tests/bounds.rs` "connection_request_head" |
+//! | connection: body of a POST | [`body_deadline_ms`] | `max_http_buffer_size` | `engine/core/tests/bounds.rs` "connection_body_of_a_post" |
+//! | connection: the packets of its POST are taken | `REQUEST_HEAD_DEADLINE_MS` | `PIPELINED_BYTES_MAX` | `engine/core/tests/posts.rs` "while_its_packets_are_taken_a_connection_has_its_deadline_and_its_bound" |
+//! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`]; [`dropped_bytes_max`] behind them are read and dropped | `engine/core/tests/bounds.rs` "connection_the_application_decides"; `engine/core/tests/bounds.rs` "connection_what_follows_while_nobody_may_read" |
+//! | connection: a GET waits | the session's heartbeat | `PIPELINED_BYTES_MAX` | `engine/core/tests/bounds.rs` "connection_a_get_waits" |
+//! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | [`backlog_bytes_max`]; [`dropped_bytes_max`] behind them are read and dropped | `engine/core/tests/bounds.rs` "connection_moves_to_another_shard"; `engine/core/tests/bounds.rs` "connection_what_follows_while_nobody_may_read" |
+//! | connection: answers and control frames unread | `REQUEST_HEAD_DEADLINE_MS`, or the heartbeat | `TRANSMIT_BYTES_MAX`, `TRANSMIT_FRAMES_MAX` | `engine/core/tests/bounds.rs` "connection_answers_and_control_frames_unread" |
+//! | connection: WebSocket, half a message | [`message_deadline_ms`] | `max_http_buffer_size` | `engine/core/tests/bounds.rs` "connection_websocket_half_a_message" |
+//! | connection: WebSocket between messages | the session's heartbeat | 0 | `engine/core/tests/bounds.rs` "connection_websocket_between_messages" |
+//! | connection: closing | `CLOSING_DEADLINE_MS` | 0; [`dropped_bytes_max`] are read and dropped | `engine/core/tests/bounds.rs` "connection_closing"; `engine/core/tests/bounds.rs` "connection_what_follows_a_refusal" |
+//! | session: in no namespace yet | `connect_timeout_ms` | `max_http_buffer_size` of auth, `SOCKETS_PER_SESSION_MAX` requests, each of `NAMESPACE_NAME_BYTES_MAX` | `engine/core/tests/bounds.rs` "session_in_no_namespace_yet"; `engine/core/tests/bounds.rs` "session_the_name_of_a_namespace" |
+//! | session: a long POST of which packets are left | none: in each turn `POSTED_PACKETS_PER_TURN` of them are taken | `max_http_buffer_size` | `engine/core/tests/posts.rs` "nobody_waits_for_more_than_a_piece" |
+//! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] | `engine/core/tests/bounds.rs` "session_attachments_missing" |
+//! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection | `engine/core/tests/bounds.rs` "session_probing" |
+//! | session: open and silent | `ping_interval_ms` (and a part of [`PING_MOMENTS`]) + `ping_timeout_ms`, the timeout once more if something else came | 0 | `engine/core/tests/bounds.rs` "session_silent_or_not_reading" |
+//! | session: packets unread | as above: the ping waits behind them | `outbox_bytes_max` and one message | `engine/core/tests/bounds.rs` "session_silent_or_not_reading" |
+//! | session: closing, its last packets unfetched | `POLLING_CLOSE_DEADLINE_MS` | `outbox_bytes_max` | `engine/core/tests/bounds.rs` "session_closing_and_closed" |
+//! | session: closed by a POST | `CLOSED_GRACE_MS` | 0 | `engine/core/tests/bounds.rs` "session_closing_and_closed" |
+//! | socket: the application decides | its own; the client's `connect_timeout_ms` if it is in no namespace | counted with the session | `tests/tests/misuse.rs` "a_middleware_that_never_finishes_costs_its_client_the_connection" |
+//! | socket: owes acknowledgements | the emitter's timeout, at the latest its end | `ACKS_PER_SOCKET_MAX` | `tests/tests/misuse.rs` "acknowledgements_owed_are_bounded" |
+//! | socket: absent, may come back | `max_disconnection_ms` | `absent_max` of them, `bytes_max` of packets | `engine/core/tests/recovery.rs` "who_cannot_be_recovered_gets_a_new_socket"; `engine/core/tests/recovery.rs` "of_too_many_absent_clients_the_one_that_left_first_is_forgotten" |
+//! | shard: questions of other servers | the asker's time, [`CLUSTER_TIMEOUT_MS_MAX`] at most; `FETCH_DEADLINE_MS` | `CLUSTER_QUESTIONS_MAX` of each kind | `engine/core/tests/cluster.rs` "no_more_questions_of_other_servers_are_open_than_may_be" |
+//!
+//! Bounds that live elsewhere, beside what they bound:
+//!
+//! | what | bound | where |
 //! |---|---|---|
-//! | connection: request head, and silence between requests | `REQUEST_HEAD_DEADLINE_MS` | `REQUEST_HEAD_BYTES_MAX` |
-//! | connection: body of a POST | [`body_deadline_ms`] | `max_http_buffer_size` |
-//! | connection: the packets of its POST are taken | `REQUEST_HEAD_DEADLINE_MS` | `PIPELINED_BYTES_MAX` |
-//! | connection: the application decides | `DECISION_DEADLINE_MS` | [`backlog_bytes_max`]; [`dropped_bytes_max`] behind them are read and dropped |
-//! | connection: a GET waits | the session's heartbeat | `PIPELINED_BYTES_MAX` |
-//! | connection: moves to another shard, an answer unread | `MOVING_DEADLINE_MS` | the same |
-//! | connection: answers and control frames unread | `REQUEST_HEAD_DEADLINE_MS`, or the heartbeat | `TRANSMIT_BYTES_MAX`, `TRANSMIT_FRAMES_MAX` |
-//! | connection: WebSocket, half a message | [`message_deadline_ms`] | `max_http_buffer_size` |
-//! | connection: WebSocket between messages | the session's heartbeat | 0 |
-//! | connection: closing | `CLOSING_DEADLINE_MS` | 0; [`dropped_bytes_max`] are read and dropped |
-//! | session: in no namespace yet | `connect_timeout_ms` | `max_http_buffer_size` of auth, `SOCKETS_PER_SESSION_MAX` requests |
-//! | session: a long POST of which packets are left | none: in each turn `POSTED_PACKETS_PER_TURN` of them are taken | `max_http_buffer_size` |
-//! | session: a packet whose attachments are missing | [`attachments_deadline_ms`] | [`unfinished_bytes_max`] |
-//! | session: probing WebSocket | `upgrade_timeout_ms` | as a connection |
-//! | session: open and silent | `ping_interval_ms` (and a part of [`PING_MOMENTS`]) + `ping_timeout_ms`, the timeout once more if something else came | 0 |
-//! | session: packets unread | as above: the ping waits behind them | `outbox_bytes_max` and one message |
-//! | session: closing, its last packets unfetched | `POLLING_CLOSE_DEADLINE_MS` | `outbox_bytes_max` |
-//! | session: closed by a POST | `CLOSED_GRACE_MS` | 0 |
-//! | socket: the application decides | its own; the client's `connect_timeout_ms` if it is in no namespace | counted with the session |
-//! | socket: owes acknowledgements | the emitter's timeout, at the latest its end | `ACKS_PER_SOCKET_MAX` |
-//! | socket: absent, may come back | `max_disconnection_ms` | `absent_max` of them, `bytes_max` of packets |
+//! | what an operator may set: messages 1 MB, an outbox 4 MiB, 10 attachments, 100,000 absent clients and 64 MiB of packets for them | `max_http_buffer_size`, `outbox_bytes_max`, `attachments_max`, `absent_max`, `bytes_max`, ... | core `options.rs` |
+//! | frames kept for the next ones | `POOL_BYTES_MAX` 4 MiB, `POOL_FRAMES_MAX` 1,024, none over `POOL_BUFFER_BYTES_MAX` 256 KiB | core `base/frame_pool.rs` |
+//! | what was sent again to sockets that came back | `LOGS_MAX`: as much as 8 logs of the largest number of packets, and the bytes of one | core `broadcast/replay.rs` |
+//! | header fields of a request | `HEADER_COUNT_MAX` 64 | codec `http/request.rs` |
+//! | extensions that a WebSocket client offers, parameters of each | `OFFER_COUNT_MAX` 32, `PARAMETER_COUNT_MAX` 16 | codec `websocket/extensions.rs` |
+//! | extensions of a chunk and trailers of a chunked body | `EXTENSION_BYTES_MAX`, `TRAILER_BYTES_MAX`, 4 KiB each | codec `http/chunked.rs` |
+//! | depth of JSON, digits of an acknowledgement's id | `DEPTH_MAX` 128, `ID_MAX` 2^53 - 1 | codec `socketio/json.rs`, `socketio/decode.rs` |
+//! | calls of other threads that wait for a shard | `INJECTED_MAX` 65,536 | runtime `injector.rs` |
+//! | unfinished records of TLS, what TLS has to say to a peer that does not listen | `HELD_BYTES_MAX` 80 KiB, `OWN_BYTES_MAX` 256 KiB | runtime `tls/channel.rs` |
+//! | what one turn does at most | `CONNECTION_BYTES_PER_TURN`, ... | runtime `limits.rs` |
+//! | messages of other servers that wait for the first shard | `INBOX_MESSAGES_MAX` 16,384, `INBOX_BYTES_MAX` 64 MiB | server `cluster/inbox.rs` |
 
 use crate::base::frame_pool::{POOL_BYTES_MAX, POOL_FRAMES_MAX};
 use crate::door::Event;
@@ -131,7 +149,8 @@ pub const CROWD_SHARE: usize = 16;
 /// From then until memory is given back. Milliseconds. A wave is over by then, and a server whose clients come and go pays once in this time.
 pub const GIVE_BACK_PAUSE_MS: u64 = 5_000;
 
-/// How often a share of the sessions is ended while a server drains. Milliseconds. Finer steps would wake it more often than helps.
+/// While a server drains, a share of the sessions is ended once in so long, at a moment drawn within it. Milliseconds. Finer steps would
+/// wake it more often than helps.
 pub const DRAIN_STEP_MS: u64 = 100;
 
 /// Longest `Retry-After` of a request that finds no room. Seconds, from 1 on, drawn for each, so that they do not come back together.

@@ -8,10 +8,11 @@ mod world;
 
 use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts};
 use ringio_core::limits::{
-    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS, PING_MOMENTS,
-    POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN, RECEIVE_DEADLINE_MS,
-    REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX, TRANSMIT_FRAMES_MAX,
-    WorstCase, attachments_deadline_ms, body_deadline_ms, dropped_bytes_max, message_deadline_ms, worst_case,
+    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DECISION_DEADLINE_MS, EVENTS_KEPT_MAX, MOVING_DEADLINE_MS,
+    NAMESPACE_NAME_BYTES_MAX, PING_MOMENTS, POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN,
+    RECEIVE_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX,
+    TRANSMIT_FRAMES_MAX, WorstCase, attachments_deadline_ms, body_deadline_ms, dropped_bytes_max, message_deadline_ms,
+    worst_case,
 };
 use ringio_core::options::{Asset, Hooks, Options, RecoveryOptions};
 use std::sync::Arc;
@@ -256,6 +257,20 @@ fn connection_websocket_half_a_message() {
 }
 
 #[test]
+fn connection_websocket_between_messages() {
+    let mut world = World::new(1, small());
+    let (wire, _) = world.joined(0);
+    world.send(wire, &[text("42[\"one\"]"), frame(0x8a, b"a pong"), text("42[\"two\"]")].concat());
+    assert_eq!(held(&world), 0, "nothing is kept of what was whole");
+    world.advance(44_999);
+    assert!(!world.is_over(wire));
+    world.advance(1 + 25_000 / PING_MOMENTS);
+    assert!(world.is_over(wire), "a ping and no pong");
+    assert_eq!(reasons(&world), [DisconnectReason::PingTimeout]);
+    assert_vacant(&mut world);
+}
+
+#[test]
 fn connection_closing() {
     let mut world = World::new(1, small());
     let (wire, _) = world.joined(0);
@@ -366,6 +381,20 @@ fn session_in_no_namespace_yet() {
     assert!(!world.is_over(wire));
     world.send(wire, &text("40/3,{\"a\":1}"));
     assert!(world.is_over(wire), "more auth than one message may hold");
+    assert_vacant(&mut world);
+}
+
+#[test]
+fn session_the_name_of_a_namespace() {
+    let mut world = World::new(1, small());
+    let name = |bytes: usize| format!("/{}", "n".repeat(bytes - 1));
+    let wire = world.websocket(0);
+    world.send(wire, &text(&format!("40{},", name(NAMESPACE_NAME_BYTES_MAX))));
+    assert!(world.take_text(wire).contains("Invalid namespace"), "the application is asked");
+    assert!(!world.is_over(wire));
+    world.send(wire, &text(&format!("40{},", name(NAMESPACE_NAME_BYTES_MAX + 1))));
+    assert!(!world.take_text(wire).contains("Invalid namespace"), "nobody is asked");
+    assert!(world.is_over(wire));
     assert_vacant(&mut world);
 }
 

@@ -9,6 +9,7 @@ use ringio_core::cluster::nodes::HeartbeatOptions;
 use ringio_core::cluster::roll::{Members, Tally};
 use ringio_core::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
 use ringio_core::door::{EmitFlags, Event, EventParts, Operation};
+use ringio_core::limits::CLUSTER_QUESTIONS_MAX;
 use ringio_core::options::Options;
 use ringio_core::room::select::Target;
 use ringio_core::shard::cluster::ClusterOptions;
@@ -493,4 +494,33 @@ fn what_nobody_asked_for_changes_nothing() {
     servers.run();
     assert!(servers.is_idle());
     assert!(servers.worlds[0].shards.iter().all(ringio_core::shard::Shard::is_vacant));
+}
+
+/// Another server asks and asks before the other shard has answered anything.
+#[test]
+fn no_more_questions_of_other_servers_are_open_than_may_be() {
+    let mut servers = Servers::new(1, 2, false);
+    let name: Arc<str> = Arc::from("/");
+    for (is_fetch, answer) in [(true, 8), (false, 11)] {
+        for _ in 0..2 {
+            for number in 0..CLUSTER_QUESTIONS_MAX + 10 {
+                let request = RequestId::new(&format!("{number:016x}"));
+                let target = to("nobody");
+                let message = if is_fetch {
+                    ClusterMessage::FetchSockets { target, request }
+                } else {
+                    let (packet, flags) = (packet("[\"ask\"]"), EmitFlags::default());
+                    ClusterMessage::Broadcast { packet, target, flags, timeout_ms: Some(1_000), request: Some(request) }
+                };
+                servers.worlds[0].shards[0].handle_cluster(&node(1), MAIN, &name, &Arc::new(message));
+            }
+            servers.run();
+            let answers = servers.published.drain(..).filter(|number| *number == answer).count();
+            assert_eq!(answers, CLUSTER_QUESTIONS_MAX, "fetch: {is_fetch}");
+            assert!(
+                servers.worlds[0].shards.iter().all(ringio_core::shard::Shard::is_unasked),
+                "and there is room again"
+            );
+        }
+    }
 }

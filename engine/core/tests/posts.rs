@@ -10,7 +10,8 @@ use ringio_core::base::id::{ConnectionKey, FileId, NamespaceId};
 use ringio_core::base::time::Time;
 use ringio_core::door::{DisconnectReason, EmitFlags, Event, EventParts, Output};
 use ringio_core::limits::{
-    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DEADLINES_PER_TURN, POSTED_BYTES_PER_TURN, POSTED_PACKETS_PER_TURN,
+    CLOSED_GRACE_MS, CLOSING_DEADLINE_MS, DEADLINES_PER_TURN, PIPELINED_BYTES_MAX, POSTED_BYTES_PER_TURN,
+    POSTED_PACKETS_PER_TURN, REQUEST_HEAD_DEADLINE_MS,
 };
 use ringio_core::options::Options;
 use ringio_core::shard::Shard;
@@ -149,6 +150,23 @@ fn every_packet_arrives_once_and_in_order() {
     // The next one is welcome.
     assert_eq!(world.post(0, &polling_url(&sid), "42[\"next\"]"), (200, "ok".into()));
     assert_eq!(names(&world).last().unwrap(), "next");
+}
+
+#[test]
+fn while_its_packets_are_taken_a_connection_has_its_deadline_and_its_bound() {
+    let mut two = Two::new();
+    two.receive(two.posting, vec![b'x'; PIPELINED_BYTES_MAX]);
+    assert_eq!(two.shard.connection_count(), 2);
+    two.receive(two.posting, vec![b'x']);
+    assert_eq!(two.shard.connection_count(), 1, "more pipelined bytes than may wait");
+    let mut two = Two::new();
+    two.shard.handle_deadlines(Time::from_millis(REQUEST_HEAD_DEADLINE_MS - 1));
+    two.receive(two.posting, vec![b'x']);
+    assert_eq!(two.shard.connection_count(), 2);
+    two.shard.handle_deadlines(Time::from_millis(REQUEST_HEAD_DEADLINE_MS));
+    two.flush();
+    assert_eq!(two.shard.connection_count(), 1);
+    assert!(two.shard.has_work(), "its packets are its session's");
 }
 
 /// Few long packets are no flood: an honest client with much to say gets its answers in as few polls as ever.

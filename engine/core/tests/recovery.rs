@@ -475,3 +475,20 @@ fn who_cannot_be_recovered_gets_a_new_socket() {
     late.come_back(&mut world, 0);
     assert_eq!(recovered(&world), Some((false, None)));
 }
+
+#[test]
+fn of_too_many_absent_clients_the_one_that_left_first_is_forgotten() {
+    const ABSENT_MAX: usize = 3;
+    let recovery = RecoveryOptions { absent_max: ABSENT_MAX, ..RecoveryOptions::default() };
+    let mut world = World::new(1, Options { recovery: Some(recovery), ..Options::default() });
+    let mut clients: Vec<Client> = (0..=ABSENT_MAX).map(|_| Client::connect(&mut world, 0, "")).collect();
+    broadcast(&mut world, 0, None, "\"seen\"");
+    clients.iter_mut().for_each(|client| client.read(&mut world));
+    clients.iter().for_each(|client| world.end(client.wire));
+    broadcast(&mut world, 0, None, "\"missed\"");
+    for (at, client) in clients.iter_mut().enumerate() {
+        client.come_back(&mut world, 0);
+        assert_eq!(recovered(&world).map(|(is, _)| is), Some(at > 0), "client {at}");
+        assert_eq!(client.events.len(), 1 + usize::from(at > 0));
+    }
+}
