@@ -42,6 +42,12 @@ fn connected(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Whether a connection is taken there. One that meets itself, because the system has just given it this port, is none.
+#[must_use]
+pub fn lets_in(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
+}
+
 /// Sends these bytes and returns all that is heard until the other side ends the connection.
 pub fn until_the_end(address: SocketAddr, bytes: &str) -> String {
     let mut stream = connected(address);

@@ -6,7 +6,8 @@ mod client;
 
 use client::{PATIENCE, Place, Running};
 use ringio::{DisconnectReason, EmitError, Server, SlowReceiver, Socket};
-use ringio_tests::wire::{Polling, WebSocket, get};
+use ringio_tests::wire::{Polling, WebSocket, get, lets_in};
+
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ matrix! {
     more_clients_than_there_is_room_for_are_turned_away
     a_server_that_drains_sends_everybody_away_in_turn
     what_is_queued_counts_until_it_is_drained
+    nobody_comes_in_while_a_server_drains
+    who_does_not_read_is_cut_off_when_the_time_for_that_is_over
 }
 
 fn address(server: &Running) -> SocketAddr {
@@ -159,7 +162,8 @@ fn more_clients_than_there_is_room_for_are_turned_away(place: Place) {
     let (one, two) = (joined(&server), joined(&server));
     let (answer, wire) = WebSocket::open(address, WEBSOCKET);
     assert!(answer.status == 503 && wire.is_none());
-    assert_eq!(answer.headers("retry-after").len(), 1);
+    let seconds: Vec<u64> = answer.headers("retry-after").iter().map(|seconds| seconds.parse().unwrap()).collect();
+    assert!(matches!(seconds[..], [1..=10]), "{seconds:?}");
     assert_eq!(get(address, POLLING).status, 503);
     // Its place is free as soon as the server has seen it go.
     drop(one);
@@ -208,6 +212,57 @@ fn a_server_that_drains_sends_everybody_away_in_turn(place: Place) {
     let heard = wires.iter_mut().filter_map(WebSocket::next).filter(|text| text.contains("last words")).count();
     assert!(heard > 0, "all were sent away at once");
     assert!(TcpStream::connect(address(&server)).is_err() || get_is_refused(&server));
+}
+
+fn nobody_comes_in_while_a_server_drains(place: Place) {
+    const CLIENTS: usize = 100;
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let server = Running::start(&io);
+    let mut wires: Vec<WebSocket> = (0..CLIENTS).map(|_| joined(&server)).collect();
+    // Longer than the test takes: nearly all are there to the end of it.
+    let closing = io.drain(60 * PATIENCE);
+    // Each shard hears of it by itself.
+    while lets_in(address(&server)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..5 {
+        assert!(!lets_in(address(&server)), "who comes is refused, and does not wait for nothing");
+    }
+    io.emit("still here", &());
+    let heard = wires.iter_mut().filter_map(WebSocket::next).filter(|text| text.contains("still here")).count();
+    assert!(heard > CLIENTS / 2, "{heard} are served meanwhile");
+    io.close();
+    closing.wait();
+    for wire in &mut wires {
+        while wire.next().is_some() {}
+    }
+}
+
+fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
+    // More than both kernels hold on the way.
+    const ROWS: usize = 24;
+    let time = Duration::from_millis(200);
+    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+    let (tell, told) = channel();
+    io.sockets_on("export", move |socket: Socket| {
+        for _ in 0..ROWS {
+            socket.emit("row", &"x".repeat(1_000_000)).into_result().unwrap();
+        }
+        tell.send(()).unwrap();
+    });
+    let server = Running::start(&io);
+    let mut wire = joined(&server);
+    wire.send("42[\"export\"]");
+    told.recv_timeout(PATIENCE).unwrap();
+    let (tell, ended) = channel();
+    let closing = io.close();
+    std::thread::spawn(move || {
+        closing.wait();
+        tell.send(()).unwrap();
+    });
+    ended.recv_timeout(PATIENCE).expect("the server ends though somebody does not read");
+    let rows = std::iter::from_fn(|| wire.next()).filter(|text| text.starts_with("42[\"row\"")).count();
+    assert!(rows < ROWS, "{rows} rows arrived");
 }
 
 /// Whether nobody answers there any more.

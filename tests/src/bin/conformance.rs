@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! conformance SUITE --port N [--shards N] [--driver auto|uring|epoll] [--path /socket.io] [--parser default|msgpack|cbor]
-//!                   [--busy-poll MICROSECONDS] [--memory-max BYTES]
+//!                   [--busy-poll MICROSECONDS] [--memory-max BYTES] [--drain MILLISECONDS]
 //!                   [--deflate] [--recovery] [--namespaces N]      the measured variants of `bench`
 //! ```
 //! Prints `ready` when it listens; ends at SIGTERM with code 0. `tests/conformance/README.md` describes the suites.
@@ -17,7 +17,8 @@ use ringio::engine::EngineServer;
 use ringio::parser::MsgpackParser;
 use ringio::{
     Ack, Address, BroadcastAckError, Builder, ConnectError, Cors, CorsOrigin, Data, DisconnectReason, Driver,
-    EventName, Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, stop_on_signals,
+    EventName, Handshake, Namespace, PerMessageDeflate, RawArgs, Server, Socket, Transport, drain_on_signals,
+    stop_on_signals,
 };
 use ringio_tests::gates::Gates;
 use ringio_tests::oracle;
@@ -80,6 +81,9 @@ struct Options {
     /// Shards look on for so many microseconds before they sleep.
     #[arg(long, default_value_t = 0)]
     busy_poll: u64,
+    /// At a signal clients are sent away over this time. Milliseconds. Without it all go at once.
+    #[arg(long)]
+    drain: Option<u64>,
     /// `bench` serves the namespaces /n0, /n1, ... too.
     #[arg(long, default_value_t = 0)]
     namespaces: usize,
@@ -251,7 +255,10 @@ fn main() -> ringio::Result<()> {
 fn serve(options: &Options, builder: Builder, suite: impl Fn(&Server)) -> ringio::Result<()> {
     let io = options.apply(builder).build()?;
     suite(&io);
-    stop_on_signals(&io)?;
+    match options.drain {
+        Some(millis) => drain_on_signals(&io, Duration::from_millis(millis))?,
+        None => stop_on_signals(&io)?,
+    }
     let running = match &options.tls {
         None if options.inherited => io.start(Address::inherited()?)?,
         None if options.unix.is_some() => {

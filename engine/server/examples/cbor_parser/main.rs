@@ -6,7 +6,7 @@
 mod parser;
 
 use parser::CborParser;
-use ringio::{Ack, RawArgs, Server, Socket};
+use ringio::{Ack, RawArgs, Server, Socket, stop_on_signals};
 
 fn main() -> ringio::Result<()> {
     let io = Server::builder().parser(CborParser { part_bytes_max: 16 << 10 }).build()?;
@@ -14,5 +14,6 @@ fn main() -> ringio::Result<()> {
         socket.on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", &args));
         socket.on("ack", |args: RawArgs, ack: Ack| ack.send(&args));
     });
+    stop_on_signals(&io)?;
     io.listen(3000)
 }

@@ -16,13 +16,14 @@
 mod rooms;
 
 use clap::{Parser, ValueEnum};
-use ringio::{Ack, Data, Driver, Server, Socket, State, stop_on_signals};
+use ringio::{Ack, Data, Driver, Server, Socket, State, drain_on_signals};
 use rooms::{Message, Rooms};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 const PAGE: &str = include_str!("index.html");
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conformance/node_modules/socket.io-client/dist");
@@ -31,6 +32,9 @@ const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/conforman
 const NAME_CHARS_MAX: usize = 24;
 /// Longest message. Characters.
 const TEXT_CHARS_MAX: usize = 2000;
+
+/// Over how long clients are sent away at Ctrl-C or SIGTERM.
+const DRAIN: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 struct Options {
@@ -119,7 +123,8 @@ fn main() -> ringio::Result<()> {
     let herald = io.clone();
     thread::spawn(move || spread(&herald, &rooms, &heard));
 
-    stop_on_signals(&io)?;
+    // Whoever is in the chat comes back to the next server of it, and not all in one instant.
+    drain_on_signals(&io, DRAIN)?;
     let running = io.start(options.port)?;
     println!("ready: the chat is on http://localhost:{}", running.local_addr().port());
     running.join();
