@@ -207,9 +207,11 @@ impl<T: Send> Port<T> {
         self.sleeper.doorbell()
     }
 
-    /// See [`Sleeper::about_to_sleep`]; also `false` while there is something to receive.
+    /// See [`Sleeper::about_to_sleep`]; also `false` while there is something to receive, or while a shard may wait for room that the last
+    /// [`Self::receive`] made: the next one rings it.
     pub fn about_to_sleep(&mut self) -> bool {
-        self.is_empty() && self.sleeper.about_to_sleep()
+        let is_owed_a_bell = self.peers.iter().any(|peer| peer.is_drained);
+        !is_owed_a_bell && self.is_empty() && self.sleeper.about_to_sleep()
     }
 
     /// See [`Sleeper::woke`].
@@ -276,6 +278,26 @@ mod tests {
         }
         assert_eq!(taken, (0..100).collect::<Vec<_>>());
         assert_eq!(rounds, 24);
+    }
+
+    /// A turn takes so many messages and no more: as many as a ring holds, as it happens.
+    #[test]
+    fn who_has_taken_exactly_all_there_was_does_not_sleep_before_it_rings_back() {
+        let mut ports = mesh::<u32>(2, 4).unwrap();
+        let mut right = ports.pop().unwrap();
+        let mut left = ports.pop().unwrap();
+        (0..6).for_each(|value| left.send(ShardIndex(1), value));
+        assert!(left.flush(), "two wait for room");
+        left.woke();
+        assert!(left.about_to_sleep());
+        (0..4).for_each(|value| assert_eq!(right.receive().unwrap().1, value));
+        assert!(!right.about_to_sleep(), "the other one sleeps and does not know that there is room");
+        right.woke();
+        assert!(right.receive().is_none());
+        assert!(!left.about_to_sleep(), "now it does");
+        left.woke();
+        assert!(!left.flush());
+        (4..6).for_each(|value| assert_eq!(right.receive().unwrap().1, value));
     }
 
     #[test]
