@@ -4,18 +4,26 @@
 
 mod client;
 
-use client::bare::Bare;
+use client::bare::{Bare, Heard};
 use client::{PATIENCE, Place, Running, texts};
+use parking_lot::Mutex;
 use ringio::{Ack, Data, DisconnectReason, EmitError, Error, Event, HandlerError, Server, Socket, TypedAck};
 use rust_socketio::TransportType;
 use serde_json::json;
-use std::sync::mpsc::channel;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 matrix! {
     a_typed_event_goes_both_ways
     listeners_of_typed_events_may_be_async_fail_and_be_for_once_or_for_a_pattern
     the_end_can_be_awaited
     misuse_has_an_outcome
+    what_a_thread_says_before_the_end_is_heard
+    what_a_handler_says_before_the_end_is_heard
+    what_is_said_before_a_drain_is_heard
 }
 
 const CHAT: Event<(String, u32), u32> = Event::new("chat");
@@ -151,4 +159,93 @@ fn misuse_has_an_outcome(place: Place) {
     assert_eq!(client.expect("all"), [json!("still heard, in no room")]);
     client.disconnect();
     assert_eq!(left.recv_timeout(PATIENCE).unwrap(), (Vec::new(), true, "{}".to_owned()));
+}
+
+/// Clients on every shard, all of which are kept from their work until they are let go.
+struct Held {
+    server: Running,
+    clients: Vec<Bare>,
+    let_go: Sender<()>,
+}
+
+impl Held {
+    fn new(io: &Server) -> Self {
+        let shards: Arc<Mutex<HashSet<ThreadId>>> = Arc::default();
+        let seen = Arc::clone(&shards);
+        io.on_connection(move || {
+            seen.lock().insert(thread::current().id());
+        });
+        let ((tell, told), (let_go, wait)) = (channel(), channel::<()>());
+        let wait = Mutex::new(wait);
+        io.sockets_on("hold", move || {
+            let _ = tell.send(thread::current().id());
+            // Until the other end is dropped.
+            while wait.lock().recv().is_ok() {}
+        });
+        let server = Running::start(io);
+        let mut clients: Vec<Bare> = (0..12).map(|_| server.bare()).collect();
+        clients.iter_mut().for_each(|client| client.emit("hold", &[]));
+        let mut held = HashSet::new();
+        while held.len() < shards.lock().len() {
+            held.insert(told.recv_timeout(PATIENCE).unwrap());
+        }
+        Self { server, clients, let_go }
+    }
+
+    fn let_go(self) -> (Running, Vec<Bare>) {
+        drop(self.let_go);
+        (self.server, self.clients)
+    }
+}
+
+/// As Node's `io.emit("bye"); io.close()`: who can take it at once hears it.
+fn what_a_thread_says_before_the_end_is_heard(place: Place) {
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let held = Held::new(&io);
+    // More than the shards do in one turn.
+    for _ in 0..3_000 {
+        io.sockets_join("everybody").into_result().unwrap();
+    }
+    io.to("everybody").emit("bye", &1).into_result().unwrap();
+    let closing = io.close();
+    let (_server, clients) = held.let_go();
+    for mut client in clients {
+        assert_eq!(client.expect("bye"), [json!(1)]);
+        assert_eq!(client.next(), Heard::Gone);
+    }
+    closing.wait();
+}
+
+fn what_a_handler_says_before_the_end_is_heard(place: Place) {
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let everyone = io.clone();
+    io.sockets_on("end", move || {
+        everyone.emit("bye", &2);
+        drop(everyone.close());
+        // All other shards have been told to stop, and this one has not got round to telling them anything else.
+        thread::sleep(Duration::from_millis(20));
+    });
+    let server = Running::start(&io);
+    let mut clients: Vec<Bare> = (0..12).map(|_| server.bare()).collect();
+    clients[0].emit("end", &[]);
+    for mut client in clients {
+        assert_eq!(client.expect("bye"), [json!(2)]);
+        assert_eq!(client.next(), Heard::Gone);
+    }
+}
+
+fn what_is_said_before_a_drain_is_heard(place: Place) {
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let held = Held::new(&io);
+    for _ in 0..3_000 {
+        io.sockets_join("everybody").into_result().unwrap();
+    }
+    io.to("everybody").emit("moving", &3).into_result().unwrap();
+    let closing = io.drain(Duration::from_millis(300));
+    let (_server, clients) = held.let_go();
+    for mut client in clients {
+        assert_eq!(client.expect("moving"), [json!(3)]);
+        assert_eq!(client.next(), Heard::Gone);
+    }
+    closing.wait();
 }

@@ -494,6 +494,8 @@ pub enum PeerMessage {
         is_cut: bool,
         luggage: Option<Box<dyn Any + Send>>,
     },
+    /// The runtime's: what was said before is done, and this is behind what that said. The core never sees it.
+    Settled { round: u8 },
     /// From application to application.
     Application(Box<dyn Any + Send>),
 }
@@ -517,6 +519,7 @@ impl core::fmt::Debug for PeerMessage {
             Self::NodeGone { .. } => "NodeGone",
             Self::NodesAre { .. } => "NodesAre",
             Self::Moved { .. } => "Moved",
+            Self::Settled { .. } => "Settled",
             Self::Application(_) => "Application",
         })
     }

@@ -79,6 +79,11 @@ impl<A> Injector<A> {
         std::mem::swap(&mut queue.jobs, jobs);
     }
 
+    /// Takes all waiting jobs, behind those in `jobs`.
+    pub(crate) fn take_all(&self, jobs: &mut VecDeque<Job<A>>) {
+        jobs.append(&mut self.queue.lock().jobs);
+    }
+
     /// Whether a job waits.
     pub(crate) fn has_jobs(&self) -> bool {
         !self.queue.lock().jobs.is_empty()

@@ -6,6 +6,7 @@
 //! | what the core may ask of the system | [`kernel`] |
 //! | how much one turn does | [`limits`] |
 //! | one thread per shard, start and stop | [`shard_thread`] |
+//! | what was said before a stop is done before it | `settle` |
 //! | what the kernel may still write to | [`uring`]: `in_flight`, `buffers` |
 //! | receive buffers exhausted | [`uring`]: `buffers` |
 //! | kernel too old, ring refused | [`uring::probe`] |
@@ -33,6 +34,7 @@ pub mod limits;
 pub mod listener;
 pub mod memory;
 pub mod mesh;
+mod settle;
 pub mod shard_thread;
 pub mod tls;
 pub mod trim;

@@ -22,6 +22,8 @@
 //! permessage-deflate (off by default) a message may become as long as `max_http_buffer_size` allows. Bodies of POSTs in revision 3 of
 //! Engine.IO (`allow_eio3`, off by default) are taken whole.
 
+use std::time::Duration;
+
 /// Received bytes of one connection before others have had theirs, on io_uring. Two large receive buffers, so that a message of 64 KiB
 /// is not torn from its header: 1,900 messages of 64 bytes, or two milliseconds of small events. What it has brought beyond waits.
 pub const CONNECTION_BYTES_PER_TURN: usize = 128 << 10;
@@ -45,6 +47,13 @@ pub const PEER_MESSAGES_PER_TURN: usize = 1_024;
 
 /// Calls from other threads, so that a program that floods a shard with them does not keep its clients waiting.
 pub const JOBS_PER_TURN: usize = 1_024;
+
+/// How long a shard that is to stop waits for the others to do what was said to them before. They need microseconds, unless a handler keeps
+/// one of them. Time in which this shard did not run either is not counted beyond [`SETTLE_LOOK`] at once.
+pub const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// How often it looks meanwhile.
+pub const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// Bodies of POSTs with very many packets of which a piece is taken: eight thousand packets together. The others are first in the next turn.
 pub const POSTS_PER_TURN: usize = 4;

@@ -330,6 +330,7 @@ fn run<A: Application, K: Kernel, F: Fn(ShardContext) -> A>(
     }
     let spread_ms = stop.spread_ms.load(Ordering::Relaxed);
     if spread_ms > 0 {
+        turn.settle();
         let end = turn.begin_drain(spread_ms);
         // Somebody may have lost patience.
         while !turn.is_drained(end) && stop.spread_ms.load(Ordering::Relaxed) > 0 {

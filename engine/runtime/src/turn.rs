@@ -23,9 +23,10 @@ use crate::clock::{Clock, TimeSource};
 use crate::executor::Executor;
 use crate::injector::{Injector, Job};
 use crate::kernel::{Arrival, End, Kernel, SendOutcome, Sink, Token};
-use crate::limits::{JOBS_PER_TURN, PEER_MESSAGES_PER_TURN, POSTS_PER_TURN};
+use crate::limits::{JOBS_PER_TURN, PEER_MESSAGES_PER_TURN, POSTS_PER_TURN, SETTLE_LOOK, SETTLE_MAX};
 use crate::memory::{self, Watch};
 use crate::mesh::Port;
+use crate::settle::Rounds;
 use crate::shard_thread::Application;
 use crate::tls::{self, Ended, Received, Stage, TlsSettings};
 use crate::trim::TrimMemory;
@@ -50,6 +51,8 @@ pub struct Turn<K, A, C = Clock> {
     clock: C,
     /// Taken from the injector, not yet run.
     jobs: VecDeque<Job<A>>,
+    /// What the shards say to each other before they stop.
+    rounds: Rounds,
     tls: Stage,
     /// If memory has a bound.
     watch: Option<Watch>,
@@ -195,6 +198,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         let (jobs, tls) = (VecDeque::new(), Stage::default());
         let (busy_poll, looks_until) = (Duration::ZERO, Duration::ZERO);
         let (watch, trim_memory) = (None, None);
+        let rounds = Rounds::new(port.index(), port.shard_count() as u16);
         Self {
             kernel,
             core,
@@ -204,6 +208,7 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
             executor,
             clock,
             jobs,
+            rounds,
             tls,
             watch,
             trim_memory,
@@ -265,6 +270,10 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         for _ in 0..PEER_MESSAGES_PER_TURN {
             let Some((from, mut message)) = self.port.receive() else { break };
             has_happened = true;
+            if let PeerMessage::Settled { round } = message {
+                self.rounds.hear(round);
+                continue;
+            }
             self.tls.unpack(&mut message);
             self.core.borrow_mut().handle_peer(now, from, message);
             dispatch(&self.core, &self.application, &mut []);
@@ -418,8 +427,42 @@ impl<K: Kernel, A: Application, C: TimeSource> Turn<K, A, C> {
         self.core.borrow().session_count() == 0 || self.clock.now() >= end
     }
 
-    /// Ends: accepts no more, tells all clients, sends what is queued for at most `drain_ms`, closes.
+    /// What was said to any shard before it is asked to stop, by whatever thread, is done on this one when this returns, and on its way to
+    /// the clients: the calls that wait here, and what the other shards say because of those that waited there. For all shards at the same
+    /// time; one that does not come back from a handler is waited for no longer than [`SETTLE_MAX`]. It happens up to twice: before
+    /// [`Self::begin_drain`], and in [`Self::stop`].
+    pub fn settle(&mut self) {
+        self.injector.take_all(&mut self.jobs);
+        while !self.jobs.is_empty() {
+            self.run(Some(Duration::ZERO));
+        }
+        let mut patience = SETTLE_MAX;
+        for round in self.rounds.begin() {
+            self.say_round();
+            while !self.rounds.is_heard(round) && !patience.is_zero() {
+                let begun = self.clock.elapsed();
+                self.run(Some(patience.min(SETTLE_LOOK)));
+                // If this shard does not get on, nor do the others, and that is nobody's fault.
+                patience = patience.saturating_sub((self.clock.elapsed() - begun).min(SETTLE_LOOK));
+            }
+        }
+    }
+
+    fn say_round(&mut self) {
+        for (shard, word) in self.rounds.say() {
+            self.port.send(shard, word);
+        }
+        self.port.flush();
+    }
+
+    /// Ends: does what was said before ([`Self::settle`]), accepts no more, tells all clients, lets what is on its way to them be sent for at
+    /// most `drain_ms`, closes. What still waits behind a send to a slow client is discarded.
     pub fn stop(&mut self, drain_ms: u64) {
+        self.settle();
+        // Who settles later, or once more, need not wait for this shard.
+        while self.rounds.has_more() {
+            self.say_round();
+        }
         let end = self.begin_stop(drain_ms);
         while !self.is_stopped(end) {
             self.run(Some(Duration::from_millis(end.since(self.clock.now()).min(50))));

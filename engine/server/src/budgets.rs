@@ -112,7 +112,7 @@ impl Server {
     /// other, not all at once; the moments are drawn, so that servers which drain together do not keep step. `close` during this time ends it.
     ///
     /// Clients that poll without keeping their connection leave at once, because there is nobody to connect to. Tell clients
-    /// what you want them to know before: `io.emit("moving", &())`.
+    /// what you want them to know before: `io.emit("moving", &())`. It is on its way before the first of them is sent away.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -1,8 +1,9 @@
 //! The end of a server, to be awaited.
 //!
 //! ```text
-//! close: no more connections --> every socket: disconnecting, disconnect "server shutting down" --> what is queued is sent, `drain` at
-//!        most --> connections closed --> handlers of this shard dropped --> the last shard: handlers of the server dropped, Closing ready
+//! close: what was said before is done, on every shard --> no more connections --> every socket: disconnecting, disconnect
+//!        "server shutting down" --> sends that have begun end, `drain` at most --> connections closed --> handlers of this shard dropped
+//!        --> the last shard: handlers of the server dropped, Closing ready
 //! ```
 
 use crate::Server;
@@ -105,9 +106,13 @@ impl Future for Closing {
 }
 
 impl Server {
-    /// Stops the server, from anywhere: accepts no more, ends all sockets with `server shutting down`, sends what is queued
-    /// ([`Builder::drain`](crate::Builder::drain) at most), closes all connections. Returns at once; the [`Closing`] that it gives may be awaited,
+    /// Stops the server, from anywhere: accepts no more, ends all sockets with `server shutting down`, lets sends that have begun go on for
+    /// [`Builder::drain`](crate::Builder::drain) at most, closes all connections. Returns at once; the [`Closing`] that it gives may be awaited,
     /// and [`Server::listen`] and [`ServerHandle::join`](crate::ServerHandle::join) return when it is done.
+    ///
+    /// What was called before it, by the same thread or handler, is done before it, on every shard: all who can take it at once hear
+    /// `io.emit("bye", &()); io.close();`. What waits behind a send to a slow client, or for a client that polls to ask for it, is discarded, as in
+    /// Node. If a handler keeps a shard, the others wait for it, 5 s at most.
     ///
     /// A second call changes nothing and gives the same end. A server that was never started is closed at once, and ends as soon as it is
     /// started.

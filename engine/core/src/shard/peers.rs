@@ -65,6 +65,7 @@ impl Shard {
             }
             PeerMessage::Asked { question, count } => self.note_asked(question, count),
             PeerMessage::Answered { question, answer } => self.take_ack(question, answer),
+            PeerMessage::Settled { .. } => {}
             PeerMessage::Application(message) => {
                 self.begin_tick();
                 self.events.push_back(Event::FromPeer { from, message });
