@@ -4,10 +4,12 @@
 
 mod client;
 
+use client::bare::Heard;
 use client::{PATIENCE, Place, Running, texts};
 use ringio::{
     Ack, AckError, Args, ArgumentError, Data, EmitError, Extension, HandlerError, Server, Socket, State, TryData,
 };
+use ringio_tests::wire::WebSocket;
 use rust_socketio::TransportType;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -30,6 +32,9 @@ matrix! {
     fetched_sockets_act_from_anywhere
     a_broadcast_is_encoded_once
     nothing_is_left_after_the_end
+    who_is_let_go_by_a_listener_of_every_event_reaches_no_handler
+    a_listener_of_every_event_may_change_handlers_and_answer
+    a_name_that_is_a_number_is_heard_as_text
 }
 
 fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
@@ -356,4 +361,70 @@ fn nothing_is_left_after_the_end(place: Place) {
     drop(io);
     assert_eq!(alive.load(Ordering::SeqCst), 0, "nothing that handlers, extensions and tasks own is left");
     assert!(weak.upgrade().is_none(), "the server and everything in it is freed");
+}
+
+/// As in Node, where handlers run a moment after those of every event, if the client is still connected.
+fn who_is_let_go_by_a_listener_of_every_event_reaches_no_handler(place: Place) {
+    let io = place.builder().build().unwrap();
+    let (tell, told) = channel();
+    let shared = tell.clone();
+    io.on_connection(move |socket: Socket| {
+        let (first, second, handler) = (tell.clone(), tell.clone(), tell.clone());
+        socket.on_any(move |socket: Socket| {
+            first.send("first of every event").unwrap();
+            socket.disconnect(false);
+        });
+        socket.on_any(move || second.send("second of every event").unwrap_or(()));
+        socket.on("x", move || handler.send("handler of the socket").unwrap_or(()));
+    });
+    io.sockets_on("x", move || shared.send("handler of the namespace").unwrap_or(()));
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    client.emit("x", &[]);
+    assert_eq!(client.next(), Heard::Gone);
+    server.stop();
+    drop(io);
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["first of every event", "second of every event"]);
+}
+
+fn a_listener_of_every_event_may_change_handlers_and_answer(place: Place) {
+    let io = place.builder().build().unwrap();
+    io.on_connection(|socket: Socket| {
+        socket.on("known", |ack: Ack| ack.send(&"too late"));
+        socket.on("goes", |ack: Ack| ack.send(&"still there"));
+        socket.on_any(|socket: Socket, name: ringio::EventName, ack: Ack| match &*name.0 {
+            "comes" => drop(socket.on("comes", |ack: Ack| ack.send(&"there already"))),
+            "goes" => {
+                socket.off("goes");
+                socket.on("goes", |ack: Ack| ack.send(&"its successor"));
+            }
+            "guarded" => {
+                socket.with_packet_middleware(|| Err::<(), _>("refused"));
+                socket.on("error", |socket: Socket, Data(text): Data<String>| socket.emit("refused", &text));
+            }
+            _ => drop(ack.send(&name.0)),
+        });
+    });
+    let server = Running::start(&io);
+    let mut client = server.bare();
+    assert_eq!(client.ask("unknown", &[]), [json!("unknown")], "nobody else listens to it");
+    assert_eq!(client.ask("known", &[]), [json!("known")], "the first answer counts");
+    assert_eq!(client.ask("comes", &[]), [json!("there already")]);
+    assert_eq!(client.ask("goes", &[]), [json!("its successor")]);
+    client.emit("guarded", &[]);
+    assert_eq!(client.expect("refused"), [json!("refused")]);
+}
+
+/// `42[1]`: in JavaScript the listener of 1 is that of "1".
+fn a_name_that_is_a_number_is_heard_as_text(place: Place) {
+    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    io.sockets_on("1", |Data(text): Data<String>, ack: Ack| ack.send(&("one", text)));
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut wire = WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
+    wire.next().unwrap();
+    wire.send("40");
+    wire.next().unwrap();
+    wire.send("427[1,\"x\"]");
+    assert_eq!(wire.next().as_deref(), Some("437[\"one\",\"x\"]"));
 }

@@ -78,7 +78,7 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// Where to listen: a port (`3000`, on all addresses; `0` takes a free one), a `SocketAddr`, `"host:port"`, `"unix:/path"`, a
+/// Where to listen: a port (`3000` or `"3000"`, on all addresses; `0` takes a free one), a `SocketAddr`, `"host:port"`, `"unix:/path"`, a
 /// listener that is bound already, any of these over TLS
 /// ([`Tls::on`](crate::Tls::on)), or several: a list of the same kind, a tuple of up to four of different kinds.
 ///
@@ -145,6 +145,9 @@ impl IntoAddresses for &str {
     fn into_addresses(self) -> Result<Vec<Address>> {
         if let Some(path) = self.strip_prefix("unix:") {
             return Ok(vec![Address::unix(path)]);
+        }
+        if let Ok(port) = self.parse::<u16>() {
+            return port.into_addresses();
         }
         match self.to_socket_addrs() {
             Ok(addresses) => Ok(addresses.map(Address::from).collect()),
@@ -226,6 +229,14 @@ mod tests {
         let addresses = 3000.into_addresses().unwrap();
         assert_eq!(addresses.len(), 1);
         assert!(ip(&addresses[0]).ip().is_unspecified());
+    }
+
+    #[test]
+    fn a_port_may_be_a_text() {
+        let addresses = ("3000", "0".to_owned()).into_addresses().unwrap();
+        assert_eq!(addresses.iter().map(|address| ip(address).port()).collect::<Vec<_>>(), [3000, 0]);
+        assert!(addresses.iter().all(|address| ip(address).ip().is_unspecified()));
+        assert!("70000".into_addresses().is_err());
     }
 
     #[test]

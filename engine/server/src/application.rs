@@ -341,17 +341,19 @@ impl App {
         if !self.with_core(|core| core.is_heard(key)) {
             return;
         }
-        let guards = self.sockets.look(key, |local| (local.any.clone(), local.middlewares.clone()));
-        let (any, middlewares) = guards.unwrap_or_default();
+        let guards = self.sockets.look(key, |local| (local.any.clone(), !local.middlewares.is_empty()));
+        let (any, has_middlewares) = guards.unwrap_or_default();
         let data = message.data.bytes(received);
         let name = event_name(message, data);
-        if !middlewares.is_empty() {
+        if has_middlewares || !any.is_empty() {
             let is_answered = Rc::default();
             let mut context = EventContext::new(&socket, &name, arguments(message, data));
             context.share_ack(message.id, &is_answered);
             for (_, handler) in &any {
                 self.run(&**handler, &context);
             }
+            // As they are now: those of every event may have changed them, or let the client go.
+            let middlewares = self.sockets.look(key, |local| local.middlewares.clone()).unwrap_or_default();
             return self.pass(
                 Passage { socket, middlewares, is_answered, successor: Rc::default() },
                 0,
@@ -364,10 +366,7 @@ impl App {
         let table = snapshot.view.table(socket.namespace_id());
         let shared = table.map_or(&[][..], |table| table.handlers(&Occasion::Event(&name)));
         let mut context = EventContext::new(&socket, &name, arguments(message, data));
-        context.set_ack(message.id, any.len() + local.len() + shared.len() > 1);
-        for (_, handler) in &any {
-            self.run(&**handler, &context);
-        }
+        context.set_ack(message.id, local.len() + shared.len() > 1);
         for handler in &local {
             self.run(&**handler, &context);
         }
