@@ -5,7 +5,7 @@
 mod client;
 
 use client::{Place, Running};
-use ringio::{Ack, Data, DisconnectReason, EnginePacketKind, Namespace, Server, Socket};
+use ringio::{Ack, AckError, Bytes, Data, DisconnectReason, EnginePacketKind, Namespace, Server, Socket};
 use ringio_tests::wire::{Polling, WebSocket};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -28,6 +28,8 @@ matrix! {
     a_middleware_is_for_those_who_come_after_it
     heartbeats_are_told_packet_by_packet
     volatile_events_of_several_tasks_that_go_on_at_once_are_all_heard
+    a_middleware_asks_before_its_client_is_in
+    an_attachment_may_come_as_text_over_a_websocket
 }
 
 /// A client in one namespace and in the rooms that it asks for.
@@ -350,4 +352,48 @@ fn heartbeats_are_told_packet_by_packet(place: Place) {
     let pong = ("came", EnginePacketKind::Pong);
     assert_eq!(heartbeats.take(5).collect::<Vec<_>>(), [ping, pong, ping, pong, ping]);
     server.stop();
+}
+
+/// As in Node, where the question goes out at once and the client answers when it is connected.
+fn a_middleware_asks_before_its_client_is_in(place: Place) {
+    let io = place.builder().ping_interval(client::PATIENCE).build().unwrap();
+    let (tell, told) = channel();
+    io.with_middleware(move |socket: Socket| {
+        let tell = tell.clone();
+        socket.emit_with_ack::<String>("who?", &()).on_reply(move |answer| tell.send(answer).unwrap());
+        if socket.handshake().raw_auth().contains("refused") { Err("no") } else { Ok(()) }
+    });
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let ask = |connect| {
+        let mut wire = WebSocket::open(address, WEBSOCKET).1.unwrap();
+        wire.next().unwrap();
+        wire.send(connect);
+        let question = wire.next().unwrap();
+        let id = question.strip_prefix("42").and_then(|rest| rest.strip_suffix("[\"who?\"]")).unwrap().to_owned();
+        let verdict = wire.next().unwrap();
+        (wire, id, verdict)
+    };
+    let (mut wire, id, verdict) = ask("40");
+    assert!(verdict.starts_with("40{"), "{verdict}");
+    wire.send(&format!("43{id}[\"me\"]"));
+    assert_eq!(told.recv_timeout(client::PATIENCE).unwrap().as_deref(), Ok("me"));
+    let (_wire, _, verdict) = ask("40{\"refused\":true}");
+    assert_eq!(verdict, "44{\"message\":\"no\"}");
+    assert_eq!(told.recv_timeout(client::PATIENCE).unwrap(), Err(AckError::Disconnected), "nobody is left to answer");
+}
+
+/// `b..`, as over polling: Node's decoder takes it from a text frame, too.
+fn an_attachment_may_come_as_text_over_a_websocket(place: Place) {
+    let io = place.builder().ping_interval(client::PATIENCE).build().unwrap();
+    io.sockets_on("bytes", |Data(bytes): Data<Bytes>, ack: Ack| ack.send(&bytes.to_vec()));
+    let server = Running::start(&io);
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut wire = WebSocket::open(address, WEBSOCKET).1.unwrap();
+    wire.next().unwrap();
+    wire.send("40");
+    wire.next().unwrap();
+    wire.send("451-7[\"bytes\",{\"_placeholder\":true,\"num\":0}]");
+    member.wire.send("bAQL/");
+    assert_eq!(member.next().as_deref(), Some("37[[1,2,255]]"));
 }

@@ -256,7 +256,8 @@ impl Builder {
     /// `{"code":5,"message":"Unsupported protocol version"}`.
     ///
     /// They are in `/` without asking, so their auth there is empty; in other namespaces it is the query of their `CONNECT`.
-    /// In `/` their socket has the id that they know, in other namespaces one of the server's own. They never recover.
+    /// In `/` their socket has the id that they know. In other namespaces it has one of the server's own; what they call it there,
+    /// `/chat#<id in />`, is its room as well: `to` and `except` take both. They never recover.
     /// All limits hold for them, except `connect_timeout`, which has nothing to wait for. Costs others nothing.
     pub fn allow_eio3(mut self, is_allowed: bool) -> Self {
         self.options.allow_eio3 = is_allowed;

@@ -60,6 +60,26 @@ for (const name of ["clients-v2", "clients-v2-recovery"]) {
       socket.close();
     });
 
+    // Such a client makes up the ids of its sockets by itself: that of its session, behind the namespace unless that is `/`.
+    test("what a client calls itself reaches it in any namespace", async () => {
+      for (const namespace of ["/", "/admin"]) {
+        const [me, other] = [await connectOld(server, namespace), await connectOld(server, namespace)];
+        assert.equal(me.id, namespace === "/" ? me.io.engine.id : `${namespace}#${me.io.engine.id}`);
+        assert.equal((await ask(me, "peers", me.id))[0].length, 1);
+        const [mine, others] = [next(me, "told"), next(other, "told")];
+        other.emit("room", me.id, "told", "me alone");
+        assert.equal((await mine)[0], "me alone");
+        assert.equal((await ask(me, "rooms"))[0].length, 1, "it is no room beside that of its id");
+        for (const socket of [me, other]) await ask(socket, "join", "both");
+        other.emit("except", "both", me.id, "told", "the other");
+        assert.equal((await others)[0], "the other");
+        other.emit("disconnect_room", me.id);
+        assert.deepEqual(await next(me, "disconnect"), ["io server disconnect"]);
+        assert.deepEqual((await ask(other, "peers", me.id))[0], []);
+        other.close();
+      }
+    });
+
     test("what a middleware says is plain data, an unknown namespace an object", async () => {
       assert.deepEqual(await next(old(server, "/guarded"), "error"), ["refused"]);
       assert.deepEqual(await next(old(server, "/guarded?why=so"), "error"), [{ why: "so" }]);

@@ -7,7 +7,7 @@
 //! Both tables are empty, and cost nothing, unless `generate_id` gives such texts.
 
 use super::Shard;
-use crate::base::id::{SessionKey, ShardIndex};
+use crate::base::id::{NamespaceId, SessionKey, ShardIndex, SocketKey};
 use crate::base::seed::Sid;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -65,6 +65,20 @@ impl Shard {
             (None, Some(session)) => String::from(session.sid.as_str()),
             (None, None) => String::new(),
         }
+    }
+
+    /// The socket that a client of revision 3 calls `/chat#<session>`: so it names its sockets outside of `/`, without asking.
+    pub(super) fn socket_by_old_id(&self, namespace: NamespaceId, id: &str) -> Option<SocketKey> {
+        if !self.options.allow_eio3 {
+            return None;
+        }
+        let name = id.strip_prefix(self.namespace_name(namespace))?.strip_prefix('#')?;
+        let key = match Sid::parse(name) {
+            Some(sid) => *self.session_ids.get(&sid)?,
+            None => self.session_names.find(name)?,
+        };
+        let session = self.sessions.get(key).filter(|session| session.is_protocol_3())?;
+        session.sockets.iter().copied().find(|socket| self.namespace_of(*socket) == Some(namespace))
     }
 
     /// The session of a request whose sid is no sid of the engine's own.

@@ -167,7 +167,8 @@ impl Shard {
             packets::encode(self.frame_pool.buffer(), &self.options.parser, self.namespace_name(namespace), &packet)?;
         let frame = self.frame_pool.frame(encoded.with_compression(flags.for_one()));
         self.counters.packets_encoded += 1;
-        let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.is_joined()) else {
+        // As in Node a middleware may ask, too: the client answers when it is in.
+        let Some(socket) = self.sockets.get_mut(key).filter(|socket| socket.has_rooms()) else {
             return Err(EmitError::Disconnected);
         };
         let timer = timeout_ms.map(|millis| self.wheel.arm(now.after(millis), Deadline::Ack(key, id)));
@@ -327,8 +328,10 @@ impl Shard {
 
     /// The slot of the socket whose own room has this name.
     fn own_slot(&self, namespace: NamespaceId, name: &str) -> Option<u32> {
-        let sid = Sid::parse(name)?;
-        let key = *self.socket_ids.get(&sid)?;
+        let key = match Sid::parse(name) {
+            Some(sid) => *self.socket_ids.get(&sid)?,
+            None => self.socket_by_old_id(namespace, name)?,
+        };
         let socket = self.sockets.get(key)?;
         (socket.namespace() == Some(namespace) && !socket.has_left_own_room).then(|| key.index())
     }
