@@ -37,6 +37,7 @@ matrix! {
     servers_come_and_go_by_heartbeats
     a_server_that_does_not_read_costs_the_others_nothing
     a_link_that_fails_costs_nobody_here
+    a_child_that_goes_on_one_server_is_told_to_the_others
 }
 
 /// A time that is over soon, where the test is that it ends.
@@ -556,4 +557,35 @@ fn a_link_that_fails_costs_nobody_here(place: Place) {
     assert_eq!(error.to_string(), "timeout reached: only 0 responses received out of 1");
     assert!(io.cluster_counters().publish_failed >= 5, "{:?}", io.cluster_counters());
     assert_eq!(io.cluster_counters().published, 0);
+}
+
+/// With heartbeats nobody but the server itself can say that it has a namespace no longer, short of a minute of silence.
+fn a_child_that_goes_on_one_server_is_told_to_the_others(place: Place) {
+    let heartbeat = HeartbeatOptions { interval_ms: 50, timeout_ms: 60_000 };
+    let cluster = LocalCluster::with_heartbeat(heartbeat);
+    let ios: Vec<Server> = (0..2)
+        .map(|_| {
+            let builder = place.builder().adapter(cluster.clone()).requests_timeout(PATIENCE);
+            let io = builder.cleanup_empty_child_namespaces(true).build().unwrap();
+            drop(io.of_matching(|name, _| name == "/made"));
+            io
+        })
+        .collect();
+    let cluster = Cluster::of(&ios);
+    let join = |at: usize| Bare::connect(&cluster.running[at].url, "/made", &json!({}));
+    let has_child = |at: usize| ios[at].namespaces().iter().any(|namespace| namespace.name() == "/made");
+    let mut stays = join(0);
+    for _ in 0..2 {
+        let goes = join(1);
+        let ours = ios[0].namespaces().into_iter().find(|namespace| namespace.name() == "/made").unwrap();
+        let count = || wait(ours.server_count()).unwrap();
+        until(|| count() == 2);
+        drop(goes);
+        until(|| !has_child(1));
+        until(|| count() == 1);
+        assert_eq!(wait(ours.fetch_sockets()).unwrap().len(), 1, "nobody is waited for who has it no longer");
+    }
+    assert!(has_child(0));
+    ios[0].of("/made").emit("hello", &1);
+    assert_eq!(stays.expect("hello"), [json!(1)]);
 }

@@ -286,6 +286,10 @@ fn operations_reach_all_a_room_the_others_and_one(place: Place) {
         assert_eq!((inside("in"), inside("and out")), (vec![], expected.to_vec()));
         namespace.sockets_leave("and out").into_result().unwrap();
     }
+    let mut third = Bare::connect(&scene.server.url, "/made", &json!({}));
+    namespace.except([me.as_str(), other.as_str()]).disconnect_sockets(false).into_result().unwrap();
+    assert_eq!(third.next(), client::bare::Heard::Gone);
+    assert_eq!(inside("room"), both, "those who were left out stay");
     remote.join(["in", "out"]).into_result().unwrap();
     remote.leave("out").into_result().unwrap();
     assert_eq!((inside("in"), inside("out")), (vec![me.clone()], vec![]));

@@ -339,6 +339,20 @@ fn the_heartbeat_ends_a_silent_client_and_keeps_a_living_one() {
 }
 
 #[test]
+fn a_pong_that_nobody_asked_for_starts_the_interval_again() {
+    let mut world = World::new(1, Options { ping_interval_ms: 300, ping_timeout_ms: 200, ..Options::default() });
+    let (wire, _) = world.joined(0);
+    for _ in 0..5 {
+        world.advance(200);
+        world.send(wire, &text("3"));
+    }
+    world.advance(299);
+    assert!(world.take_messages(wire).is_empty(), "each of them was before the ping");
+    world.advance(1);
+    assert_eq!(world.take_messages(wire), ["2"]);
+}
+
+#[test]
 fn pings_that_fall_due_soon_after_each_other_are_sent_at_one_moment() {
     let mut world = World::new(1, Options::default());
     let mut now = 30;

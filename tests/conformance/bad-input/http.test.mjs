@@ -227,6 +227,12 @@ suite("clients", "bad HTTP", (server) => {
       await engine.assertUnknown(sid);
     });
 
+    test("a POST of bytes is one only if its type says that and nothing else", async () => {
+      const { sid } = await engine.open();
+      assert.deepEqual(statusAndBody(await engine.post(sid, "40", { "content-type": "application/octet-stream; x=y" })), [200, "ok"]);
+      await assertAlive(sid);
+    });
+
     for (const [how, headers] of [["declared", {}], ["chunked", { "transfer-encoding": "chunked" }]]) {
       test(`a POST over the limit (${how}) is a 413, and the session lives on`, async () => {
         const { sid } = await engine.open();

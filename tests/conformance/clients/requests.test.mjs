@@ -266,8 +266,10 @@ suite("requests", "hooks for requests", (server) => {
         await request(server, { target: "/socket.io/?EIO=4&transport=pigeon" });
         await request(server, { headers: { "x-refuse": "told" } });
         await request(server, { target: "/socket.io/?EIO=3&transport=polling" });
+        const old = new Engine(server).websocket({ EIO: 3 });
+        await assert.rejects(old.next(), "no session of an older protocol");
         const refusals = (await emitWithAck(socket, "refusals")).slice(before);
-        assert.deepEqual(refusals.map(([code]) => code), [1, 0, 4, 5]);
+        assert.deepEqual(refusals.map(([code]) => code), [1, 0, 4, 5, 5]);
         assert.equal(refusals[2][2], "told");
         close(socket);
       });
