@@ -385,7 +385,7 @@ fn an_upgrade_that_is_not_finished_in_time_is_given_up(place: Place) {
 
 fn attachments_are_counted_before_they_come(place: Place) {
     let io = place.builder().attachments_max(2).build().unwrap();
-    io.sockets_on("e", |attachments: ringio::Attachments, ack: ringio::Ack| ack.send(&attachments.0.len()));
+    io.sockets_on("e", |attachments: ringio::Attachments, ack: Ack| ack.send(&attachments.0.len()));
     let (_server, address) = running(&io);
     for (count, answer) in [(2, Some("431[2]")), (3, None)] {
         let mut websocket = WebSocket::open(address, WEBSOCKET).1.unwrap();
@@ -415,7 +415,7 @@ fn async_handlers_run_with_the_runtime_that_was_given(place: Place) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let given = runtime.handle().id();
     let io = place.builder().tokio(runtime.handle().clone()).build().unwrap();
-    io.sockets_on("where", async move |ack: ringio::Ack| {
+    io.sockets_on("where", async move |ack: Ack| {
         let is_there = tokio::runtime::Handle::current().id() == given;
         // On another thread of that runtime, and back.
         let also_there = tokio::spawn(async { tokio::runtime::Handle::current().id() }).await.unwrap() == given;

@@ -394,6 +394,6 @@ fn an_attachment_may_come_as_text_over_a_websocket(place: Place) {
     wire.send("40");
     wire.next().unwrap();
     wire.send("451-7[\"bytes\",{\"_placeholder\":true,\"num\":0}]");
-    member.wire.send("bAQL/");
-    assert_eq!(member.next().as_deref(), Some("37[[1,2,255]]"));
+    wire.send("bAQL/");
+    assert_eq!(wire.next().as_deref(), Some("437[[1,2,255]]"));
 }

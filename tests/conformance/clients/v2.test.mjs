@@ -64,18 +64,19 @@ for (const name of ["clients-v2", "clients-v2-recovery"]) {
     test("what a client calls itself reaches it in any namespace", async () => {
       for (const namespace of ["/", "/admin"]) {
         const [me, other] = [await connectOld(server, namespace), await connectOld(server, namespace)];
-        assert.equal(me.id, namespace === "/" ? me.io.engine.id : `${namespace}#${me.io.engine.id}`);
-        assert.equal((await ask(me, "peers", me.id))[0].length, 1);
+        const { id } = me;
+        assert.equal(id, namespace === "/" ? me.io.engine.id : `${namespace}#${me.io.engine.id}`);
+        assert.equal((await ask(me, "peers", id))[0].length, 1);
         const [mine, others] = [next(me, "told"), next(other, "told")];
-        other.emit("room", me.id, "told", "me alone");
+        other.emit("room", id, "told", "me alone");
         assert.equal((await mine)[0], "me alone");
         assert.equal((await ask(me, "rooms"))[0].length, 1, "it is no room beside that of its id");
         for (const socket of [me, other]) await ask(socket, "join", "both");
-        other.emit("except", "both", me.id, "told", "the other");
+        other.emit("except", "both", id, "told", "the other");
         assert.equal((await others)[0], "the other");
-        other.emit("disconnect_room", me.id);
+        other.emit("disconnect_room", id);
         assert.deepEqual(await next(me, "disconnect"), ["io server disconnect"]);
-        assert.deepEqual((await ask(other, "peers", me.id))[0], []);
+        assert.deepEqual((await ask(other, "peers", id))[0], []);
         other.close();
       }
     });
