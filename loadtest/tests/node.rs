@@ -224,19 +224,26 @@ fn clients_that_were_cut_off_come_back() {
     let Some(server) = start_node() else { return };
     over_every_transport(|transport| {
         let target = Target::resolve(&server.url, PATH_DEFAULT).unwrap();
-        let settings = Settings { duration_ms: 4_000, ..settings() };
-        let (mut plan, phases) = plan(Scenario::Storm, &settings, target).unwrap();
+        let settings = Settings { duration_ms: 60_000, ..settings() };
+        let (mut plan, mut phases) = plan(Scenario::Storm, &settings, target).unwrap();
         plan.transport = transport;
-        let storm = run(plan, &phases, RunOptions::default(), &mut Unobserved).unwrap();
+        phases[0].duration_ms = 500;
+        let mut connected = 0;
+        // Everybody twice.
+        let (mut observer, options) = Until::new(|second| {
+            connected += second.connected;
+            connected >= 40
+        });
+        let storm = run(plan, &phases, options, &mut observer).unwrap();
         let failures = &storm.failures;
         assert_eq!(failures.total(), failures.count(Class::NoSender), "{transport:?}: {failures:?}");
         assert_eq!(storm.faults.total(), 0, "{transport:?}: {:?}", storm.first_fault);
         assert!(storm.total.received > 0, "{transport:?}: {:?}", storm.total);
         let back = storm.total.reconnect;
         assert_eq!((storm.total.reconnected, back.count), (20, 20), "{transport:?}");
-        // Nobody is earlier than half a second, and twenty pauses by chance do not all lie within an eighth of one. The upper bound
-        // is `engine::worker`'s own test: here it would be that of the machine.
-        assert!(back.min >= 500.0 && back.p50 >= 500.0 && back.max - back.min >= 125.0, "{transport:?}: {back:?}");
+        // Nobody is earlier than half a second. How long pauses are at most, and that they differ, is `engine::worker`'s own test: here it
+        // would be that of the machine.
+        assert!(back.min >= 500.0 && back.p50 >= 500.0, "{transport:?}: {back:?}");
     });
 }
 

@@ -129,7 +129,7 @@ fn a_file_does_what_its_keys_say() {
     const OUTAGE: &str = r#"
         [[phase]]
         name = "after an outage"
-        duration = "2s"
+        duration = "5s"
         rate = 100
         storm = 1.0"#;
     let Some(server) = start_script(&["-e", SCRIPT], "http") else { return };
