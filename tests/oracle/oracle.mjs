@@ -8,8 +8,8 @@ import { shrink } from "./shrink.mjs";
 const REPETITIONS = 2;
 /** How often both sides play before something that comes now and then is said to be ours alone. */
 const ROUNDS_MAX = 8;
-/** How much longer they wait then for what does not come. */
-const PATIENCE = 10;
+/** How much longer they wait then for what does not come: 16 s, before the first deadline of ours (20 s) ends a connection that Node leaves waiting. */
+const PATIENCE = 8;
 
 /** What a difference is, whichever client and step it shows at. */
 function signature(found) {
