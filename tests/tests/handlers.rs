@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 matrix! {
@@ -31,10 +31,20 @@ matrix! {
     other_threads_are_heard_in_their_order
     fetched_sockets_act_from_anywhere
     a_broadcast_is_encoded_once
+    what_there_is_is_counted_and_gone_with_the_last_client
     nothing_is_left_after_the_end
     who_is_let_go_by_a_listener_of_every_event_reaches_no_handler
     a_listener_of_every_event_may_change_handlers_and_answer
     a_name_that_is_a_number_is_heard_as_text
+}
+
+fn joined(server: &Running) -> WebSocket {
+    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut wire = WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
+    wire.next().unwrap();
+    wire.send("40");
+    wire.next().unwrap();
+    wire
 }
 
 fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
@@ -314,6 +324,39 @@ fn a_broadcast_is_encoded_once(place: Place) {
     assert_eq!(encoded() - before, 10, "whatever the number of receivers");
 }
 
+fn what_there_is_is_counted_and_gone_with_the_last_client(place: Place) {
+    let io = place.builder().build().unwrap();
+    let server = Running::start(&io);
+    let clients: Vec<WebSocket> = (0..6).map(|_| joined(&server)).collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    io.sockets_join("all").into_result().unwrap();
+    let now = || {
+        let shards = runtime.block_on(io.shard_counters());
+        let sum = |each: fn(&ringio::Counters) -> u64| shards.iter().map(each).sum::<u64>();
+        let rooms = shards.iter().filter(|shard| shard.rooms_now > 0).count() as u64;
+        assert_eq!(rooms, sum(|shard| shard.rooms_now), "one room on each shard with a member");
+        (
+            [
+                sum(|shard| shard.connections_now),
+                sum(|shard| shard.sessions_now),
+                sum(|shard| shard.sockets_now),
+                rooms,
+            ],
+            [sum(|shard| shard.timers_now), sum(|shard| shard.questions_now), sum(|shard| shard.receive_bytes_held)],
+            sum(|shard| shard.sessions_opened) - sum(|shard| shard.sessions_closed),
+        )
+    };
+    let (held, waits, open) = now();
+    assert!(held[..3] == [6, 6, 6] && (1..=6).contains(&held[3]), "{held:?}");
+    assert!(waits[0] >= 6 && open == 6, "{waits:?}, {open}");
+    io.disconnect_sockets(true).into_result().unwrap();
+    drop(clients);
+    let patience = Instant::now();
+    while now() != ([0; 4], [0; 3], 0) {
+        assert!(patience.elapsed() < PATIENCE, "{:?}", now());
+    }
+}
+
 fn nothing_is_left_after_the_end(place: Place) {
     // This test's own: the same test runs for other drivers beside it.
     struct Counted(Arc<AtomicUsize>);
@@ -420,11 +463,7 @@ fn a_name_that_is_a_number_is_heard_as_text(place: Place) {
     let io = place.builder().ping_interval(PATIENCE).build().unwrap();
     io.sockets_on("1", |Data(text): Data<String>, ack: Ack| ack.send(&("one", text)));
     let server = Running::start(&io);
-    let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
-    let mut wire = WebSocket::open(address, "/socket.io/?EIO=4&transport=websocket").1.unwrap();
-    wire.next().unwrap();
-    wire.send("40");
-    wire.next().unwrap();
+    let mut wire = joined(&server);
     wire.send("427[1,\"x\"]");
     assert_eq!(wire.next().as_deref(), Some("437[\"one\",\"x\"]"));
 }

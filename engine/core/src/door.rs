@@ -525,7 +525,8 @@ impl core::fmt::Debug for PeerMessage {
     }
 }
 
-/// What the core counts; for metrics and for tests that ask how often, not how fast.
+/// What the core counts; for metrics and for tests that ask how often, not how fast. What ends in `_now` is what there is at this
+/// moment; everything else only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Events encoded: one per emit or broadcast, however many receive it.
@@ -589,4 +590,16 @@ pub struct Counters {
     pub tls_failures: u64,
     /// Bytes of unfinished requests and messages held at this moment.
     pub receive_bytes_held: u64,
+    /// Connections at this moment, those included that are closing.
+    pub connections_now: u64,
+    /// Sessions at this moment.
+    pub sessions_now: u64,
+    /// Sockets at this moment, those included that are entering or leaving.
+    pub sockets_now: u64,
+    /// Rooms at this moment that somebody has joined, without those that sockets have of their own; counted for each shard with a member.
+    pub rooms_now: u64,
+    /// Deadlines waited for at this moment.
+    pub timers_now: u64,
+    /// Questions to clients and other shards without their last answer at this moment.
+    pub questions_now: u64,
 }

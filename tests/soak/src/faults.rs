@@ -317,21 +317,60 @@ fn post(port: u16, sid: &str, packet: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What `clients_count` of the server says, asked by a client of its own.
-pub(crate) fn clients_counted(port: u16) -> io::Result<u64> {
+/// What the server holds, asked by a client of its own.
+pub(crate) fn holdings(port: u16) -> io::Result<Holdings> {
     let mut stream = session(port)?;
-    say(&mut stream, br#"421["clients"]"#)?;
+    say(&mut stream, br#"421["holdings"]"#)?;
     let mut got = Vec::new();
     loop {
         read_more(&mut stream, &mut got)?;
         let mut rest = &got[..];
         while let Ok(Some((frame, size))) = take_frame(rest) {
             if let Frame::Text(text) = frame
-                && let Some(number) = text.strip_prefix(b"431[").and_then(|text| text.strip_suffix(b"]"))
+                && let Some(numbers) = text.strip_prefix(b"431[[").and_then(|text| text.strip_suffix(b"]]"))
             {
-                return String::from_utf8_lossy(number).parse().map_err(io::Error::other);
+                return Holdings::parse(&String::from_utf8_lossy(numbers));
             }
             rest = &rest[size..];
         }
+    }
+}
+
+/// What the server holds while nobody but the asking client is there, or should be, and how many sessions it has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// Connections, sessions, sockets, rooms, timers, questions, bytes of what came in.
+    pub(crate) now: [u64; 7],
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+}
+
+impl Holdings {
+    fn parse(numbers: &str) -> io::Result<Self> {
+        let numbers: Vec<u64> =
+            numbers.split(',').map(str::parse).collect::<Result<_, _>>().map_err(io::Error::other)?;
+        match numbers[..] {
+            [ref now @ .., opened, closed] if now.len() == 7 => {
+                let now = std::array::from_fn(|index| now[index]);
+                Ok(Self { now, opened, closed })
+            }
+            _ => Err(io::Error::other(format!("{} numbers for what the server holds", numbers.len()))),
+        }
+    }
+
+    /// Whether every session that was opened has been closed or is there.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.opened == self.closed + self.now[1]
+    }
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [connections, sessions, sockets, rooms, timers, questions, bytes] = self.now;
+        write!(
+            f,
+            "{connections} connections, {sessions} sessions, {sockets} sockets, {rooms} rooms, {timers} timers, {questions} questions, \
+             {bytes} bytes of requests"
+        )
     }
 }

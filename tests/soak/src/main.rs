@@ -6,8 +6,9 @@
 //!   waves:  hundreds of clients at once, gone at once
 //!   samples: resident memory, descriptors, CPU       every few seconds -> samples.csv
 //! ```
-//! At the end everybody leaves and the heartbeats run out. It is well when the polite clients lost nothing, the server counts
-//! no client but the one that asks, its descriptors are as at the start, and resident memory had no slope after the first third.
+//! At the end everybody leaves and the heartbeats run out. It is well when the polite clients lost nothing, the server holds
+//! for the one client that asks what it held for such a client at the start (connections, sessions, sockets, rooms, timers, questions),
+//! every session that was opened has been closed, its descriptors are as at the start, and resident memory had no slope after the first third.
 
 #![forbid(unsafe_code)]
 
@@ -76,6 +77,7 @@ fn soak(options: &Options) -> io::Result<bool> {
     let server = Server::start(&command, "0-1", File::create(options.output.join("server.log"))?)?;
     let time = Duration::from_secs_f64(options.minutes.max(2.0) * 60.0);
     let descriptors_before = samples::descriptors(server.pid())?;
+    let before = faults::holdings(server.port())?;
     let stop = Arc::new(Stop::default());
     let faults = Faults::start(server.port(), options.seed, &stop);
     let mut polite = be_polite(options, server.port(), time)?;
@@ -94,7 +96,7 @@ fn soak(options: &Options) -> io::Result<bool> {
         samples.take(0)?;
     }
     let descriptors_after = samples::descriptors(server.pid())?;
-    let clients = faults::clients_counted(server.port())?;
+    let after = faults::holdings(server.port())?;
     let Slope { level, per_minute, growth } = samples.slope(time);
     let left_over = samples.last_bytes() / level - 1.0;
     let verdicts = [
@@ -102,7 +104,11 @@ fn soak(options: &Options) -> io::Result<bool> {
             is_polite_content,
             format!("polite clients: {}", if is_polite_content { "lost nothing" } else { "see polite.log" }),
         ),
-        (clients == 1, format!("clients counted by the server at the end, the one that asks among them: {clients}")),
+        (after.now == before.now, format!("held before, with the one that asks: {before}; at the end: {after}")),
+        (
+            after.is_balanced(),
+            format!("sessions opened and closed, all but the one that asks: {}, {}", after.opened, after.closed),
+        ),
         (
             descriptors_after <= descriptors_before,
             format!("descriptors before and after: {descriptors_before}, {descriptors_after}"),

@@ -368,6 +368,22 @@ fn bench(server: &Server, namespace: &str) {
         let sum = |each: fn(&ringio::Counters) -> u64| counters.iter().map(each).sum::<u64>();
         ack.send(&(sum(|counters| counters.shed_sessions), sum(|counters| counters.shed_handshakes)))
     });
+    let counted = server.clone();
+    io.sockets_on("holdings", async move |ack: Ack| {
+        let counters = counted.shard_counters().await;
+        let sum = |each: fn(&ringio::Counters) -> u64| counters.iter().map(each).sum::<u64>();
+        ack.send(&[
+            sum(|counters| counters.connections_now),
+            sum(|counters| counters.sessions_now),
+            sum(|counters| counters.sockets_now),
+            sum(|counters| counters.rooms_now),
+            sum(|counters| counters.timers_now),
+            sum(|counters| counters.questions_now),
+            sum(|counters| counters.receive_bytes_held),
+            sum(|counters| counters.sessions_opened),
+            sum(|counters| counters.sessions_closed),
+        ])
+    });
     let server = server.clone();
     io.sockets_on("clients", async move |ack: Ack| ack.send(&server.engine().clients_count().await));
 }

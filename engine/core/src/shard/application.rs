@@ -176,6 +176,12 @@ impl Shard {
             bodies_shared: self.bodies.shared,
             messages_inflated: self.deflate.inflated,
             receive_bytes_held,
+            connections_now: self.connections.len() as u64,
+            sessions_now: self.sessions.len() as u64,
+            sockets_now: self.sockets.len() as u64,
+            rooms_now: self.namespaces.iter().map(|namespace| namespace.rooms.len() as u64).sum(),
+            timers_now: self.wheel.len() as u64,
+            questions_now: (self.questions.len() + self.fetches.len()) as u64,
             ..self.counters
         }
     }
