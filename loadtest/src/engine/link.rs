@@ -5,12 +5,13 @@
 
 use super::Share;
 use super::ports::{Lease, Ports, system_range};
+use super::scratch::Scratch;
 use crate::failure::{Class, Failure};
 use crate::plan::Plan;
 use mio::net::TcpStream;
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, ReceiveTimestampns};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -104,6 +105,8 @@ impl Dialer {
             _ => {}
         }
         socket.set_tcp_nodelay(true)?;
+        // Where it is refused, what is read counts as arrived when it is read.
+        let _ = setsockopt(&socket, ReceiveTimestampns, &true);
         Ok(TcpStream::from_std(socket.into()))
     }
 
@@ -168,19 +171,11 @@ pub(crate) enum ReadResult {
 }
 
 impl Link {
-    /// Reads into `buffer`. `is_ended`: the server's end was announced, so nothing short of it is the last.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], is_ended: bool) -> Result<ReadResult, Failure> {
+    /// Reads into `scratch`. `is_ended`: the server's end was announced, so nothing short of it is the last.
+    pub(super) fn read(&mut self, scratch: &mut Scratch, is_ended: bool) -> Result<ReadResult, Failure> {
         match &mut self.tls {
-            None => loop {
-                return match self.stream.read(buffer) {
-                    Ok(0) => Ok(ReadResult::End),
-                    Ok(count) => Ok(ReadResult::Bytes(count, is_ended || count == buffer.len())),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadResult::Empty),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => Err(Failure::of_io(&error, true)),
-                };
-            },
-            Some(tls) => read_tls(tls, &mut self.stream, buffer),
+            None => scratch.read(&self.stream, is_ended).map_err(|error| Failure::of_io(&error, true)),
+            Some(tls) => read_tls(tls, &self.stream, scratch),
         }
     }
 
@@ -228,15 +223,16 @@ impl Link {
     }
 }
 
-fn read_tls(tls: &mut ClientConnection, stream: &mut TcpStream, buffer: &mut [u8]) -> Result<ReadResult, Failure> {
+fn read_tls(tls: &mut ClientConnection, stream: &TcpStream, scratch: &mut Scratch) -> Result<ReadResult, Failure> {
+    let (mut stream, plain) = scratch.split(stream);
     loop {
-        match tls.reader().read(buffer) {
+        match tls.reader().read(plain) {
             Ok(0) => return Ok(ReadResult::End),
             Ok(count) => return Ok(ReadResult::Bytes(count, true)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Failure::of_io(&error, true)),
         }
-        match tls.read_tls(stream) {
+        match tls.read_tls(&mut stream) {
             Ok(0) => return Ok(ReadResult::End),
             Ok(_) => {
                 tls.process_new_packets().map_err(|error| Failure::new(Class::Tls, tls_advice(&error)))?;

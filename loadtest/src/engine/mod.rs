@@ -15,6 +15,7 @@ pub mod mailbox;
 pub mod ports;
 mod receiving;
 pub mod remote;
+mod scratch;
 mod sending;
 pub mod stats;
 mod thinking;

@@ -1,8 +1,9 @@
 //! The loop of a worker: commands, timers, connections due, messages due, then what the sockets have.
 //!
-//! One `recv` per readable event and at most one `send` per client and turn, one clock reading per event. It sleeps until
+//! One `recvmsg` per readable event and at most one `send` per client and turn, one clock reading per event. It sleeps until
 //! the next thing is due by a timer descriptor: epoll's own timeout counts whole milliseconds, which would be added
-//! to every latency.
+//! to every latency. While all clients are there and only listen and say what is due, it looks at the sockets once in a tick
+//! ([`Worker::rest`]): what wakes up for each answer pays more for that than for the answer, and the kernel has kept its time.
 
 mod bookkeeping;
 mod connections;
@@ -12,6 +13,7 @@ use super::client::{Client, Status};
 use super::link::Dialer;
 use super::mailbox::WAKE_TOKEN;
 use super::receiving::Ledger;
+use super::scratch::Scratch;
 use super::sending::{Pace, Prepared, Repertoire, Schedule, Spacing, quoted};
 use super::stats::{Counts, Stats};
 use super::thinking::Thinking;
@@ -19,7 +21,7 @@ use super::verify::Faults;
 use super::{Command, Report, Share, Totals};
 use crate::clock::{SECOND_NS, now_ns};
 use crate::failure::{Class, Failure, Failures};
-use crate::plan::{Phase, Plan};
+use crate::plan::{Phase, Plan, Transport};
 use crate::protocol::{Config, websocket::Deflater};
 use crate::template::Template;
 use mio::unix::SourceFd;
@@ -32,8 +34,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-const SCRATCH_BYTES: usize = 256 * 1024;
 const EVENT_COUNT: usize = 1024;
+/// Of the timer and the mailbox.
+const OTHER_EVENTS_MAX: usize = 2;
 const TIMER_TOKEN: Token = Token(usize::MAX - 1);
 /// The longest sleep while something is watched that no event announces: the end of growing, of draining, of stopping.
 const WATCH_NS: u64 = 10_000_000;
@@ -42,6 +45,8 @@ const WATCH_NS: u64 = 10_000_000;
 const BATCH_MAX: usize = 2048;
 /// Bytes that may wait for one client before it is passed over: the server is not reading.
 const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// How much longer than asked for a nap may be that the timer does not end.
+const NAP_GRACE: Duration = Duration::from_millis(1);
 /// How often slow checks (who is still connecting, who is silent) are made.
 const CHECK_INTERVAL_NS: u64 = 50_000_000;
 /// Grace beyond the silence that the server promised.
@@ -71,6 +76,13 @@ pub(super) struct Worker<'a> {
     auth: Option<Template>,
     poll: Poll,
     timer: TimerFd,
+    /// Knows the timer alone: a sleep that no socket disturbs.
+    naps: Poll,
+    nap_events: Events,
+    /// Looks at the sockets find something tick after tick, and all that there is.
+    is_busy: bool,
+    /// When one last did.
+    found_ns: u64,
     /// When the timer will ring. Nanoseconds since the run began.
     armed_ns: u64,
     clients: Vec<Client>,
@@ -86,7 +98,7 @@ pub(super) struct Worker<'a> {
     timers: BinaryHeap<Reverse<(u64, u32, u32, Timer)>>,
     ledger: Ledger,
     deflater: Deflater,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     block: Vec<u8>,
     packet: Vec<u8>,
     dirty: Vec<u32>,
@@ -116,6 +128,10 @@ impl<'a> Worker<'a> {
         poll.registry()
             .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER_TOKEN, Interest::READABLE)
             .map_err(|error| broken(error.to_string()))?;
+        let naps = Poll::new().map_err(|error| broken(error.to_string()))?;
+        naps.registry()
+            .register(&mut SourceFd(&timer.as_fd().as_raw_fd()), TIMER_TOKEN, Interest::READABLE)
+            .map_err(|error| broken(error.to_string()))?;
         Ok(Self {
             config: Config::new(plan),
             dialer: Dialer::new(plan, share)?,
@@ -124,6 +140,10 @@ impl<'a> Worker<'a> {
             auth: plan.auth.as_deref().map(Template::parse).transpose().map_err(broken)?,
             poll,
             timer,
+            naps,
+            nap_events: Events::with_capacity(1),
+            is_busy: false,
+            found_ns: 0,
             armed_ns: 0,
             clients: Vec::new(),
             target: 0,
@@ -136,7 +156,7 @@ impl<'a> Worker<'a> {
             timers: BinaryHeap::new(),
             ledger: Ledger::new(plan),
             deflater: Deflater::default(),
-            scratch: vec![0; SCRATCH_BYTES],
+            scratch: Scratch::new(),
             block: Vec::new(),
             packet: Vec::new(),
             dirty: Vec::new(),
@@ -164,6 +184,7 @@ impl<'a> Worker<'a> {
     pub(super) fn run(&mut self, commands: &Receiver<Command>, reports: &Sender<Report>) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENT_COUNT);
         loop {
+            let has_rested = self.rest();
             for command in commands.try_iter() {
                 if let Some(report) = self.obey(command)
                     && reports.send(report).is_err()
@@ -184,14 +205,18 @@ impl<'a> Worker<'a> {
             if self.stopping_since.is_some_and(|since| self.is_gone(since)) {
                 break;
             }
-            self.wait(&mut events)?;
+            self.wait(&mut events, has_rested)?;
+            self.scratch.look_at_the_clock();
+            let mut found = 0;
             for event in &events {
                 let Token(token) = event.token();
                 if event.token() != TIMER_TOKEN && event.token() != WAKE_TOKEN {
+                    found += 1;
                     let is_ended = event.is_read_closed() || event.is_error();
                     self.handle_event(token, event.is_readable() || is_ended, event.is_writable(), is_ended);
                 }
             }
+            self.look_found(found);
             self.flush_dirty();
             if let Some(second) = self.take_second(false)
                 && reports.send(Report::Second(second)).is_err()
@@ -213,25 +238,26 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Events) -> Result<(), Failure> {
-        let now = self.now();
+    /// When something is to be done next that no event announces; for ever: `u64::MAX`.
+    fn next_due_ns(&self) -> u64 {
         let connect_due = (!self.queue.is_empty() || self.is_churning()).then_some(self.connect_due_ns as u64);
         let timer_due = self.timers.peek().map(|Reverse(timer)| timer.0);
         let send_due = self.schedules.front().and_then(Schedule::next_due_ns);
-        let due = [connect_due, timer_due, send_due].into_iter().flatten().min().unwrap_or(u64::MAX);
-        let sleep_ns = due.saturating_sub(now);
-        let is_watching = self.is_growing || self.draining_since.is_some() || self.stopping_since.is_some();
-        let longest_ns = if is_watching { WATCH_NS } else { SECOND_NS - now % SECOND_NS };
+        [connect_due, timer_due, send_due].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// Waits for events; after a rest only looks.
+    fn wait(&mut self, events: &mut Events, has_rested: bool) -> Result<(), Failure> {
+        let (now, due) = (self.now(), self.next_due_ns());
+        let sleep_ns = if has_rested { 0 } else { due.saturating_sub(now) };
+        let longest_ns = if self.is_watching() { WATCH_NS } else { SECOND_NS - now % SECOND_NS };
         let timeout = match sleep_ns {
             0 => Duration::ZERO,
             _ if sleep_ns >= longest_ns => Duration::from_nanos(longest_ns),
             // What woke the worker before the timer rang leaves it set for the same time.
             _ if due == self.armed_ns => Duration::from_nanos(longest_ns),
             _ => {
-                self.armed_ns = due;
-                let expiration = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(sleep_ns)));
-                // Without the timer the sleep is only longer than it should be, which the lag will show.
-                let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
+                self.arm(now, due);
                 Duration::from_nanos(longest_ns)
             }
         };
@@ -240,6 +266,53 @@ impl<'a> Worker<'a> {
             Err(error) => Err(Failure::of_io(&error, true)),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Sets the timer. Without it a sleep is only longer than it should be, which the lag will show.
+    fn arm(&mut self, now: u64, due: u64) {
+        self.armed_ns = due;
+        let expiration = Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(due - now)));
+        let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
+    }
+
+    /// Whether something is watched that no event announces.
+    fn is_watching(&self) -> bool {
+        self.is_growing || self.draining_since.is_some() || self.stopping_since.is_some()
+    }
+
+    /// Whether what the sockets have may wait for the next tick: nobody connects, and nobody has a request to make when it is answered.
+    fn may_nap(&self) -> bool {
+        self.plan.tick_us > 0
+            && self.plan.transport == Transport::Websocket
+            && self.ready == self.target
+            && !self.is_churning()
+            && !self.is_watching()
+    }
+
+    /// What arrives now and then is met when it comes; a nap would only be one more thing to wake up from.
+    fn look_found(&mut self, count: usize) {
+        let now = self.now();
+        let is_in_a_row = now - self.found_ns <= 2 * self.plan.tick_us * 1_000;
+        self.is_busy = match count {
+            0 => self.is_busy && is_in_a_row,
+            _ => is_in_a_row && count < EVENT_COUNT - OTHER_EVENTS_MAX,
+        };
+        if count > 0 {
+            self.found_ns = now;
+        }
+    }
+
+    /// Sleeps until the next tick whatever arrives, if there is no need to be awake before. What is due then goes out before anything is read.
+    fn rest(&mut self) -> bool {
+        let (now, due) = (self.now(), self.next_due_ns());
+        let is_resting = self.is_busy && self.may_nap() && due > now;
+        if is_resting {
+            let until = due.min(now + self.plan.tick_us * 1_000);
+            self.arm(now, until);
+            // Interrupted, it is a shorter one.
+            let _ = self.naps.poll(&mut self.nap_events, Some(Duration::from_nanos(until - now) + NAP_GRACE));
+        }
+        is_resting
     }
 
     fn obey(&mut self, command: Command) -> Option<Report> {

@@ -89,6 +89,7 @@ impl Worker<'_> {
     }
 
     pub(super) fn read(&mut self, index: u32, role: Role, is_ended: bool) {
+        self.scratch.forget_stamp();
         loop {
             let client = &mut self.clients[index as usize];
             let Some(link) = client.links[role as usize].as_mut() else { return };
@@ -124,27 +125,28 @@ impl Worker<'_> {
 
     /// Hands received bytes to the session. Returns whether the client is still there.
     pub(super) fn handle_bytes(&mut self, index: u32, role: Role, count: usize) -> bool {
-        let now = self.now();
+        let now = self.scratch.arrived_ns().saturating_sub(self.epoch_ns);
         let global = self.share.global(index);
         let client = &mut self.clients[index as usize];
         let Some(mut session) = client.session.take() else { return false };
         client.heard_ns = now;
         let (mut joined, mut heartbeats) = (false, 0);
         let (ledger, plan) = (&mut self.ledger, self.plan);
-        let result = session.handle(role, &self.scratch[..count], &self.config, &mut self.deflater, &mut |incoming| {
-            match incoming {
-                Incoming::Joined => joined = true,
-                Incoming::Heartbeat => heartbeats += 1,
-                Incoming::Packet { text, attachments } => {
-                    let before = ledger.faults.total();
-                    ledger.receive(plan, client, global, now, text, attachments);
-                    let wrong = ledger.faults.total() - before;
-                    if wrong > 0 {
-                        ledger.phase_at(now).faults += wrong;
+        let result =
+            session.handle(role, &self.scratch.bytes[..count], &self.config, &mut self.deflater, &mut |incoming| {
+                match incoming {
+                    Incoming::Joined => joined = true,
+                    Incoming::Heartbeat => heartbeats += 1,
+                    Incoming::Packet { text, attachments } => {
+                        let before = ledger.faults.total();
+                        ledger.receive(plan, client, global, now, text, attachments);
+                        let wrong = ledger.faults.total() - before;
+                        if wrong > 0 {
+                            ledger.phase_at(now).faults += wrong;
+                        }
                     }
                 }
-            }
-        });
+            });
         client.session = Some(session);
         self.ledger.second.counts.bytes_in += count as u64;
         if heartbeats > 0 {
