@@ -6,7 +6,8 @@
 //   bun  server.mjs bun     --port N      socket.io on Bun's own engine
 //
 // Options of the rows that need them: --deflate (permessage-deflate), --parser msgpack (socket.io-msgpack-parser),
-// --recovery (connection state recovery), --namespaces N (/n0, /n1, ... too), --impatient (every deadline 5 s, for tests/attacks).
+// --recovery (connection state recovery), --namespaces N (/n0, /n1, ... too), --impatient (every deadline 5 s, for tests/attacks),
+// --tls FOLDER (`ws` only: with its chain.pem and key.pem).
 // Prints `ready` when it listens and stops at SIGTERM.
 
 import { parseArgs } from "node:util";
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
     recovery: { type: "boolean", default: false },
     impatient: { type: "boolean", default: false },
     namespaces: { type: "string", default: "0" },
+    tls: { type: "string" },
   },
 });
 const port = Number(values.port);
@@ -35,6 +37,12 @@ async function options() {
     ...(values.recovery && { connectionStateRecovery: {} }),
     ...(values.impatient && { pingInterval: 5000, pingTimeout: 5000, upgradeTimeout: 5000, connectTimeout: 5000 }),
   };
+}
+
+async function certificates() {
+  if (!values.tls) return {};
+  const { readFileSync } = await import("node:fs");
+  return { cert: readFileSync(`${values.tls}/chain.pem`), key: readFileSync(`${values.tls}/key.pem`) };
 }
 
 function serveBench(server) {
@@ -55,9 +63,9 @@ function serveNamespace(io) {
 
 const engines = {
   async ws() {
-    const { createServer } = await import("node:http");
+    const { createServer } = await import(values.tls ? "node:https" : "node:http");
     const { Server } = await import("socket.io");
-    const http = createServer((_request, response) => response.writeHead(404).end());
+    const http = createServer(await certificates(), (_request, response) => response.writeHead(404).end());
     serveBench(new Server(http, await options()));
     http.listen({ port, host: "::", backlog: 4096 }, ready);
   },
