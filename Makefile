@@ -170,10 +170,10 @@ hundred-thousand: bench-programs ## 100,000 live clients in one process under `u
 thresholds: valgrind bench-programs ## where one way of doing it becomes cheaper than another: few members, simd-json, joining; NAME=x
 	$(TARGET)/release/thresholds --name $(or $(NAME),thresholds)
 
-loadtest-figures: $(PEER_MODULES) ## what the load generator costs beside Ringio, Node and socketioxide, 4 minutes: NAME=x ROUNDS=n SECONDS=n
+loadtest-figures: $(PEER_MODULES) openssl ## what the load generator costs beside Ringio, Node and socketioxide, 15 minutes: NAME=x ROUNDS=n SECONDS=n ARGS='--rows echo'
 	cargo build --release -p ringio-loadtest -p ringio-tests
 	cargo build --release --locked --manifest-path $(PEERS)/socketioxide/Cargo.toml --target-dir $(TARGET)/peers
-	node bench/loadtest-figures.mjs --name $(or $(NAME),loadtest) --rounds $(or $(ROUNDS),2) --seconds $(or $(SECONDS),3)
+	node bench/loadtest-figures.mjs --name $(or $(NAME),loadtest) --rounds $(or $(ROUNDS),3) --seconds $(or $(SECONDS),3) --official $(ARGS)
 
 clean: ## remove everything that was built or installed here
 	cargo clean
