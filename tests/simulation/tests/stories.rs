@@ -76,6 +76,13 @@ fn seed_20005749_bytes_of_chance_before_a_connect_is_answered() {
     play(20_005_749, Cast::Alone);
 }
 
+/// A listener that paused was told to stop: its accept was cancelled a second time before the first cancel had shown, which found nothing, and
+/// again, turn after turn without a pause.
+#[test]
+fn seed_30032896_a_listener_that_pauses_is_to_stop() {
+    play(30_032_896, Cast::Alone);
+}
+
 /// Acknowledgements asked for by a job of another thread timed out at once: the shard had slept, and the job's deadlines
 /// counted from the turn before.
 #[test]

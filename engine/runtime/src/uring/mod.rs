@@ -270,10 +270,12 @@ impl<R: Ring> Kernel for Uring<R> {
         for index in 0..self.listeners.len() {
             let listener = &mut self.listeners[index];
             match listener.state {
-                Accept::Accepting | Accept::Pausing => {
+                Accept::Accepting => {
                     listener.state = Accept::Stopping;
                     self.cancel_accept(index);
                 }
+                // Its cancel is on the way. Another one would find nothing, again and again until the end of the accept has come.
+                Accept::Pausing => listener.state = Accept::Stopping,
                 Accept::Resting => listener.close(),
                 Accept::Stopping | Accept::Closed => {}
             }

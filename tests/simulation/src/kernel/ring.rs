@@ -17,19 +17,24 @@ use std::os::fd::{BorrowedFd, RawFd};
 /// What a shard says when it is suspended: until when it waits at most.
 pub type Pause = Option<Micros>;
 
+/// A shard that enters its ring so often without time going on never waits.
+const ENTERS_AT_ONCE_MAX: u64 = 100_000;
+
 /// The ring of one shard.
 pub struct SimulatedRing<'a> {
     kernel: SharedKernel,
     yielder: &'a Yielder<(), Pause>,
     index: usize,
     enters: u64,
+    /// The instant of the last enter, and how many there were at it.
+    at_once: (Micros, u64),
 }
 
 impl<'a> SimulatedRing<'a> {
     /// The ring number `index` of a kernel, whose waits suspend by `yielder`.
     #[must_use]
     pub fn new(kernel: SharedKernel, yielder: &'a Yielder<(), Pause>, index: usize) -> Self {
-        Self { kernel, yielder, index, enters: 0 }
+        Self { kernel, yielder, index, enters: 0, at_once: (0, 0) }
     }
 
     fn push(&mut self, submission: Submission) {
@@ -38,6 +43,14 @@ impl<'a> SimulatedRing<'a> {
         let queue = &mut kernel.rings[self.index].submissions;
         assert!(queue.len() < submissions_max, "the driver makes room first");
         queue.push_back(submission);
+    }
+
+    fn count_enter(&mut self) {
+        self.enters += 1;
+        let now = self.kernel.borrow().now();
+        let (last, count) = self.at_once;
+        self.at_once = (now, if now == last { count + 1 } else { 0 });
+        assert!(count < ENTERS_AT_ONCE_MAX || std::thread::panicking(), "violation: a shard never waits");
     }
 
     fn state<R>(&self, look: impl FnOnce(&super::RingState) -> R) -> R {
@@ -81,7 +94,7 @@ impl Ring for SimulatedRing<'_> {
     }
 
     fn enter(&mut self, wait: Wait, buffers: &mut Buffers) -> Result<(), i32> {
-        self.enters += 1;
+        self.count_enter();
         self.kernel.borrow_mut().submit(self.index)?;
         let until = match wait {
             Wait::Submit => return Ok(()),
