@@ -83,6 +83,13 @@ loom: ## every interleaving of the rings and doorbells between the shards
 test-asan: ## the drivers and the rings between the shards under AddressSanitizer, leaks included
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" cargo test -p ringio-runtime --lib --target $(HOST) --target-dir $(TARGET)/asan
 
+# Not in `test`: it takes a toolchain that the project does not pin and cannot fetch everywhere.
+miri: ## the rings, the buffers lent to the kernel and the plain system calls under Miri; wants `rustup toolchain install nightly --component miri,rust-src`
+	@cargo +nightly miri --version >/dev/null 2>&1 && test -d "$$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library" || \
+		{ echo "Miri is missing: rustup toolchain install nightly --component miri,rust-src"; exit 1; }
+	MIRIFLAGS="-Zmiri-disable-isolation" cargo +nightly miri test -p ringio-runtime --lib -- $(MIRI_TESTS) \
+		| tee /dev/stderr | grep -c '^test result: ok. [1-9]' >/dev/null
+
 test-node: openssl $(NODE_MODULES) server examples ## official JavaScript client, both protocols, bad input: 1 and 3 shards, uring and epoll
 	cd $(CONFORMANCE) && RINGIO_SERVER=$(SERVER) RINGIO_EXAMPLES=$(TARGET)/debug/examples $(NODE_TEST) $(NODE_FILES)
 
@@ -200,6 +207,9 @@ PEER_TARGETS = --reference raw-uws \
 BUSY_TARGETS = \
 	--target 'ringio-busy=$(SERVER) bench --port {port} --shards 1 --driver uring --busy-poll 5000' \
 	--target 'ringio-epoll-busy=$(SERVER) bench --port {port} --shards 1 --driver epoll --busy-poll 5000'
+
+# What makes no ring of the kernel's: Miri has no io_uring, and no timerfd, which the epoll driver begins with.
+MIRI_TESTS := mesh epoll::system uring:: --skip driver_tests
 
 bench-programs:
 	cargo build --release -p ringio-bench -p ringio-loadtest -p ringio-tests

@@ -149,7 +149,8 @@ fn inventory() -> (String, Vec<String>) {
     let head = format!(
         "# Unsafe code of the engine\n\n{count} uses, all in crate `ringio-runtime`: the io_uring driver, the system calls of the epoll \
          driver, and the rings between\nthe shards. `codec`, `ringio-core` and `ringio` forbid unsafe code. This page is written by \
-         `make unsafe-inventory` and\ncompared by `make test`.\n"
+         `make unsafe-inventory` and\ncompared by `make test`. Who looks at it at run time: `make loom`, `make test-asan`, `make miri` and \
+         `make simulate`; `SECURITY.md`\nsays what each can see.\n"
     );
     (head + &body, silent)
 }

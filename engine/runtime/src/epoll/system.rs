@@ -59,17 +59,6 @@ pub(crate) fn eventfd_add(event: BorrowedFd<'_>) {
     debug_assert_eq!(written, 8);
 }
 
-/// Waits until the counter is not zero, and zeroes it.
-#[cfg(all(test, not(ringio_loom)))]
-pub(crate) fn eventfd_read_blocking(event: BorrowedFd<'_>) {
-    let mut poll = libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry, as the count says, which lives beyond the call.
-    unsafe { libc::poll(&raw mut poll, 1, -1) };
-    let mut count = 0_u64;
-    // SAFETY: `count` lives beyond the call and has the 8 bytes named.
-    unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
-}
-
 // ---- epoll
 
 /// A new interest list.
@@ -308,4 +297,62 @@ pub(crate) fn set_timer(timer: BorrowedFd<'_>, delay_ns: u32) -> io::Result<()> 
     // SAFETY: `value` lives beyond the call; no old value is asked for.
     let result = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const value, std::ptr::null_mut()) };
     check(result).map(drop)
+}
+
+#[cfg(all(test, not(ringio_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{IpAddr, TcpStream};
+    use std::os::fd::AsFd;
+
+    fn localhost() -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+    }
+
+    fn would_block<T>(result: &io::Result<T>) -> bool {
+        result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// What the call says when the other side has been heard.
+    fn until_heard<T>(mut call: impl FnMut() -> io::Result<T>) -> T {
+        loop {
+            let result = call();
+            if !would_block(&result) {
+                return result.unwrap();
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_connection_is_taken_and_bytes_go_both_ways() {
+        let listener = tcp_socket(&localhost(), true).unwrap();
+        bind(listener.as_fd(), &localhost()).unwrap();
+        listen(listener.as_fd(), 8).unwrap();
+        let address = own_address(listener.as_fd()).unwrap().unwrap();
+        assert!(would_block(&accept(listener.as_fd())));
+        let mut client = TcpStream::connect(address).unwrap();
+        let (accepted, name) = until_heard(|| accept(listener.as_fd()));
+        assert_eq!(name, Some(client.local_addr().unwrap()));
+        assert_eq!(own_address(accepted.as_fd()).unwrap(), Some(address));
+
+        let fd = accepted.as_raw_fd();
+        let mut buffer = [0; 8];
+        assert!(would_block(&receive(fd, &mut buffer)));
+        client.write_all(b"ping").unwrap();
+        assert_eq!(until_heard(|| receive(fd, &mut buffer[2..])), 4);
+        assert_eq!(&buffer, b"\0\0ping\0\0");
+        assert_eq!(send(fd, b"pong").unwrap(), 4);
+        client.read_exact(&mut buffer[..4]).unwrap();
+        assert_eq!(&buffer, b"pongng\0\0");
+        shutdown_write(fd).unwrap();
+        // Miri's sockets do not wake a reader when the other side says that it is done.
+        if !cfg!(miri) {
+            assert_eq!(client.read(&mut buffer).unwrap(), 0);
+        }
+        drop(client);
+        assert_eq!(until_heard(|| receive(fd, &mut buffer)), 0);
+    }
 }

@@ -10,8 +10,8 @@
 //! `tail`, the consumer gives it back by the Release store of `head`; each reads the other's counter with Acquire, and only when its own
 //! copy says full or empty, so that in the steady state neither touches the other's cache line.
 //! That there is one of each is in the types: neither half is `Clone`, and every operation takes `&mut self`.
-//! The orderings are searched by loom (`cfg(ringio_loom)`); AddressSanitizer sees the tests below (`make test-asan`). They are short enough for
-//! Miri (`cfg!(miri)`), which no `make` target runs.
+//! The orderings are searched by loom (`cfg(ringio_loom)`); AddressSanitizer (`make test-asan`) and Miri (`make miri`) see the tests below, which
+//! are shorter for Miri (`cfg!(miri)`).
 
 use super::atomics::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 use std::collections::VecDeque;
