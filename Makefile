@@ -67,13 +67,20 @@ soak: server ## mixed load with faults, MINUTES=n (30) on each driver: does memo
 			--minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --output $(TARGET)/soak/$$driver; \
 	done
 
-libfuzzer: $(CARGO_FUZZ) ## the same targets under libFuzzer and AddressSanitizer, guided by coverage; SECONDS=n for each (60), TARGET_NAME=name
-	cargo run --release -p ringio-fuzz -- seeds $(TARGET)/libfuzzer/corpus
-	for name in $(or $(TARGET_NAME),$(basename $(notdir $(wildcard tests/fuzz/libfuzzer/targets/*.rs)))); do \
-		mkdir -p $(TARGET)/libfuzzer/artifacts/$$name; \
-		RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(TARGET)/libfuzzer $(CARGO_FUZZ) run --fuzz-dir tests/fuzz/libfuzzer $$name \
-			$(TARGET)/libfuzzer/corpus/$$name -- -max_total_time=$(or $(SECONDS),60) -timeout=10 \
-			-artifact_prefix=$(TARGET)/libfuzzer/artifacts/$$name/; \
+libfuzzer: fuzz-seeds ## the same targets under libFuzzer and AddressSanitizer, guided by coverage; SECONDS=n for each (60), TARGET_NAME=name
+	for name in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZING)/artifacts/$$name; \
+		$(LIBFUZZER) $$name $(FUZZING)/corpus/$$name $(CURDIR)/tests/fuzz/corpus/$$name -- -max_total_time=$(or $(SECONDS),60) -timeout=10 \
+			-artifact_prefix=$(FUZZING)/artifacts/$$name/; \
+	done
+
+fuzz-corpus: fuzz-seeds ## choose tests/fuzz/corpus anew out of all that `make libfuzzer` has found here; TARGET_NAME=name for one
+	for name in $(FUZZ_TARGETS); do \
+		rm -rf $(FUZZING)/merged/$$name $(FUZZING)/merged/$$name.control; \
+		mkdir -p $(FUZZING)/merged/$$name $(CURDIR)/tests/fuzz/corpus/$$name; \
+		$(LIBFUZZER) $$name $(FUZZING)/merged/$$name $(FUZZING)/corpus/$$name $(CURDIR)/tests/fuzz/corpus/$$name -- \
+			-set_cover_merge=1 -merge_control_file=$(FUZZING)/merged/$$name.control; \
+		cargo run --release -p ringio-fuzz -- keep $(FUZZING)/merged/$$name.control $(CURDIR)/tests/fuzz/corpus/$$name; \
 	done
 
 loom: ## every interleaving of the rings and doorbells between the shards
@@ -207,6 +214,13 @@ PEER_TARGETS = --reference raw-uws \
 BUSY_TARGETS = \
 	--target 'ringio-busy=$(SERVER) bench --port {port} --shards 1 --driver uring --busy-poll 5000' \
 	--target 'ringio-epoll-busy=$(SERVER) bench --port {port} --shards 1 --driver epoll --busy-poll 5000'
+
+FUZZING := $(TARGET)/libfuzzer
+FUZZ_TARGETS = $(or $(TARGET_NAME),$(basename $(notdir $(wildcard tests/fuzz/libfuzzer/targets/*.rs))))
+LIBFUZZER = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(FUZZING) $(CARGO_FUZZ) run --fuzz-dir tests/fuzz/libfuzzer
+
+fuzz-seeds: $(CARGO_FUZZ)
+	cargo run --release -p ringio-fuzz -- seeds $(FUZZING)/corpus
 
 # What makes no ring of the kernel's: Miri has no io_uring, and no timerfd, which the epoll driver begins with.
 MIRI_TESTS := mesh epoll::system uring:: --skip driver_tests

@@ -10,11 +10,14 @@
 //! | WebSocket: frames, messages, deflate | [`websocket`] |
 //! | Engine.IO and Socket.IO: packets, payloads, JSON, attachments, msgpack | [`packets`] |
 //! | connections, their bytes split anywhere, time | [`shard`] |
+//!
+//! `corpus/` keeps a few inputs of each that libFuzzer has found; [`keep`] chooses them (`make fuzz-corpus`).
 
 #![forbid(unsafe_code)]
 
 pub mod driver;
 pub mod http;
+pub mod keep;
 pub mod packets;
 pub mod shard;
 pub mod websocket;
