@@ -24,7 +24,11 @@ pub(super) const SETUP_ACK_ID: u64 = 1 << 52;
 pub(super) struct Ledger {
     pub(super) phases: Vec<Stats>,
     /// When each phase but the first begins. Nanoseconds since the run began.
-    pub(super) starts_ns: Vec<u64>,
+    starts_ns: Vec<u64>,
+    /// When the last of the phases ends: what is due later belongs to one that this worker has not been told of yet.
+    known_until_ns: u64,
+    /// Deliveries that were due later than that.
+    early: Vec<Delivery>,
     pub(super) second: Stats,
     pub(super) faults: Faults,
     pub(super) first_fault: Option<String>,
@@ -34,11 +38,22 @@ pub(super) struct Ledger {
     pub(super) arrived_ns: u64,
 }
 
+/// A delivery as a phase counts it.
+#[derive(Clone, Copy, Debug)]
+struct Delivery {
+    due_ns: u64,
+    action: u8,
+    /// None: of a client that hardly reads.
+    latency_ns: Option<u64>,
+}
+
 impl Ledger {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             phases: vec![Stats::new(plan.actions.len())],
             starts_ns: Vec::new(),
+            known_until_ns: 0,
+            early: Vec::new(),
             second: Stats::new(plan.actions.len()),
             faults: Faults::default(),
             first_fault: None,
@@ -51,6 +66,27 @@ impl Ledger {
     pub(super) fn phase_at(&mut self, at_ns: u64) -> &mut Stats {
         let index = self.starts_ns.partition_point(|start| *start <= at_ns);
         &mut self.phases[index]
+    }
+
+    /// A phase begins at `start_ns` and ends at `end_ns`. Other workers may have begun it already, if this one was held up: what
+    /// came of theirs is counted where it belongs.
+    pub(super) fn begin_phase(&mut self, start_ns: u64, end_ns: u64) {
+        let action_count = self.second.latency.len();
+        self.phases.push(Stats::new(action_count));
+        self.starts_ns.push(start_ns);
+        self.known_until_ns = end_ns;
+        for delivery in std::mem::take(&mut self.early) {
+            self.count_in_phase(delivery);
+        }
+    }
+
+    /// The phases. Nothing is counted after this.
+    pub(super) fn take_phases(&mut self) -> Vec<Stats> {
+        for delivery in std::mem::take(&mut self.early) {
+            self.known_until_ns = u64::MAX;
+            self.count_in_phase(delivery);
+        }
+        std::mem::take(&mut self.phases)
     }
 
     /// Keeps the first fault in words.
@@ -260,14 +296,64 @@ impl Ledger {
 
     /// The latency of those who do not read is their own: only its effect on the others is of interest.
     fn delivered(&mut self, stamp: Stamp, now_ns: u64, is_slow: bool) {
-        let latency_ns = now_ns.saturating_sub(stamp.due_ns);
-        let action = usize::from(stamp.action);
+        let latency_ns = (!is_slow).then(|| now_ns.saturating_sub(stamp.due_ns));
         self.arrived_ns = now_ns;
         self.second.counts.received += 1;
-        self.phase_at(stamp.due_ns).counts.received += 1;
-        if !is_slow {
-            stats::record_ns(&mut self.second.latency[action], latency_ns);
-            stats::record_ns(&mut self.phase_at(stamp.due_ns).latency[action], latency_ns);
+        if let Some(latency_ns) = latency_ns {
+            stats::record_ns(&mut self.second.latency[usize::from(stamp.action)], latency_ns);
         }
+        self.count_in_phase(Delivery { due_ns: stamp.due_ns, action: stamp.action, latency_ns });
+    }
+
+    fn count_in_phase(&mut self, delivery: Delivery) {
+        // Nothing is due between phases, so that the end of the last one is the beginning of what is not known.
+        if delivery.due_ns >= self.known_until_ns {
+            return self.early.push(delivery);
+        }
+        let phase = self.phase_at(delivery.due_ns);
+        phase.counts.received += 1;
+        if let Some(latency_ns) = delivery.latency_ns {
+            stats::record_ns(&mut phase.latency[usize::from(delivery.action)], latency_ns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::faulty::{Fault, FaultyServer};
+    use crate::scenario::builtin::probe_action;
+    use crate::target::{PATH_DEFAULT, Target};
+
+    fn received(phases: &[Stats]) -> Vec<u64> {
+        phases.iter().map(|phase| phase.counts.received).collect()
+    }
+
+    /// Messages of other workers come before this one has looked at its commands: in the first phase, and across two.
+    #[test]
+    fn what_comes_before_its_phase_is_told_is_counted_in_it() {
+        let server = FaultyServer::start(Fault::None, 0).unwrap();
+        let mut plan = Plan::new("", Target::resolve(&server.url(), PATH_DEFAULT).unwrap(), 1);
+        plan.actions = vec![probe_action(64)];
+        let mut ledger = Ledger::new(&plan);
+        let deliver = |ledger: &mut Ledger, dues_ns: &[u64]| {
+            for due_ns in dues_ns.iter().copied() {
+                ledger.delivered(Stamp { sender: 0, action: 0, sequence: 0, due_ns }, due_ns + 5_000, false);
+            }
+        };
+        deliver(&mut ledger, &[100, 199]);
+        assert_eq!(received(&ledger.phases), [0]);
+        ledger.begin_phase(100, 200);
+        assert_eq!(received(&ledger.phases), [0, 2]);
+        deliver(&mut ledger, &[150, 210, 299, 310]);
+        ledger.begin_phase(210, 300);
+        ledger.begin_phase(310, 400);
+        // A late one, and one of a phase that this worker is never told of.
+        deliver(&mut ledger, &[160, 500]);
+        let phases = ledger.take_phases();
+        assert_eq!(received(&phases), [0, 4, 2, 2]);
+        assert_eq!(phases.iter().map(|phase| phase.latency[0].len()).collect::<Vec<_>>(), [0, 4, 2, 2]);
+        assert_eq!(ledger.second.counts.received, 8);
     }
 }

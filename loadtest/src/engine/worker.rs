@@ -15,7 +15,7 @@ use super::mailbox::WAKE_TOKEN;
 use super::receiving::Ledger;
 use super::scratch::Scratch;
 use super::sending::{Pace, Prepared, Repertoire, Schedule, Spacing, quoted};
-use super::stats::{Counts, Stats};
+use super::stats::Counts;
 use super::thinking::Thinking;
 use super::verify::Faults;
 use super::{Command, Report, Share, Totals};
@@ -218,17 +218,18 @@ impl<'a> Worker<'a> {
             }
             self.look_found(found);
             self.flush_dirty();
-            if let Some(second) = self.take_second(false)
-                && reports.send(Report::Second(second)).is_err()
-            {
-                return Ok(());
+            // Several, if it was held up: who gathers them waits for those of all workers.
+            while let Some(second) = self.take_second(false) {
+                if reports.send(Report::Second(second)).is_err() {
+                    return Ok(());
+                }
             }
         }
         if let Some(second) = self.take_second(true) {
             let _ = reports.send(Report::Second(second));
         }
         let totals = Totals {
-            phases: std::mem::take(&mut self.ledger.phases),
+            phases: self.ledger.take_phases(),
             faults: self.ledger.faults,
             first_fault: self.ledger.first_fault.take(),
             failures: std::mem::take(&mut self.failures),
@@ -373,8 +374,7 @@ impl<'a> Worker<'a> {
     }
 
     fn begin_phase(&mut self, phase: &Phase, start_ns: u64) {
-        self.ledger.phases.push(Stats::new(self.plan.actions.len()));
-        self.ledger.starts_ns.push(start_ns);
+        self.ledger.begin_phase(start_ns, start_ns + phase.duration_ms * 1_000_000);
         self.draining_since = None;
         if self.share.count_below(phase.clients) != self.target {
             self.grow(phase.clients);

@@ -217,8 +217,8 @@ impl<'a> Conductor<'a> {
     /// Runs a phase to its end, or until the run is over.
     pub fn phase(&mut self, phase: &Phase) {
         self.observer.phase(phase);
-        // Every worker has to know of the phase before the first message of another one arrives in it, or that message
-        // would be counted in the phase before.
+        // Every worker is to know of the phase before it begins: one that comes late sends its first messages late, which would be
+        // our doing.
         let start_ns = self.now() + if self.options.processes > 0 { PROCESS_LEAD_NS } else { THREAD_LEAD_NS };
         let before = self.sample_server();
         self.tell(&Command::Phase(phase.clone(), start_ns));

@@ -117,7 +117,8 @@ impl Worker<'_> {
         if index == self.second_index && !is_last {
             return None;
         }
-        let ended = std::mem::replace(&mut self.second_index, index);
+        let ended = self.second_index;
+        self.second_index += u64::from(!is_last);
         let stats = std::mem::replace(&mut self.ledger.second, Stats::new(self.plan.actions.len()));
         let cpu_ns = thread_cpu_ns();
         let before = std::mem::replace(&mut self.second_cpu_ns, cpu_ns);
