@@ -1,9 +1,10 @@
 //! A deliberately faulty Socket.IO server: the proof that the load test notices.
 //!
-//! One thread, WebSocket only, `bench` suite only (`echo`, `ack`, `bin`, `broadcast`, `join`, `room`), and one fault, which
+//! One thread, WebSocket only, `bench` suite only (`echo`, `ack`, `bin`, `broadcast`, `join`, `room`) and `others`, a room without the sender, and one fault, which
 //! strikes every [`PERIOD`]th message. Without a fault it is a correct server, so that each test can show both: silence where nothing
 //! is wrong, and the right class where something is.
 
+use crate::engine::SETUP_NAMESPACE;
 use crate::protocol::websocket::{Deflater, Message, Reader};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -57,6 +58,8 @@ pub enum Fault {
     Frame,
     /// Promises pings and sends none.
     Heartbeat,
+    /// Lets nobody into a room once something has been said in one, as if it forgot those who come back.
+    Forget,
 }
 
 /// A running server; it ends when this is dropped.
@@ -79,8 +82,16 @@ impl FaultyServer {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let ended = Arc::new(AtomicBool::new(false));
-        let mut server =
-            Server { fault, poll, peers: HashMap::new(), rooms: HashMap::new(), next: 0, messages: 0, held: None };
+        let mut server = Server {
+            fault,
+            poll,
+            peers: HashMap::new(),
+            rooms: HashMap::new(),
+            has_heard: false,
+            next: 0,
+            messages: 0,
+            held: None,
+        };
         let flag = Arc::clone(&ended);
         let thread = std::thread::spawn(move || server.serve(&listener, &flag));
         Ok(Self { address, ended, thread: Some(thread) })
@@ -124,6 +135,8 @@ struct Server {
     poll: Poll,
     peers: HashMap<usize, Peer>,
     rooms: HashMap<String, HashSet<usize>>,
+    /// Whether something has been said in a room.
+    has_heard: bool,
     next: usize,
     messages: u64,
     /// A message held back: to whom, and its frames.
@@ -266,8 +279,13 @@ impl Server {
         match text.split_at(1) {
             ("4", packet) if packet.starts_with("0/~") => {
                 let name = packet[1..].trim_end_matches(',');
-                let answer = format!(r#"44{name},{{"message":"Invalid namespace"}}"#);
-                self.send_faultily(id, frame(Opcode::Text, answer.as_bytes()));
+                let answer = frame(Opcode::Text, format!(r#"44{name},{{"message":"Invalid namespace"}}"#).as_bytes());
+                // Faults are for messages: who never hears that it is set up sends none.
+                if name.starts_with(SETUP_NAMESPACE) {
+                    self.send(id, &answer);
+                } else {
+                    self.send_faultily(id, answer);
+                }
             }
             ("4", packet) if packet.starts_with('0') => {
                 let answer = if self.fault == Fault::Refuse {
@@ -294,13 +312,16 @@ impl Server {
                 let answer = format!("43{}[{arguments}]", packet.id.unwrap_or_default());
                 self.send_faultily(id, frame(Opcode::Text, answer.as_bytes()));
             }
+            "join" if self.fault == Fault::Forget && self.has_heard => {}
             "join" => {
                 self.rooms.entry(arguments).or_default().insert(id);
             }
-            "room" => {
+            "room" | "others" => {
+                self.has_heard = true;
                 let (room, rest) = arguments.split_once(',').unwrap_or_default();
-                let answer = frame(Opcode::Text, format!(r#"42["room",{rest}]"#).as_bytes());
+                let answer = frame(Opcode::Text, format!(r#"42["{name}",{rest}]"#).as_bytes());
                 let mut members: Vec<usize> = self.rooms.get(room).into_iter().flatten().copied().collect();
+                members.retain(|member| name == "room" || *member != id);
                 members.sort_unstable();
                 for member in members {
                     self.send_faultily(member, answer.clone());

@@ -4,7 +4,7 @@
 mod servers;
 
 use ringio_loadtest::faulty::{Fault, FaultyServer};
-use ringio_loadtest::plan::Reconnection;
+use ringio_loadtest::plan::{Phase, Reconnection};
 use ringio_loadtest::report::outcome::Outcome;
 use ringio_loadtest::report::{html, text};
 use ringio_loadtest::run::{RunOptions, Unobserved, run};
@@ -124,6 +124,44 @@ fn faults_are_counted_by_phase() {
     // Connecting, calm, messages.
     assert_eq!(faults[..2], [0, 0], "{faults:?}");
     assert!(faults[2] >= 10, "{faults:?}");
+}
+
+/// Messages that never come are counted in the phase in which they were due, by the number that each sender had come to: a client's own,
+/// and those of a group whose senders may be other workers' clients.
+#[test]
+fn losses_are_counted_by_phase() {
+    for scenario in [Scenario::Echo, Scenario::Ack, Scenario::Rooms, Scenario::Broadcast] {
+        let server = FaultyServer::start(Fault::Drop, 0).unwrap();
+        let target = Target::resolve(&server.url(), PATH_DEFAULT).unwrap();
+        let settings = Settings {
+            clients: 8,
+            rate: Some(500.0),
+            duration_ms: 400,
+            warmup_ms: 0,
+            room_size: 4,
+            ..Settings::default()
+        };
+        let (mut plan, phases) = plan(scenario, &settings, target).unwrap();
+        plan.drain_ms = 500;
+        let talk = phases[0].clone();
+        let calm = Phase { name: "calm".to_owned(), rate: 0.0, rate_end: 0.0, duration_ms: 100, ..talk.clone() };
+        let phases = [calm.clone(), talk.clone(), calm, talk];
+        let options = RunOptions { workers: Some(2), ..RunOptions::default() };
+        let outcome = run(plan, &phases, options, &mut Unobserved).unwrap();
+        // Connecting, calm, messages, calm, messages.
+        let faults: Vec<u64> = outcome.phases.iter().map(|phase| phase.faults).collect();
+        assert_eq!((faults[0], faults[1], faults[3]), (0, 0, 0), "{scenario}: {faults:?}");
+        assert!(faults[2] >= 10 && faults[4] >= 10, "{scenario}: {faults:?}");
+        assert_eq!((faults[2] + faults[4], outcome.total.faults), (outcome.faults.lost, outcome.faults.lost));
+        for phase in [&outcome.phases[2], &outcome.phases[4]] {
+            let receivers = match scenario {
+                Scenario::Rooms => 4,
+                Scenario::Broadcast => 8,
+                _ => 1,
+            };
+            assert_eq!(phase.received + phase.faults, receivers * phase.sent, "{scenario}: {phase:?}");
+        }
+    }
 }
 
 /// Churn with a single client cannot keep its rate: connections that found no free client are told.

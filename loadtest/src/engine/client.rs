@@ -10,6 +10,7 @@ use super::link::Link;
 use super::verify::Stream;
 use crate::protocol::Session;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +66,16 @@ pub(super) struct Client {
     pub(super) pending: VecDeque<Pending>,
     /// Messages of its own that are not answered yet.
     pub(super) unanswered: u32,
-    /// Per action: messages to its group, sent over this connection, that have not come back to itself yet.
-    pub(super) unheard: Box<[u32]>,
-    /// Per action: messages to its group that were unheard when a connection ended. They may be missing elsewhere too.
-    pub(super) uncertain: Box<[u32]>,
+    /// Per action: the number of the first message over this connection.
+    pub(super) first_sequence: Box<[u32]>,
+    /// Messages to its group that may not have reached the server, since a connection ended: the action, and which.
+    pub(super) uncertain: Vec<(u8, Range<u32>)>,
+    /// Per action: when the last message to its group was due. Nanoseconds since the run began.
+    pub(super) last_due_ns: Box<[u64]>,
+    /// When it was ready. The same.
+    pub(super) ready_ns: u64,
+    /// When its connection ended, or it said goodbye. The same.
+    pub(super) ended_ns: u64,
     /// Whether it reads only now and then.
     pub(super) is_slow: bool,
     /// Whether it is not reading at present.
@@ -92,8 +99,11 @@ impl Client {
             heard: vec![Stream::from(0); action_count * sender_count].into(),
             pending: VecDeque::new(),
             unanswered: 0,
-            unheard: vec![0; action_count].into(),
-            uncertain: vec![0; action_count].into(),
+            first_sequence: vec![0; action_count].into(),
+            uncertain: Vec::new(),
+            last_due_ns: vec![0; action_count].into(),
+            ready_ns: 0,
+            ended_ns: 0,
             is_slow,
             is_paused: false,
         }
@@ -106,13 +116,22 @@ impl Client {
         self.lost_ns = None;
     }
 
-    /// Listens anew: what was sent over an earlier connection is no longer owed. `is_late`: messages are flowing.
-    pub(super) fn listen_anew(&mut self, is_late: bool) {
+    /// Listens anew: what was sent over an earlier connection is no longer owed. `is_late`: messages are flowing. `patience_ns`: after so
+    /// long a message does not come any more.
+    pub(super) fn listen_anew(&mut self, is_late: bool, patience_ns: u64) {
+        let certain_until_ns = self.certain_until_ns(patience_ns);
         for (stream, next) in self.own.iter_mut().zip(&self.next_sequence) {
-            *stream = Stream::from(*next);
+            stream.begin_anew(Some(*next), certain_until_ns);
         }
-        let fresh = if is_late { Stream::joined_late() } else { Stream::from(0) };
-        self.heard.fill(fresh);
+        for stream in &mut self.heard {
+            stream.begin_anew((!is_late).then_some(0), certain_until_ns);
+        }
+        self.first_sequence.copy_from_slice(&self.next_sequence);
         self.pending.clear();
+    }
+
+    /// What was passed over until then on a connection that has ended would not have come, had it stood.
+    pub(super) fn certain_until_ns(&self, patience_ns: u64) -> u64 {
+        self.ended_ns.saturating_sub(patience_ns)
     }
 }

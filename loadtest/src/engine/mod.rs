@@ -26,8 +26,10 @@ mod worker;
 use crate::failure::{Failure, Failures};
 use crate::plan::{Phase, Plan};
 use mailbox::Inbox;
+pub(crate) use receiving::SETUP_NAMESPACE;
 use serde::{Deserialize, Serialize};
 use stats::{Second, Stats};
+use std::ops::Range;
 use std::sync::mpsc::Sender;
 use verify::Faults;
 
@@ -56,8 +58,8 @@ impl Share {
     }
 }
 
-/// How many messages a client sent to its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a client sent to its group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The client, by its index over the whole run.
     pub sender: u32,
@@ -65,8 +67,12 @@ pub struct Sent {
     pub action: u8,
     /// How many.
     pub count: u32,
-    /// How many of them were under way when its connection ended: nobody knows whether the server had read them.
-    pub uncertain: u32,
+    /// Which of them were under way when its connection ended: nobody knows whether the server had read them. In order.
+    pub uncertain: Vec<Range<u32>>,
+    /// Of each phase with messages the number of the first, whether it was sent or not.
+    pub firsts: Vec<u32>,
+    /// When the last was due. Nanoseconds since the run began.
+    pub last_due_ns: u64,
 }
 
 /// What a worker is told.
@@ -78,8 +84,11 @@ pub enum Command {
     Phase(Phase, u64),
     /// Say what the current phase has shown so far.
     Look,
-    /// Send no more; say so when what was sent has been answered, or nothing has come for a while.
+    /// Send no more, and say what was sent to groups.
     Drain,
+    /// What all clients sent to their groups: say the same again when everything has arrived, or nothing has come for a while.
+    /// Connections may have ended meanwhile.
+    Await(Vec<Sent>),
     /// What all clients sent to their groups: count what is missing.
     Settle(Vec<Sent>),
     /// Leave and end.
@@ -98,7 +107,7 @@ pub enum Report {
     Second(Box<Second>),
     /// What the current phase has shown so far.
     Looked(Box<Stats>),
-    /// Everything is answered, or will not be: what was sent to groups.
+    /// Nothing more is sent, or awaited: what was sent to groups.
     Drained(Vec<Sent>),
     /// The worker's totals; it has ended.
     Done(Box<Totals>),

@@ -14,7 +14,7 @@ use ringio_codec::socketio::{Packet, PacketKind};
 /// The beginning of the name of the namespace that the probe asks for. Nobody has it.
 pub(super) const PROBE_NAMESPACE: &str = "/~loadtest-";
 /// The namespace asked for behind the setup: its refusal says that the setup was processed.
-pub(super) const SETUP_NAMESPACE: &str = "/~loadtest-setup";
+pub(crate) const SETUP_NAMESPACE: &str = "/~loadtest-setup";
 
 /// The id of the acknowledgement that a setup may ask for; far above those of messages.
 pub(super) const SETUP_ACK_ID: u64 = 1 << 52;
@@ -34,8 +34,8 @@ pub(super) struct Ledger {
     pub(super) first_fault: Option<String>,
     /// Clients whose setup was answered in this turn.
     pub(super) set_up: bool,
-    /// When something that was expected last arrived.
-    pub(super) arrived_ns: u64,
+    /// When something was last read that was expected. Later than it came, if this worker was held up.
+    pub(super) read_ns: u64,
 }
 
 /// A delivery as a phase counts it.
@@ -58,7 +58,7 @@ impl Ledger {
             faults: Faults::default(),
             first_fault: None,
             set_up: false,
-            arrived_ns: 0,
+            read_ns: 0,
         }
     }
 
@@ -87,6 +87,19 @@ impl Ledger {
             self.count_in_phase(delivery);
         }
         std::mem::take(&mut self.phases)
+    }
+
+    /// When each phase but the first begins. Nanoseconds since the run began.
+    pub(super) fn starts_ns(&self) -> &[u64] {
+        &self.starts_ns
+    }
+
+    /// So many messages of each phase never came.
+    pub(super) fn lose(&mut self, by_phase: &[u64]) {
+        for (phase, lost) in self.phases.iter_mut().zip(by_phase) {
+            phase.faults += lost;
+            self.faults.lost += lost;
+        }
     }
 
     /// Keeps the first fault in words.
@@ -252,7 +265,13 @@ impl Ledger {
         if stamp.sender != index || stamp.sequence >= client.next_sequence[action] {
             return self.unexpected(index, "the message of another client", text);
         }
-        match client.own[action].record(stamp.sequence) {
+        let arrival = if stamp.sequence < client.first_sequence[action] {
+            // Over an earlier connection, which ended before the answer came: nobody waits for it any more.
+            Arrival::Late
+        } else {
+            client.own[action].record(stamp.sequence, now_ns)
+        };
+        match arrival {
             Arrival::Duplicate => {
                 self.faults.duplicated += 1;
                 self.note(index, "a second time", text);
@@ -276,7 +295,7 @@ impl Ledger {
             return self.unexpected(index, "a message for another group", text);
         }
         let sender = (stamp.sender % plan.group_size) as usize;
-        match client.heard[sender * plan.actions.len() + usize::from(stamp.action)].record(stamp.sequence) {
+        match client.heard[sender * plan.actions.len() + usize::from(stamp.action)].record(stamp.sequence, now_ns) {
             Arrival::Duplicate => {
                 self.faults.duplicated += 1;
                 return self.note(index, "a second time", text);
@@ -287,17 +306,12 @@ impl Ledger {
             }
             Arrival::Ahead => {}
         }
-        if stamp.sender == index {
-            let unheard = &mut client.unheard[usize::from(stamp.action)];
-            *unheard = unheard.saturating_sub(1);
-        }
         self.delivered(stamp, now_ns, client.is_slow);
     }
 
     /// The latency of those who do not read is their own: only its effect on the others is of interest.
     fn delivered(&mut self, stamp: Stamp, now_ns: u64, is_slow: bool) {
         let latency_ns = (!is_slow).then(|| now_ns.saturating_sub(stamp.due_ns));
-        self.arrived_ns = now_ns;
         self.second.counts.received += 1;
         if let Some(latency_ns) = latency_ns {
             stats::record_ns(&mut self.second.latency[usize::from(stamp.action)], latency_ns);

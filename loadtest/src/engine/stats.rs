@@ -110,7 +110,7 @@ pub struct Stats {
     /// How late connections were begun: the same.
     #[serde(with = "wire::one")]
     pub connect_lag: Histogram<u64>,
-    /// Messages that arrived wrong: repeated, reordered, changed, or where they should not. What was lost is known only at the end.
+    /// Messages that arrived wrong: repeated, reordered, changed, or where they should not; at the end also those that never came.
     pub faults: u64,
 }
 
@@ -163,7 +163,7 @@ pub struct Second {
     pub latency: Histogram<u64>,
     /// Clients ready at its end.
     pub ready: u32,
-    /// Faults in it.
+    /// Faults in it. What was lost is known only at the end.
     pub faults: Faults,
     /// CPU time of the worker's thread in it. Nanoseconds.
     pub cpu_ns: u64,

@@ -8,6 +8,7 @@
 mod bookkeeping;
 mod connections;
 mod messages;
+mod settling;
 
 use super::client::{Client, Status};
 use super::link::Dialer;
@@ -28,6 +29,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use settling::{SentToGroups, by_sender};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd};
@@ -51,8 +53,10 @@ const NAP_GRACE: Duration = Duration::from_millis(1);
 const CHECK_INTERVAL_NS: u64 = 50_000_000;
 /// Grace beyond the silence that the server promised.
 const HEARTBEAT_GRACE_NS: u64 = SECOND_NS;
-/// Messages to groups count as delivered when nothing has come for so long.
-const QUIET_NS: u64 = 700_000_000;
+/// When nothing has come for so long it is looked whether all messages to groups have.
+const QUIET_NS: u64 = 100_000_000;
+/// How long after a client has come back messages to its group may pass it by: its server may take a moment to let it in.
+const JOIN_NS: u64 = SECOND_NS;
 /// How long a goodbye may take.
 const LEAVE_NS: u64 = 2 * SECOND_NS;
 
@@ -112,7 +116,12 @@ pub(super) struct Worker<'a> {
     ready_at_end: u32,
     checked_ns: u64,
     is_growing: bool,
-    draining_since: Option<u64>,
+    /// Nothing more is sent, and nobody reads slowly.
+    is_draining: bool,
+    /// Since when it waits for answers, and for what others sent to groups.
+    awaited: Option<(u64, SentToGroups)>,
+    /// Of each phase with messages the number with which each client began, for each action: those of the first client, then the next.
+    firsts: Vec<Vec<u32>>,
     stopping_since: Option<u64>,
 }
 
@@ -169,7 +178,9 @@ impl<'a> Worker<'a> {
             ready_at_end: 0,
             checked_ns: 0,
             is_growing: false,
-            draining_since: None,
+            is_draining: false,
+            awaited: None,
+            firsts: Vec::new(),
             stopping_since: None,
             plan,
             share,
@@ -208,6 +219,7 @@ impl<'a> Worker<'a> {
             self.wait(&mut events, has_rested)?;
             self.scratch.look_at_the_clock();
             let mut found = 0;
+            let received = self.ledger.second.counts.received;
             for event in &events {
                 let Token(token) = event.token();
                 if event.token() != TIMER_TOKEN && event.token() != WAKE_TOKEN {
@@ -217,6 +229,9 @@ impl<'a> Worker<'a> {
                 }
             }
             self.look_found(found);
+            if self.ledger.second.counts.received > received {
+                self.ledger.read_ns = self.now();
+            }
             self.flush_dirty();
             // Several, if it was held up: who gathers them waits for those of all workers.
             while let Some(second) = self.take_second(false) {
@@ -278,7 +293,7 @@ impl<'a> Worker<'a> {
 
     /// Whether something is watched that no event announces.
     fn is_watching(&self) -> bool {
-        self.is_growing || self.draining_since.is_some() || self.stopping_since.is_some()
+        self.is_growing || self.awaited.is_some() || self.stopping_since.is_some()
     }
 
     /// Whether what the sockets have may wait for the next tick: nobody connects, and nobody has a request to make when it is answered.
@@ -329,12 +344,14 @@ impl<'a> Worker<'a> {
                 let now = self.now();
                 while self.send_due(now) {}
                 self.schedules.clear();
-                self.draining_since = Some(self.now());
+                self.is_draining = true;
                 for index in 0..self.clients.len() as u32 {
                     self.read_again(index);
                 }
+                return Some(Report::Drained(self.sent()));
             }
-            Command::Settle(sent) => self.settle(&sent),
+            Command::Await(sent) => self.awaited = Some((self.now(), by_sender(sent))),
+            Command::Settle(sent) => self.settle(&by_sender(sent)),
             Command::Stop => {
                 self.stopping_since = Some(self.now());
                 self.ready_at_end = self.ready;
@@ -375,7 +392,6 @@ impl<'a> Worker<'a> {
 
     fn begin_phase(&mut self, phase: &Phase, start_ns: u64) {
         self.ledger.begin_phase(start_ns, start_ns + phase.duration_ms * 1_000_000);
-        self.draining_since = None;
         if self.share.count_below(phase.clients) != self.target {
             self.grow(phase.clients);
         }
@@ -389,6 +405,9 @@ impl<'a> Worker<'a> {
                     Schedule::Thinking(Thinking::new(think, phase, start_ns, spacing.tick_us, &self.senders))
                 }
             });
+            if self.schedules.len() == 1 {
+                self.begin_sending();
+            }
             self.is_sending |= phase.rate.max(phase.rate_end) > 0.0;
         }
         if phase.storm_share > 0.0 {

@@ -101,8 +101,8 @@ pub struct PhaseOutcome {
     /// Connections that were due while all clients were in use, and so were not made (churn).
     #[serde(default)]
     pub starved: u64,
-    /// Messages that arrived wrong: repeated, reordered, changed, or where they should not. What was lost is known only
-    /// at the end, and for the run as a whole.
+    /// Messages that were due in it and never came, and those that arrived wrong in it: repeated, reordered, changed, or where they should
+    /// not.
     #[serde(default)]
     pub faults: u64,
     /// Pings of the server that were answered.
@@ -152,7 +152,7 @@ pub struct SecondOutcome {
     pub connected: u64,
     /// Connections that failed or were lost.
     pub failed: u64,
-    /// Faults of messages.
+    /// Messages that arrived wrong in it. What was lost is known only at the end, by phase.
     pub faults: u64,
     /// Median latency of what arrived; null if nothing did.
     pub p50: Option<f64>,

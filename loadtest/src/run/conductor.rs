@@ -383,6 +383,14 @@ impl<'a> Conductor<'a> {
         self.series.push(second);
     }
 
+    /// What all workers sent to groups, as far as they say so in time.
+    fn gather_sent(&mut self, limit_ns: u64) -> Vec<Sent> {
+        while self.drained.len() + self.lost < self.commands.len() && self.now() < limit_ns {
+            self.pump_once(limit_ns);
+        }
+        self.drained.drain(..).flatten().collect()
+    }
+
     /// Waits for answers, counts what is missing, lets everybody leave, and sums up.
     pub fn finish(mut self) -> Outcome {
         let was_interrupted = self.options.interrupted.load(Ordering::Relaxed);
@@ -398,9 +406,9 @@ impl<'a> Conductor<'a> {
         let limit_ns = self.now() + FINISH_NS;
         if !self.plan.actions.is_empty() {
             self.tell(&Command::Drain);
-            let is_drained = |run: &Self| run.drained.len() + run.lost >= workers;
-            self.pump(limit_ns, is_drained);
-            let sent = self.drained.drain(..).flatten().collect();
+            let sent = self.gather_sent(limit_ns);
+            self.tell(&Command::Await(sent));
+            let sent = self.gather_sent(limit_ns);
             self.tell(&Command::Settle(sent));
         }
         self.tell(&Command::Stop);

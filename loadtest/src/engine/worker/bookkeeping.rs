@@ -1,12 +1,11 @@
 //! What a worker looks after between events: full outboxes, silence, the end of seconds, of growing and of draining.
 
+use super::super::Report;
 use super::super::client::{Client, Status};
 use super::super::stats::{Second, Stats};
-use super::super::{Report, Sent};
 use super::{CHECK_INTERVAL_NS, HEARTBEAT_GRACE_NS, LEAVE_NS, QUIET_NS, Worker};
 use crate::clock::{SECOND_NS, thread_cpu_ns};
 use crate::failure::{Class, Failure};
-use crate::plan::Expect;
 use crate::protocol::Role;
 
 impl Worker<'_> {
@@ -62,30 +61,17 @@ impl Worker<'_> {
                 return Some(Report::Grown { ready: self.ready });
             }
         }
-        let since = self.draining_since?;
-        let unanswered: u64 = self.clients.iter().map(|client| u64::from(client.unanswered)).sum();
-        let quiet_ns = now.saturating_sub(self.ledger.arrived_ns.max(since));
-        let is_settled = unanswered == 0
-            && (!self.plan.has_group_actions() || quiet_ns > QUIET_NS.min(self.plan.drain_ms * 1_000_000));
-        if !is_settled && quiet_ns < self.plan.drain_ms * 1_000_000 {
+        let (since, sent) = self.awaited.as_ref()?;
+        let quiet_ns = now.saturating_sub(self.ledger.read_ns.max(*since));
+        let is_answered = self.clients.iter().all(|client| client.unanswered == 0);
+        // The look at every stream waits until it is quiet.
+        let is_settled =
+            is_answered && (!self.plan.has_group_actions() || quiet_ns > QUIET_NS && self.has_arrived(sent));
+        if !is_settled && quiet_ns < self.patience_ns() {
             return None;
         }
-        self.draining_since = None;
-        let mut sent = Vec::new();
-        for local in &self.senders {
-            for (action, next) in self.clients[*local as usize].next_sequence.iter().enumerate() {
-                if matches!(self.plan.actions[action].expect, Expect::Group | Expect::Others) {
-                    let uncertain = self.clients[*local as usize].uncertain[action];
-                    sent.push(Sent {
-                        sender: self.share.global(*local),
-                        action: action as u8,
-                        count: *next,
-                        uncertain,
-                    });
-                }
-            }
-        }
-        Some(Report::Drained(sent))
+        self.awaited = None;
+        Some(Report::Drained(self.sent()))
     }
 
     pub(super) fn check_silence(&mut self, now: u64) {

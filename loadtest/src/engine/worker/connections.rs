@@ -110,7 +110,7 @@ impl Worker<'_> {
                 return;
             }
             let client = &mut self.clients[index as usize];
-            let may_pause = client.status == Status::Ready && self.draining_since.is_none();
+            let may_pause = client.status == Status::Ready && !self.is_draining;
             if client.is_slow && may_pause && !may_be_more {
                 client.is_paused = true;
                 let due_ns = self.now() + self.plan.slow_pause_ms * 1_000_000;
@@ -154,11 +154,7 @@ impl Worker<'_> {
             self.ledger.phase_at(now).counts.heartbeats += heartbeats;
         }
         if let Err(failure) = result {
-            if self.clients[index as usize].status == Status::Leaving {
-                self.gone(index);
-            } else {
-                self.fail(index, &failure);
-            }
+            self.fail(index, &failure);
             return false;
         }
         if joined {
@@ -185,10 +181,10 @@ impl Worker<'_> {
     }
 
     pub(super) fn joined(&mut self, index: u32) {
-        let is_late = self.is_sending;
+        let (is_late, patience_ns) = (self.is_sending, self.patience_ns());
         let global = self.share.global(index);
         let client = &mut self.clients[index as usize];
-        client.listen_anew(is_late);
+        client.listen_anew(is_late, patience_ns);
         if self.setup.is_empty() {
             return self.ready(index);
         }
@@ -210,6 +206,7 @@ impl Worker<'_> {
         let now = self.now();
         let client = &mut self.clients[index as usize];
         client.status = Status::Ready;
+        client.ready_ns = now;
         client.attempts = 0;
         let (connect_ns, lost_ns) = (now.saturating_sub(client.due_ns), client.lost_ns.take());
         let generation = client.generation;
@@ -271,9 +268,16 @@ impl Worker<'_> {
         }
     }
 
-    /// What was sent and not answered will not be.
-    pub(super) fn abandon(&mut self, index: u32) {
-        let count = u64::from(std::mem::take(&mut self.clients[index as usize].unanswered));
+    /// What was sent and not answered will not be. What has been passed over for long is lost, and counted as that.
+    fn abandon(&mut self, index: u32) {
+        let (now, patience_ns) = (self.now(), self.patience_ns());
+        let client = &mut self.clients[index as usize];
+        if client.status == Status::Ready {
+            client.ended_ns = now;
+        }
+        let certain_until_ns = client.certain_until_ns(patience_ns);
+        let lost: u32 = client.own.iter().map(|stream| stream.passed_over(certain_until_ns)).sum();
+        let count = u64::from(std::mem::take(&mut client.unanswered).saturating_sub(lost));
         if count > 0 {
             self.count(|counts| counts.abandoned += count);
         }
@@ -282,11 +286,9 @@ impl Worker<'_> {
     /// The connection is gone without a goodbye.
     pub(super) fn lose(&mut self, index: u32) {
         self.abandon(index);
+        self.doubt(index);
         let now = self.now();
         let client = &mut self.clients[index as usize];
-        for (unheard, uncertain) in client.unheard.iter_mut().zip(&mut client.uncertain) {
-            *uncertain += std::mem::take(unheard);
-        }
         if client.status == Status::Ready {
             self.ready -= 1;
             client.lost_ns = Some(now);
@@ -300,6 +302,7 @@ impl Worker<'_> {
 
     pub(super) fn fail(&mut self, index: u32, failure: &Failure) {
         if self.clients[index as usize].status == Status::Leaving {
+            self.doubt(index);
             return self.gone(index);
         }
         self.failures.record(failure);
@@ -341,7 +344,10 @@ impl Worker<'_> {
                 Timer::Reconnect => self.connect(index, due_ns),
                 Timer::LifetimeOver => self.leave(index),
                 Timer::ReadAgain => self.read_again(index),
-                Timer::CloseHard => self.gone(index),
+                Timer::CloseHard => {
+                    self.doubt(index);
+                    self.gone(index);
+                }
             }
         }
     }

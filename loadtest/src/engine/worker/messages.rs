@@ -1,6 +1,5 @@
-//! A worker's messages: who sends which when it is due, and at the end what never came.
+//! A worker's messages: who sends which when it is due.
 
-use super::super::Sent;
 use super::super::client::{Pending, Status};
 use super::super::receiving::PROBE_NAMESPACE;
 use super::super::sending::{Prepared, Whose};
@@ -13,7 +12,6 @@ use crate::protocol::Role;
 use crate::template::Values;
 use ringio_codec::socketio::PacketKind;
 use ringio_codec::socketio::encode::encode_header;
-use std::collections::HashMap;
 
 impl Worker<'_> {
     /// Sends what is due, a batch at most. Returns whether more may be due.
@@ -24,6 +22,7 @@ impl Worker<'_> {
                 // The next phase may have begun: its schedule stands behind this one's.
                 if schedule.next_due_ns().is_none() && self.schedules.len() > 1 {
                     self.schedules.pop_front();
+                    self.begin_sending();
                     continue;
                 }
                 return false;
@@ -100,7 +99,7 @@ impl Worker<'_> {
             }
         }
         if matches!(action.expect, Expect::Group | Expect::Others) {
-            client.unheard[chosen] += 1;
+            client.last_due_ns[chosen] = due_ns;
         }
         self.dirty.push(index);
         let late_ns = self.now().saturating_sub(due_ns);
@@ -108,38 +107,6 @@ impl Worker<'_> {
         let phase = self.ledger.phase_at(due_ns);
         phase.counts.sent += 1;
         stats::record_ns(&mut phase.lag, late_ns);
-    }
-
-    /// Counts what never came, of senders that say how much they sent.
-    pub(super) fn settle(&mut self, sent: &[Sent]) {
-        let sent: HashMap<(u32, u8), &Sent> = sent.iter().map(|sent| ((sent.sender, sent.action), sent)).collect();
-        let plan = self.plan;
-        for local in 0..self.clients.len() as u32 {
-            let client = &self.clients[local as usize];
-            if client.status != Status::Ready {
-                continue;
-            }
-            let global = self.share.global(local);
-            let first = global / plan.group_size * plan.group_size;
-            for (index, action) in plan.actions.iter().enumerate() {
-                let lost = match action.expect {
-                    Expect::Nothing => 0,
-                    Expect::Sender | Expect::Ack => client.own[index].missing(client.next_sequence[index]),
-                    Expect::Group | Expect::Others => (0..plan.senders_per_group)
-                        .filter(|place| action.expect == Expect::Group || first + place != global)
-                        .filter_map(|place| Some((place, *sent.get(&(first + place, index as u8))?)))
-                        .map(|(place, sent)| {
-                            let missing = client.heard[place as usize * plan.actions.len() + index].missing(sent.count);
-                            missing.saturating_sub(u64::from(sent.uncertain))
-                        })
-                        .sum(),
-                };
-                if lost > 0 {
-                    self.ledger.faults.lost += lost;
-                    self.ledger.note(global, &format!("{lost} messages never came"), &action.name);
-                }
-            }
-        }
     }
 }
 
