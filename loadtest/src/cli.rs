@@ -100,7 +100,7 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     });
     let settings = builtin::Settings { clients: clients_max, size: args.size, ..builtin::Settings::default() };
     let (mut plan, phases) = builtin::plan(args.scenario, &settings, target)?;
-    args.connect.apply(&mut plan, false)?;
+    args.connect.apply(&mut plan)?;
     let limit = Limit {
         start: args.start,
         clients_max,
@@ -121,7 +121,7 @@ fn search(args: &LimitArgs) -> Result<ExitCode, String> {
 fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
     check_results(&args.output)?;
     let (mut plan, phases, file) = plan_of(args)?;
-    args.connect.apply(&mut plan, file.is_some())?;
+    args.connect.apply(&mut plan)?;
     plan.poisson |= args.poisson;
     let options = args.connect.run_options(&plan, interruption())?;
     let mut observer = observer(&args.output);
@@ -143,6 +143,9 @@ fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), S
         return Err(format!("{} is neither a file nor one of {}", args.scenario, names.join(", ")));
     }
     let file = read_scenario(path)?;
+    if let Some(option) = args.only_for_builtin() {
+        return Err(format!("{option} is for built-in scenarios: write it into {}", path.display()));
+    }
     let url =
         args.url.as_deref().or(file.url()).ok_or("the server's address is missing, in the file (url) and here")?;
     let (plan, mut phases) = file.plan(args.connect.target(url)?, args.clients)?;
@@ -160,6 +163,14 @@ fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), S
 }
 
 fn read_scenario(path: &Path) -> Result<ScenarioFile, String> {
+    if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        let as_toml = path.with_extension("toml");
+        return Err(format!(
+            "{} is YAML, and scenario files are TOML: write it as {}. GUIDE.md shows one.",
+            path.display(),
+            as_toml.display()
+        ));
+    }
     let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     ScenarioFile::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }

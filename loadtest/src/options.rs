@@ -79,12 +79,12 @@ pub struct ConnectArgs {
     /// The namespace, instead of the one in the address.
     #[arg(long)]
     pub namespace: Option<String>,
-    /// How clients connect.
-    #[arg(long, value_parser = parse_transport, default_value = "websocket")]
-    pub transport: Transport,
-    /// How the server writes packets: default, or msgpack.
-    #[arg(long, value_parser = parse_parser, default_value = "default")]
-    pub parser: Parser,
+    /// How clients connect: websocket, polling, or upgrade from the one to the other. Default: websocket, or what the file says.
+    #[arg(long, value_parser = parse_transport)]
+    pub transport: Option<Transport>,
+    /// How the server writes packets: default or msgpack. Default: default, or what the file says.
+    #[arg(long, value_parser = parse_parser)]
+    pub parser: Option<Parser>,
     /// JSON object sent as auth; may contain {{client}}.
     #[arg(long)]
     pub auth: Option<String>,
@@ -106,7 +106,7 @@ pub struct ConnectArgs {
     /// Local ports to connect from, of each source. Default: those that the system hands out, 32768-60999 on most.
     #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
     pub ports: Option<PortRange>,
-    /// New connections per second.
+    /// New connections per second. Default: 1000, of connect and churn their rate, or what the file says.
     #[arg(long, value_parser = number::connect_rate, allow_negative_numbers = true)]
     pub connect_rate: Option<f64>,
     /// How long a connection may take. Seconds.
@@ -200,25 +200,25 @@ pub struct RunArgs {
     pub scenario: String,
     /// Address of the server; may be left out if the file has one.
     pub url: Option<String>,
-    /// Clients.
+    /// Clients. Default: 500, or what the file says.
     #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..))]
     pub clients: Option<u32>,
-    /// Messages per second over all clients (connect and churn: connections per second).
+    /// Messages per second over all clients (connect and churn: connections per second). Default: what any small server bears.
     #[arg(long, short, value_parser = number::rate, allow_negative_numbers = true)]
     pub rate: Option<f64>,
-    /// How long is measured. Seconds.
+    /// How long is measured. Seconds. Default: 10, or what the file says; each measured phase of a file.
     #[arg(long, short, value_parser = number::seconds, allow_negative_numbers = true)]
     pub duration: Option<f64>,
-    /// How long messages flow before that. Seconds.
+    /// How long messages flow before that. Seconds. Default: 2.
     #[arg(long, value_parser = number::seconds_or_none, allow_negative_numbers = true)]
     pub warmup: Option<f64>,
-    /// Bytes of payload per message.
-    #[arg(long, default_value_t = 64, value_parser = number::size)]
-    pub size: usize,
-    /// Members of a room.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    pub room_size: u32,
-    /// Members of a group that send: one in a broadcast, all in a room.
+    /// Bytes of payload per message. Default: 64.
+    #[arg(long, value_parser = number::size)]
+    pub size: Option<usize>,
+    /// Members of a room. Default: 10.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub room_size: Option<u32>,
+    /// Members of a group that send. Default: one in a broadcast, all in a room.
     #[arg(long)]
     pub senders: Option<u32>,
     /// Another event than the scenario's (echo, ack, binary, broadcast).
@@ -227,7 +227,7 @@ pub struct RunArgs {
     /// The event in which it comes back, if that is another one.
     #[arg(long)]
     pub reply: Option<String>,
-    /// The share of clients that read little (slow) or lose their connection (storm). 0 to 1.
+    /// The share of clients that read little (slow, default 0.1) or lose their connection (storm, default 1). 0 to 1.
     #[arg(long, value_parser = number::share, allow_negative_numbers = true)]
     pub share: Option<f64>,
     /// Spaces messages at random (Poisson) instead of evenly.
@@ -265,11 +265,11 @@ impl ConnectArgs {
         Ok(target)
     }
 
-    /// Moves these arguments into a plan. `keep`: the plan comes from a file, whose values stand unless given here.
+    /// Moves these arguments into a plan, whose values stand unless given here.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn apply(&self, plan: &mut Plan, keep: bool) -> Result<(), String> {
+    pub fn apply(&self, plan: &mut Plan) -> Result<(), String> {
         if let Some(auth) = &self.auth {
             crate::template::Template::parse(auth).map_err(|error| format!("--auth: {error}"))?;
             if !auth.trim_start().starts_with('{') {
@@ -281,12 +281,8 @@ impl ConnectArgs {
             plan.namespace = format!("/{}", namespace.trim_start_matches('/'));
         }
         plan.connect_rate = self.connect_rate.unwrap_or(plan.connect_rate);
-        if !keep || self.transport != Transport::default() {
-            plan.transport = self.transport;
-        }
-        if !keep || self.parser != Parser::default() {
-            plan.parser = self.parser;
-        }
+        plan.transport = self.transport.unwrap_or(plan.transport);
+        plan.parser = self.parser.unwrap_or(plan.parser);
         plan.headers.extend(self.headers.iter().cloned());
         plan.deflate |= self.deflate;
         plan.sources.extend(self.sources.iter().copied());
@@ -322,6 +318,20 @@ fn spread_sources(plan: &mut Plan) {
 }
 
 impl RunArgs {
+    /// The first that was given of what only a built-in scenario takes: in a file each action and phase has its own.
+    pub fn only_for_builtin(&self) -> Option<&'static str> {
+        let given = [
+            (self.warmup.is_some(), "--warmup"),
+            (self.size.is_some(), "--size"),
+            (self.room_size.is_some(), "--room-size"),
+            (self.senders.is_some(), "--senders"),
+            (self.event.is_some(), "--event"),
+            (self.reply.is_some(), "--reply"),
+            (self.share.is_some(), "--share"),
+        ];
+        given.iter().find(|given| given.0).map(|given| given.1)
+    }
+
     /// The numbers of a built-in scenario.
     pub fn settings(&self) -> Settings {
         let default = Settings::default();
@@ -330,8 +340,8 @@ impl RunArgs {
             rate: self.rate,
             duration_ms: self.duration.map_or(default.duration_ms, |seconds| (seconds * 1e3) as u64),
             warmup_ms: self.warmup.map_or(default.warmup_ms, |seconds| (seconds * 1e3) as u64),
-            size: self.size,
-            room_size: self.room_size,
+            size: self.size.unwrap_or(default.size),
+            room_size: self.room_size.unwrap_or(default.room_size),
             senders: self.senders,
             event: self.event.clone(),
             reply: self.reply.clone(),

@@ -75,6 +75,41 @@ fn a_scenario_file_runs_and_its_mistakes_are_told() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("line 15: "));
 }
 
+/// Not a complaint about the first line of it.
+#[test]
+fn a_scenario_in_yaml_is_refused_in_a_sentence() {
+    for extension in ["yaml", "yml"] {
+        let file = scratch(&format!("scenario.{extension}"));
+        std::fs::write(&file, "name: chat\nclients:\n  count: 10\n").unwrap();
+        for command in [vec!["check", &file], vec!["run", &file, "http://127.0.0.1:9"]] {
+            let output = run(&command);
+            assert_eq!(output.status.code(), Some(2));
+            let text = text_of(&output.stderr);
+            assert!(text.contains("is YAML, and scenario files are TOML") && text.contains("scenario.toml"), "{text}");
+            assert!(!text.contains("line 1"), "{text}");
+        }
+    }
+}
+
+/// What a file says stands unless something else is given, and what cannot be given with a file is not ignored.
+#[test]
+fn options_beside_a_file_are_taken_or_refused() {
+    let server = start_faulty("none");
+    let (file, json) = (scratch("beside.toml"), scratch("beside.json"));
+    let text = "[clients]\ncount = 2\ntransport = \"polling\"\n[[phase]]\nduration = \"300ms\"\n";
+    std::fs::write(&file, text).unwrap();
+    // That server speaks WebSocket only.
+    let output = run(&["run", &file, &server.url, "--quiet", "--transport", "websocket", "--json", &json]);
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stderr));
+    let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!((outcome.transport.as_str(), outcome.total.clients), ("websocket", 2));
+    for option in ["--warmup", "--size", "--room-size", "--senders", "--event", "--reply", "--share"] {
+        let output = run(&["run", &file, &server.url, option, if option == "--size" { "64" } else { "1" }]);
+        let text = text_of(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(&format!("{option} is for built-in")), "{text}");
+    }
+}
+
 /// The keys of a file that the other tests leave out, against a server that does for each what it asks for: slow readers, messages to the
 /// others of a group, answers that carry no stamp, attachments, pauses before coming back, and lives that end.
 #[test]
