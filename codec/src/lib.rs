@@ -37,3 +37,8 @@ pub mod http;
 mod json_string;
 pub mod socketio;
 pub mod websocket;
+
+/// The example of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
