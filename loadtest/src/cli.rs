@@ -12,7 +12,7 @@ use crate::report::outcome::{FORMAT, Outcome};
 use crate::report::threshold::Threshold;
 use crate::report::{compare, csv, html, text};
 use crate::run::{self, Observer, Unobserved};
-use crate::scenario::builtin;
+use crate::scenario::builtin::{self, Scenario};
 use crate::scenario::file::ScenarioFile;
 use crate::scenario::limit::{self, Limit};
 use crate::screen;
@@ -87,6 +87,10 @@ fn read_outcome(path: &Path) -> Result<Outcome, String> {
 fn search(args: &LimitArgs) -> Result<ExitCode, String> {
     let url =
         args.url.as_deref().ok_or("the server's address is missing, as in: ringio-loadtest http://localhost:3000")?;
+    if matches!(args.scenario, Scenario::Connect | Scenario::Churn | Scenario::Storm | Scenario::Slow) {
+        let scenario = args.scenario;
+        return Err(format!("a search needs clients that stay and read: {scenario} is for `run {scenario} {url}`"));
+    }
     let mut output = args.output.clone();
     if !output.quiet && output.html.is_none() && output.json.is_none() && output.csv.is_none() {
         output.html = Some(REPORT_DEFAULT.into());
@@ -131,7 +135,7 @@ fn run_scenario(args: &RunArgs) -> Result<ExitCode, String> {
 }
 
 fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), String> {
-    if let Ok(scenario) = builtin::Scenario::from_str(&args.scenario, true) {
+    if let Ok(scenario) = Scenario::from_str(&args.scenario, true) {
         let url =
             args.url.as_deref().ok_or("the server's address is missing, as in: run echo http://localhost:3000")?;
         let (plan, phases) = builtin::plan(scenario, &args.settings(), args.connect.target(url)?)?;
@@ -139,7 +143,7 @@ fn plan_of(args: &RunArgs) -> Result<(Plan, Vec<Phase>, Option<ScenarioFile>), S
     }
     let path = Path::new(&args.scenario);
     if !path.exists() {
-        let names: Vec<String> = builtin::Scenario::value_variants().iter().map(ToString::to_string).collect();
+        let names: Vec<String> = Scenario::value_variants().iter().map(ToString::to_string).collect();
         return Err(format!("{} is neither a file nor one of {}", args.scenario, names.join(", ")));
     }
     let file = read_scenario(path)?;

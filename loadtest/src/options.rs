@@ -161,7 +161,7 @@ pub struct OutputArgs {
 pub struct LimitArgs {
     /// Address of the server, as in http://localhost:3000. A path names a namespace.
     pub url: Option<String>,
-    /// What clients do meanwhile.
+    /// What clients do meanwhile. Not connect, churn, storm and slow, which are for `run`.
     #[arg(long, value_enum, default_value_t = Scenario::Probe)]
     pub scenario: Scenario,
     /// Clients of the first step.

@@ -110,6 +110,16 @@ fn options_beside_a_file_are_taken_or_refused() {
     }
 }
 
+/// A search asks whether clients stay and are answered: where they come and go on purpose there is no limit to find.
+#[test]
+fn a_search_needs_clients_that_stay() {
+    for scenario in ["connect", "churn", "storm", "slow"] {
+        let output = run(&["http://127.0.0.1:9", "--scenario", scenario, "--quiet"]);
+        let text = text_of(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains("a search needs clients that stay"), "{text}");
+    }
+}
+
 /// The keys of a file that the other tests leave out, against a server that does for each what it asks for: slow readers, messages to the
 /// others of a group, answers that carry no stamp, attachments, pauses before coming back, and lives that end.
 #[test]
@@ -403,7 +413,12 @@ fn what_speaks_another_protocol_is_told_in_a_sentence() {
         (html, "http", vec!["--transport", "polling"], "in the polling body"),
         (html, "https", vec![], "Does the server speak TLS"),
         (b"\x15\x03\x03\x00\x02\x02\x46".as_slice(), "http", vec![], "https://"),
-        (b"".as_slice(), "http", vec![], "closed before the handshake"),
+        (
+            b"".as_slice(),
+            "http",
+            vec![],
+            "closed before the handshake was answered. Is Socket.IO mounted at another path (--path)?",
+        ),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: https://x\r\nContent-Length: 0\r\n\r\n".as_slice(),
             "http",

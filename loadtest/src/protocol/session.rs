@@ -199,7 +199,9 @@ impl Session {
             return Ok(());
         }
         let text = match self.state {
-            State::Opening => "the connection was closed before the handshake was answered",
+            State::Opening => {
+                "the connection was closed before the handshake was answered. Is Socket.IO mounted at another path (--path)?"
+            }
             State::Joining => "the connection was closed before the namespace was joined",
             _ => "the connection was closed without a reason",
         };
