@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -27,6 +27,7 @@ matrix! {
     what_is_queued_counts_until_it_is_drained
     nobody_comes_in_while_a_server_drains
     who_does_not_read_is_cut_off_when_the_time_for_that_is_over
+    a_paced_end_cuts_off_who_does_not_read_at_its_deadline
 }
 
 fn address(server: &Running) -> SocketAddr {
@@ -263,6 +264,62 @@ fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
     ended.recv_timeout(PATIENCE).expect("the server ends though somebody does not read");
     let rows = std::iter::from_fn(|| wire.next()).filter(|text| text.starts_with("42[\"row\"")).count();
     assert!(rows < ROWS, "{rows} rows arrived");
+}
+
+/// Any connection that closes has so long at most (`CLOSING_DEADLINE_MS` of the core).
+const CLOSING_MAX: Duration = Duration::from_secs(2);
+
+/// `Builder::drain` alone ends this client: the server is gone before any other deadline has come. A machine that stalls makes one round late,
+/// not every one.
+fn a_paced_end_cuts_off_who_does_not_read_at_its_deadline(place: Place) {
+    const ROUNDS: usize = 10;
+    let time = Duration::from_millis(300);
+    let is_before_others = |_| {
+        let (_, took) = paced_end_with_somebody_who_does_not_read(place, time);
+        assert!(took >= time, "{took:?}: it was to have {time:?}");
+        took < CLOSING_MAX - CLOSING_MAX / 10
+    };
+    assert!((0..ROUNDS).any(is_before_others), "something else ends who does not read");
+    // Without it there is still the other deadline: nobody keeps a server that has ended its session.
+    let (took, _) = paced_end_with_somebody_who_does_not_read(place, 60 * PATIENCE);
+    assert!(took >= CLOSING_MAX, "{took:?}: a client that closes was to have {CLOSING_MAX:?}");
+}
+
+/// How long it takes from the call, and from the moment at which its only client hears that it is sent away. A clock of milliseconds may be one
+/// early.
+fn paced_end_with_somebody_who_does_not_read(place: Place, time: Duration) -> (Duration, Duration) {
+    // More than both kernels hold on the way.
+    const ROWS: usize = 24;
+    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+    let (tell, told) = channel();
+    let (sent_away, is_sent_away) = channel();
+    io.on_connection(move |socket: Socket| {
+        let sent_away = sent_away.clone();
+        socket.on_disconnect(move |reason: DisconnectReason| sent_away.send((reason, Instant::now())).unwrap());
+    });
+    io.sockets_on("export", move |socket: Socket| {
+        for _ in 0..ROWS {
+            socket.emit("row", &"x".repeat(1_000_000)).into_result().unwrap();
+        }
+        tell.send(()).unwrap();
+    });
+    let server = Running::start(&io);
+    let mut wire = joined(&server);
+    wire.send("42[\"export\"]");
+    told.recv_timeout(PATIENCE).unwrap();
+    let (tell, ended) = channel();
+    let called = Instant::now();
+    let closing = io.drain(Duration::from_millis(100));
+    std::thread::spawn(move || {
+        closing.wait();
+        tell.send(Instant::now()).unwrap();
+    });
+    let (reason, sent_away) = is_sent_away.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(reason, DisconnectReason::ServerShuttingDown);
+    let ended = ended.recv_timeout(PATIENCE).expect("the server ends though somebody does not read");
+    let rows = std::iter::from_fn(|| wire.next()).filter(|text| text.starts_with("42[\"row\"")).count();
+    assert!(rows < ROWS, "{rows} rows arrived");
+    (ended - called + Duration::from_millis(1), ended - sent_away + Duration::from_millis(1))
 }
 
 /// Whether nobody answers there any more.

@@ -328,7 +328,8 @@ impl Builder {
         self
     }
 
-    /// When the server stops, how long sends that have begun may take. Default 1 s.
+    /// When the server stops, how long sends that have begun may take. Default 1 s. A connection that closes has 2 s at most, however long
+    /// this is; a client that polls has it all to come for its last packets.
     pub fn drain(mut self, timeout: Duration) -> Self {
         self.drain = timeout;
         self
