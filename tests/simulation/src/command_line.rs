@@ -28,11 +28,14 @@ pub struct Arguments {
     #[arg(long)]
     trace: bool,
     /// Only the stories of one server.
-    #[arg(long, conflicts_with = "cluster")]
+    #[arg(long, conflicts_with_all = ["cluster", "greedy"])]
     alone: bool,
     /// Only the stories of several servers.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "greedy")]
     cluster: bool,
+    /// Only the stories with greedy clients.
+    #[arg(long)]
+    greedy: bool,
     /// Go on after a story that fails.
     #[arg(long)]
     keep_going: bool,
@@ -41,10 +44,11 @@ pub struct Arguments {
 impl Arguments {
     /// The stories of each seed.
     const fn casts(&self) -> &'static [Cast] {
-        match (self.alone, self.cluster) {
-            (true, _) => &[Cast::Alone],
-            (_, true) => &[Cast::Cluster],
-            _ => &[Cast::Alone, Cast::Cluster],
+        match (self.alone, self.cluster, self.greedy) {
+            (true, ..) => &[Cast::Alone],
+            (_, true, _) => &[Cast::Cluster],
+            (.., true) => &[Cast::Greedy],
+            _ => &[Cast::Alone, Cast::Cluster, Cast::Greedy],
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The settings of a story, as its seed wants them.
 //!
-//! Each seed has two stories. That of one server draws from the same streams of chance whatever clusters do, so its seeds keep their
-//! meaning; that of a cluster has the same faults, options and clients on two or three servers, and what befalls them besides.
+//! Each seed has three stories. That of one server draws from the same streams of chance whatever the others do, so its seeds keep their
+//! meaning; that of a cluster has the same faults, options and clients on two or three servers, and what befalls them besides; the greedy
+//! one is that of one server with a client or two more, who want more than they may have.
 
 use crate::chance::Chance;
 use crate::client::Habits;
@@ -19,6 +20,8 @@ pub enum Cast {
     Alone,
     /// Two or three.
     Cluster,
+    /// One, with clients that drive it to its bounds.
+    Greedy,
 }
 
 /// The settings of a story, as its seed wants them.
@@ -27,6 +30,8 @@ pub(crate) struct Plot {
     /// The shards of each server.
     pub shards: Vec<usize>,
     pub client_count: usize,
+    /// Besides those.
+    pub greedy_count: usize,
     pub faults: Faults,
     pub sizes: Sizes,
     pub uring: UringOptions,
@@ -45,8 +50,10 @@ impl Plot {
     pub(crate) fn new(seed: u64, cast: Cast) -> Self {
         let mut plot = Self::of_one_server(&mut Chance::new(seed, 0));
         plot.habits.relapse = relapse(&mut Chance::new(seed, 4)).filter(|_| plot.habits.recovers);
-        if cast == Cast::Cluster {
-            plot.become_cluster(&mut Chance::new(seed, 5));
+        match cast {
+            Cast::Alone => {}
+            Cast::Cluster => plot.become_cluster(&mut Chance::new(seed, 5)),
+            Cast::Greedy => plot.become_greedy(&mut Chance::new(seed, 7)),
         }
         plot
     }
@@ -119,6 +126,7 @@ impl Plot {
         Self {
             shards: vec![shard_count],
             client_count,
+            greedy_count: 0,
             faults,
             sizes: Sizes {
                 submissions: *chance.pick(&[2, 8, 64, 1_024]),
@@ -151,6 +159,12 @@ impl Plot {
             has_middleware: chance.one_in(2),
             cluster: None,
         }
+    }
+
+    /// The same with clients that want more than they may have, and room for as many questions as a socket may owe answers to.
+    fn become_greedy(&mut self, chance: &mut Chance) {
+        self.greedy_count = 1 + chance.below(2);
+        self.options.outbox_bytes_max = *chance.pick(&[self.options.outbox_bytes_max, 16 << 20]);
     }
 
     /// The same with more servers, and what becomes of them.

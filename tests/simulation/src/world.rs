@@ -135,7 +135,11 @@ impl World {
             let own = Chance::new(seed, 1_000 + number as u64);
             Client::new(number, temper, plot.habits, Rc::clone(&kernel), Rc::clone(&common), own)
         });
-        let clients = clients.collect();
+        let greedy = (plot.client_count..plot.client_count + plot.greedy_count).map(|number| {
+            let own = Chance::new(seed, 1_000 + number as u64);
+            Client::new(number, Temper::Greedy, plot.habits, Rc::clone(&kernel), Rc::clone(&common), own)
+        });
+        let clients = clients.chain(greedy).collect();
         let ending = BTreeSet::new();
         let troubles =
             plot.cluster.as_ref().map_or(VecDeque::new(), |cluster| cluster.troubles.iter().copied().collect());

@@ -12,6 +12,8 @@ use std::io::Write as _;
 const STORIES: u64 = 600;
 /// Stories of several servers.
 const CLUSTER_STORIES: u64 = 200;
+/// Stories with greedy clients.
+const GREEDY_STORIES: u64 = 100;
 
 fn play(seed: u64, cast: Cast) -> ringio_simulation::world::Outcome {
     try_play(seed, cast, false).unwrap_or_else(|violation| {
@@ -49,8 +51,15 @@ fn hundreds_of_stories_of_several_servers_end_well() {
 }
 
 #[test]
+fn stories_with_greedy_clients_end_well_at_the_bounds() {
+    let sum = play_many(GREEDY_STORIES, Cast::Greedy);
+    assert!(sum.accepted > 500 && sum.received > 2_000 && sum.heard > 2_000, "{sum:?}");
+    assert!(sum.greed > 100 && sum.hoarded > 1_000_000, "{sum:?}");
+}
+
+#[test]
 fn a_seed_is_the_same_story_twice() {
-    for cast in [Cast::Alone, Cast::Cluster] {
+    for cast in [Cast::Alone, Cast::Cluster, Cast::Greedy] {
         for seed in 10_000..10_020 {
             assert_eq!(play(seed, cast), play(seed, cast));
         }

@@ -37,6 +37,12 @@ pub enum Bug {
     AbandonedProbe,
     /// An outbox takes whatever comes.
     OutboxUnbounded,
+    /// A request's head is waited for, however long it gets.
+    HeadUnbounded,
+    /// A session has as many sockets as its client asks for.
+    SocketsUnbounded,
+    /// A socket owes as many acknowledgements as are asked for.
+    AcksUnbounded,
     /// A broadcast of another server is told to other servers again.
     SentOn,
     /// Questions wait for a server that is gone.

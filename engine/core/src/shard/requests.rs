@@ -69,7 +69,14 @@ impl Shard {
             self.connection_broke(key);
             return None;
         }
-        match request::decode(bytes, &LIMITS) {
+        let limits = &LIMITS;
+        #[cfg(ringio_planted)]
+        let limits = if crate::base::planted::is(crate::base::planted::Bug::HeadUnbounded) {
+            &RequestLimits { head_bytes_max: usize::MAX }
+        } else {
+            limits
+        };
+        match request::decode(bytes, limits) {
             Ok(None) => {
                 let connection = self.connections.get_mut(key)?;
                 connection.state = State::Head { rest: bytes.to_vec() };

@@ -26,7 +26,8 @@ use bytes::Bytes;
 use ringio_core::base::id::{NamespaceId, SocketKey};
 use ringio_core::cluster::NodeId;
 use ringio_core::cluster::roll::Members;
-use ringio_core::door::{AckFailure, Cause, Event, EventParts, Message};
+use ringio_core::door::{AckFailure, Cause, EmitFlags, Event, EventParts, Message};
+use ringio_core::limits::ACKS_PER_SOCKET_MAX;
 use ringio_core::shard::Shard;
 use ringio_runtime::executor::Executor;
 use ringio_runtime::shard_thread::Application;
@@ -41,6 +42,16 @@ use std::task::{Poll, Waker};
 pub const NAMESPACES: [&str; 2] = ["/", "/a"];
 /// Rooms that sockets join.
 const ROOMS: [&str; 5] = ["r0", "r1", "r2", "r3", "r4"];
+/// Namespaces about which the application never decides begin so.
+pub const UNDECIDED: &str = "/undecided/";
+/// The event at which a socket is asked for as many answers as it may owe, and more.
+pub const HOARD: &str = "hoard";
+/// What it is asked. Nobody answers.
+pub const HOARDED: &str = "[\"h\"]";
+/// Who waits for those answers.
+const HOARDER: u64 = u64::MAX;
+/// Questions over those that may be open.
+const QUESTIONS_BEYOND: usize = 20;
 /// Longest padding of an event. Bytes.
 const PADDING_MAX: u64 = 3_000;
 
@@ -229,6 +240,7 @@ impl App {
                 self.accept(socket);
             }
             Event::Message { socket, message } => self.message(socket, &message, received),
+            Event::AckFailed { waiter: HOARDER, .. } => {}
             Event::AckReceived { waiter, message } => {
                 let answer = text(message.data.bytes(received));
                 note!("shard {}: answer {waiter}: {answer}", self.index);
@@ -294,6 +306,9 @@ impl App {
 
     fn connect_requested(self: &Rc<Self>, key: SocketKey) {
         let Some(name) = self.core.borrow().requested_namespace(key).map(str::to_owned) else { return };
+        if name.starts_with(UNDECIDED) {
+            return;
+        }
         let Some(namespace) = NAMESPACES.iter().position(|known| *known == name) else {
             return self.core(|core| core.refuse_socket(key, "Invalid namespace", None));
         };
@@ -355,6 +370,9 @@ impl App {
     fn message(self: &Rc<Self>, key: SocketKey, message: &Message, received: &[u8]) {
         let data = message.data.bytes(received);
         let name = &data[message.name.start as usize..message.name.end as usize];
+        if name == HOARD.as_bytes() {
+            return self.hoard(key);
+        }
         let arguments = text(&data[message.arguments.start as usize..message.arguments.end as usize]);
         if name != b"u" {
             return; // Of a rude client.
@@ -379,6 +397,20 @@ impl App {
         if self.common.is_active.get() && self.draw(|chance| chance.one_in(3)) {
             self.act_for(key);
         }
+    }
+
+    /// Asks until the engine takes no more: there is no room for the questions, or too many answers are owed.
+    fn hoard(&self, key: SocketKey) {
+        let ask = |_: &usize| {
+            let parts = EventParts { json: HOARDED.as_bytes(), attachments: &[] };
+            self.core(|core| core.emit_with_ack(key, parts, EmitFlags::default(), None, HOARDER)).is_ok()
+        };
+        let asked = (0..ACKS_PER_SOCKET_MAX + QUESTIONS_BEYOND).take_while(ask).count();
+        note!("shard {}: asks {} {asked} times", self.index, self.sid(key));
+        self.oracle(|oracle| {
+            oracle.counts.hoarded += asked as u64;
+            oracle.hoards(self.sid(key));
+        });
     }
 
     fn acknowledge(&self, key: SocketKey, id: u64, answer: &str) {

@@ -9,8 +9,10 @@
 //! | slow | reads a few bytes at a time |
 //! | flaky | its connections are reset at any moment; comes back, and recovers if it may |
 //! | rude | breaks every rule, answers twice, overlaps requests, never fetches what it asked for |
+//! | greedy | asks for more than it may have: a head without end, a namespace more than a session may have, more questions than it may owe answers to |
 //! | silent | says nothing any more, does not read, never closes: only deadlines get rid of it |
 
+mod greed;
 mod packets;
 mod rudeness;
 mod transport;
@@ -38,6 +40,8 @@ pub enum Temper {
     Rude,
     /// Falls silent.
     Silent,
+    /// Wants more than it may have; in greedy stories only.
+    Greedy,
 }
 
 /// What clients of a story have in common.
@@ -181,6 +185,9 @@ impl Client {
         if self.is_settling {
             return;
         }
+        if self.temper == Temper::Greedy && self.chance.one_in(5) {
+            return self.be_greedy();
+        }
         match self.chance.below(100) {
             0..60 => self.say(),
             60..66 => self.join_or_leave_namespace(),
@@ -190,7 +197,7 @@ impl Client {
                 Temper::Flaky => self.cut_off(),
                 Temper::Rude => self.be_rude(),
                 Temper::Silent => self.fall_silent(),
-                Temper::Polite | Temper::Slow => self.say(),
+                Temper::Polite | Temper::Slow | Temper::Greedy => self.say(),
             },
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! The packets of a client: namespaces, events, acknowledgements, attachments.
 
 use super::{Client, Temper};
-use crate::application::{NAMESPACES, answer, attachment, is_attachment};
+use crate::application::{HOARDED, NAMESPACES, answer, attachment, is_attachment};
 use crate::clock::Micros;
 use crate::trace::note;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ fn prefix(namespace: &str) -> String {
 }
 
 impl Client {
-    fn send(&mut self, text: String) {
+    pub(super) fn send(&mut self, text: String) {
         self.packets.outgoing.push(Outgoing::Text(text));
     }
 
@@ -126,17 +126,31 @@ impl Client {
         self.packets.offsets.remove(namespace);
     }
 
-    /// Says something on one of its sockets.
-    pub(super) fn say(&mut self) {
-        let connected: Vec<(String, String)> = self
-            .packets
-            .sockets
-            .iter()
+    /// Namespace and id of each socket.
+    fn connected(&self) -> Vec<(String, String)> {
+        let sockets = self.packets.sockets.iter();
+        sockets
             .filter_map(|(namespace, presence)| match presence {
                 Presence::Connected(sid) => Some((namespace.clone(), sid.clone())),
                 Presence::Asked { .. } => None,
             })
-            .collect();
+            .collect()
+    }
+
+    /// Says this event on one of its sockets, outside of what is counted.
+    pub(super) fn say_on_one(&mut self, event: &str) {
+        let connected = self.connected();
+        if !connected.is_empty() {
+            let (namespace, _) = self.chance.pick(&connected);
+            let text = format!("42{}[\"{event}\"]", prefix(namespace));
+            note!("client {}: says {text}", self.number);
+            self.send(text);
+        }
+    }
+
+    /// Says something on one of its sockets.
+    pub(super) fn say(&mut self) {
+        let connected = self.connected();
         if connected.is_empty() {
             return;
         }
@@ -268,6 +282,9 @@ impl Client {
 
     /// `["d","xxx",{..},17]`, with an offset behind it if it can be recovered.
     fn handle_event(&mut self, incoming: &Incoming, bytes: &[u8]) {
+        if incoming.arguments == HOARDED {
+            return; // It answers none of them.
+        }
         let arguments = incoming.arguments.trim_end_matches(']');
         let (arguments, offset) = match arguments.strip_suffix('"') {
             Some(rest) => rest.rsplit_once(",\"").map(|(rest, offset)| (rest, Some(offset.to_owned()))),
