@@ -25,9 +25,9 @@
 //! | session: closing, its last packets unfetched | `POLLING_CLOSE_DEADLINE_MS` | `outbox_bytes_max` | `engine/core/tests/bounds.rs` "session_closing_and_closed" |
 //! | session: closed by a POST | `CLOSED_GRACE_MS` | 0 | `engine/core/tests/bounds.rs` "session_closing_and_closed" |
 //! | socket: the application decides | its own; the client's `connect_timeout_ms` if it is in no namespace | counted with the session | `tests/tests/misuse.rs` "a_middleware_that_never_finishes_costs_its_client_the_connection" |
-//! | socket: owes acknowledgements | the emitter's timeout, at the latest its end | `ACKS_PER_SOCKET_MAX` | `tests/tests/misuse.rs` "acknowledgements_owed_are_bounded" |
-//! | socket: absent, may come back | `max_disconnection_ms` | `absent_max` of them, `bytes_max` of packets | `engine/core/tests/recovery.rs` "who_cannot_be_recovered_gets_a_new_socket"; `engine/core/tests/recovery.rs` "of_too_many_absent_clients_the_one_that_left_first_is_forgotten" |
-//! | shard: questions of other servers | the asker's time, [`CLUSTER_TIMEOUT_MS_MAX`] at most; `FETCH_DEADLINE_MS` | `CLUSTER_QUESTIONS_MAX` of each kind | `engine/core/tests/cluster.rs` "no_more_questions_of_other_servers_are_open_than_may_be" |
+//! | socket: owes acknowledgements | the emitter's timeout, at the latest its end | `ACKS_PER_SOCKET_MAX` | `engine/core/tests/namespaces.rs` "acknowledgements_go_both_ways_once"; `tests/tests/misuse.rs` "acknowledgements_owed_are_bounded" |
+//! | socket: absent, may come back | `max_disconnection_ms` | `absent_max` of them, `bytes_max` of packets | `engine/core/tests/recovery.rs` "who_cannot_be_recovered_gets_a_new_socket"; `engine/core/tests/recovery.rs` "of_too_many_absent_clients_the_one_that_left_first_is_forgotten"; `engine/core/src/broadcast/recovery.rs` "the_log_is_bounded_in_packets_bytes_and_age" |
+//! | shard: questions of other servers | the asker's time, [`CLUSTER_TIMEOUT_MS_MAX`] at most; `FETCH_DEADLINE_MS` | `CLUSTER_QUESTIONS_MAX` of each kind | `engine/core/tests/cluster.rs` "a_question_of_another_server_ends_with_its_time"; `engine/core/tests/cluster.rs` "no_more_questions_of_other_servers_are_open_than_may_be" |
 //!
 //! Bounds that live elsewhere, beside what they bound:
 //!

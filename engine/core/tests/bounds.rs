@@ -12,7 +12,7 @@ use ringio_core::limits::{
     NAMESPACE_NAME_BYTES_MAX, PING_MOMENTS, POLLING_CLOSE_DEADLINE_MS, QUEUED_FRAME_BYTES, RECEIVE_BYTES_PER_MS_MIN,
     RECEIVE_DEADLINE_MS, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_DEADLINE_MS, SOCKETS_PER_SESSION_MAX, TRANSMIT_BYTES_MAX,
     TRANSMIT_FRAMES_MAX, WorstCase, attachments_deadline_ms, body_deadline_ms, dropped_bytes_max, message_deadline_ms,
-    worst_case,
+    unfinished_bytes_max, worst_case,
 };
 use ringio_core::options::{Asset, Hooks, Options, RecoveryOptions};
 use std::sync::Arc;
@@ -82,13 +82,25 @@ fn connection_body_of_a_post() {
     world.send(wire, post("Content-Length: 3200").as_bytes());
     let deadline = body_deadline_ms(Some(3_200), &small());
     assert_eq!(deadline, RECEIVE_DEADLINE_MS + 3_200 / RECEIVE_BYTES_PER_MS_MIN, "a long body may take longer");
+    world.send(wire, &[b'x'; 10]);
+    assert!(held(&world) < 100, "what is declared costs nothing before it comes: {}", held(&world));
     dribble(&mut world, wire, deadline, b"x");
-    let sid = world.polling(0);
-    let wire = world.connect(0);
-    world.send(
-        wire,
-        format!("POST {} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", polling_url(&sid)).as_bytes(),
-    );
+    // Chunks say nothing of their sum, so they may take as long as the longest body.
+    let chunked = |world: &mut World| {
+        let sid = world.polling(0);
+        let wire = world.connect(0);
+        let head = format!("POST {} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", polling_url(&sid));
+        world.send(wire, head.as_bytes());
+        wire
+    };
+    let wire = chunked(&mut world);
+    let deadline = body_deadline_ms(None, &small());
+    assert_eq!(deadline, RECEIVE_DEADLINE_MS + 4_000 / RECEIVE_BYTES_PER_MS_MIN);
+    dribble(&mut world, wire, deadline, b"1\r\nx\r\n");
+    let wire = chunked(&mut world);
+    world.send(wire, b"fa0\r\n4");
+    assert!(held(&world) < 100, "nor does a chunk: {}", held(&world));
+    let wire = chunked(&mut world);
     world.send(wire, format!("fa0\r\n{}", "x".repeat(4_000)).as_bytes());
     assert!(held(&world) < 2 * 4_000 + 100);
     world.send(wire, b"\r\n1\r\nx");
@@ -248,6 +260,11 @@ fn connection_websocket_half_a_message() {
         world.send(wire, &text("3"));
         assert!(!world.is_over(wire));
     }
+    // What is declared costs a first piece of 64 KiB at most, before its bytes come.
+    let mut large = World::new(1, Options::default());
+    let (declares, _) = large.joined(0);
+    large.send(declares, &frame(0x81, &[b'4'; 900_000])[..20]);
+    assert!(held(&large) < (64 << 10) + 500, "{}", held(&large));
     // Its bytes are bounded by the size of a message.
     world.send(wire, &frame(0x01, &[b'a'; 3_000]));
     assert!(held(&world) < 2 * 4_000 + 200);
@@ -280,10 +297,12 @@ fn connection_closing() {
         world.send(wire, &[b'x'; 10_000]);
     }
     assert_eq!((world.shards[0].connection_count(), held(&world)), (1, 0), "what still arrives is dropped");
-    world.advance(CLOSING_DEADLINE_MS - 1);
+    world.advance(CLOSING_DEADLINE_MS / 2);
+    world.send(wire, b"x");
+    world.advance(CLOSING_DEADLINE_MS / 2 - 1);
     assert_eq!(world.shards[0].connection_count(), 1);
     world.advance(1);
-    assert_eq!(world.shards[0].connection_count(), 0);
+    assert_eq!(world.shards[0].connection_count(), 0, "what comes meanwhile does not extend it");
     assert!(world.shards[0].is_vacant());
 }
 
@@ -420,6 +439,23 @@ fn session_attachments_missing() {
     assert!(!world.is_over(wire));
     world.send(wire, &text("452-[\"a\",{\"_placeholder\":true,\"num\":0}]"));
     world.end(wire);
+    // As many as may come, each as long as it may be, are all that is kept; one more is not waited for.
+    let (wire, _) = world.joined(0);
+    world.send(wire, &text("4510-[\"a\",{\"_placeholder\":true,\"num\":0}]"));
+    for _ in 0..9 {
+        world.send(wire, &binary(&[0; 4_000]));
+    }
+    let unfinished = |world: &World| -> usize {
+        let of_sessions = world.shards[0].all_sessions().filter_map(|(_, session)| session.unfinished.as_ref());
+        of_sessions.map(|unfinished| unfinished.bytes_held()).sum()
+    };
+    let max = unfinished_bytes_max(&small()) as usize;
+    assert!((9 * 4_000..=max).contains(&unfinished(&world)), "{} of {max}", unfinished(&world));
+    world.end(wire);
+    assert_eq!(unfinished(&world), 0);
+    let (wire, _) = world.joined(0);
+    world.send(wire, &text("4511-[\"a\",{\"_placeholder\":true,\"num\":0}]"));
+    assert!(world.is_over(wire), "more than may come");
     assert_vacant(&mut world);
 }
 

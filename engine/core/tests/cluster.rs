@@ -9,7 +9,7 @@ use ringio_core::cluster::nodes::HeartbeatOptions;
 use ringio_core::cluster::roll::{Members, Tally};
 use ringio_core::cluster::{ClusterMessage, ClusterPacket, NodeId, RequestId};
 use ringio_core::door::{EmitFlags, Event, EventParts, Operation};
-use ringio_core::limits::CLUSTER_QUESTIONS_MAX;
+use ringio_core::limits::{CLUSTER_QUESTIONS_MAX, CLUSTER_TIMEOUT_MS_MAX, FETCH_DEADLINE_MS};
 use ringio_core::options::Options;
 use ringio_core::room::select::Target;
 use ringio_core::shard::cluster::ClusterOptions;
@@ -64,7 +64,7 @@ impl Servers {
         let mut worlds: Vec<World> = (0..server_count)
             .map(|server| {
                 // Nobody here answers pings.
-                let options = Options { ping_interval_ms: 3_600_000, ..Options::default() };
+                let options = Options { ping_interval_ms: 2 * CLUSTER_TIMEOUT_MS_MAX, ..Options::default() };
                 World::seeded(server as u8, shard_count, options, Vec::new())
             })
             .collect();
@@ -523,4 +523,36 @@ fn no_more_questions_of_other_servers_are_open_than_may_be() {
             );
         }
     }
+}
+
+/// However long the other server would have it wait, and though nobody here answers.
+#[test]
+fn a_question_of_another_server_ends_with_its_time() {
+    let name: Arc<str> = Arc::from("/");
+    let request = || RequestId::new("00000000000000aa");
+    for (timeout_ms, time) in
+        [(Some(1_000), 1_000), (None, FETCH_DEADLINE_MS), (Some(u64::MAX), CLUSTER_TIMEOUT_MS_MAX)]
+    {
+        let mut servers = Servers::new(1, 2, false);
+        servers.clients();
+        let (packet, flags, target) = (packet("[\"ask\"]"), EmitFlags::default(), Target::everyone());
+        let message = ClusterMessage::Broadcast { packet, target, flags, timeout_ms, request: Some(request()) };
+        let world = &mut servers.worlds[0];
+        world.shards[0].handle_cluster(&node(1), MAIN, &name, &Arc::new(message));
+        world.run();
+        let (now, shard) = (world.now, &mut world.shards[0]);
+        shard.handle_deadlines(now.after(time - 1));
+        assert!(!shard.is_unasked(), "{timeout_ms:?}: the clients are asked");
+        shard.handle_deadlines(now.after(time));
+        assert!(shard.is_unasked(), "{timeout_ms:?}");
+    }
+    // The other shard does not get to answer.
+    let mut servers = Servers::new(1, 2, false);
+    let message = ClusterMessage::FetchSockets { target: Target::everyone(), request: request() };
+    let (now, shard) = (servers.worlds[0].now, &mut servers.worlds[0].shards[0]);
+    shard.handle_cluster(&node(1), MAIN, &name, &Arc::new(message));
+    shard.handle_deadlines(now.after(FETCH_DEADLINE_MS - 1));
+    assert!(!shard.is_unasked());
+    shard.handle_deadlines(now.after(FETCH_DEADLINE_MS));
+    assert!(shard.is_unasked());
 }

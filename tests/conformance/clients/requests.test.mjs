@@ -56,7 +56,7 @@ suite("cors", "CORS", (server) => {
     });
   });
 
-  test("handshake, poll, POST, refusal and WebSocket carry its fields", async () => {
+  test("handshake, poll, POST, refusal, WebSocket and upgrade carry its fields", async () => {
     const headers = { Origin: "http://a.test" };
     const opened = await request(server, { headers });
     assert.equal(opened.status, 200);
@@ -71,9 +71,11 @@ suite("cors", "CORS", (server) => {
     const refused = await request(server, { target: `${OPEN}&sid=unknown`, headers });
     assert.equal(refused.status, 400);
     assertHas(refused, allowed);
-    const upgraded = await upgrade(server, { headers });
-    assert.equal(upgraded.status, 101);
-    assertHas(upgraded, allowed);
+    for (const query of ["EIO=4&transport=websocket", `EIO=4&transport=websocket&sid=${sidOf(opened)}`]) {
+      const upgraded = await upgrade(server, { query, headers });
+      assert.equal(upgraded.status, 101);
+      assertHas(upgraded, allowed);
+    }
   });
 
   test("a preflight from another origin is answered without a permission", async () => {
@@ -186,8 +188,10 @@ suite("requests", "hooks for requests", (server) => {
       assert.deepEqual([answer.status, answer.headers["x-ended"], answer.body], [401, "yes", "not here"]);
     }
     // Node ends such a connection without a word, because nothing of Express reaches its raw socket.
-    const refused = await upgrade(server, { headers }).catch(() => ({ status: "none" }));
-    assert.ok([401, "none"].includes(refused.status), refused.status);
+    for (const query of ["EIO=4&transport=websocket", `EIO=4&transport=websocket&sid=${sidOf(opened)}`]) {
+      const refused = await upgrade(server, { query, headers }).catch(() => ({ status: "none" }));
+      assert.ok([401, "none"].includes(refused.status), refused.status);
+    }
     const posted = await request(server, { method: "POST", target: withSid(opened), body: "40" });
     assert.equal(posted.status, 200, "the session has not noticed");
   });

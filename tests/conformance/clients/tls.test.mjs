@@ -240,9 +240,12 @@ suite(["clients", "--tls", certificates.folder], "TLS", (server) => {
       const carrier = new Dribble(server, { whole: true });
       const socket = await secured(server, {}, carrier);
       socket.on("error", () => {});
+      let heard = "";
+      socket.on("data", (bytes) => (heard += bytes));
       carrier.spoil = true;
       socket.write(REQUEST);
       await within(once(carrier, "close"), "the connection was not closed");
+      assert.equal(heard, "", "the request has not arrived");
       assert.equal(await emitWithAck(neighbour, "ack", 1), 1);
       close(neighbour);
     });

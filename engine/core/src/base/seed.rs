@@ -184,6 +184,20 @@ mod tests {
         assert_ne!(first, one.next_sid());
     }
 
+    /// No bit of the generator is used twice, none stands still.
+    #[test]
+    fn the_characters_of_a_sid_are_108_bits_of_chacha12() {
+        let seed = [9; 32];
+        let (mut sids, mut stream) = (Seed::new(seed, ShardIndex(1)), ChaCha12Rng::from_seed(seed));
+        for _ in 0..100 {
+            let drawn = u128::from(stream.next_u64()) << 64 | u128::from(stream.next_u64());
+            let sid = sids.next_sid();
+            let digits = sid.0[..SID_CHOSEN_LEN].iter().rev().map(|byte| digit_of(*byte).unwrap());
+            let said = digits.fold(0_u128, |bits, digit| bits << 6 | u128::from(digit));
+            assert_eq!(said, drawn & ((1 << 108) - 1));
+        }
+    }
+
     #[test]
     fn a_chosen_sid_names_its_shard_too() {
         for shard in [0, 63, 64, 4095] {
