@@ -48,6 +48,21 @@ pub fn lets_in(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
 }
 
+/// Waits until no connection is taken there any more. Looks are counted, so that a machine that stands still for a while costs none.
+///
+/// # Panics
+/// If one is taken still, after [`PATIENCE`] at the least.
+pub fn until_nobody_is_let_in(address: SocketAddr) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if !lets_in(address) {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    panic!("{address} has not closed its door: connections are still taken");
+}
+
 /// Sends these bytes and returns all that is heard until the other side ends the connection.
 pub fn until_the_end(address: SocketAddr, bytes: &str) -> String {
     let mut stream = connected(address);

@@ -50,6 +50,14 @@ fn running(io: &Server) -> (Running, SocketAddr) {
     (server, address)
 }
 
+/// Joins the main namespace of a server that greets with an event: the JSON of both packets.
+fn joined(client: &Polling) -> (serde_json::Value, serde_json::Value) {
+    client.post("40");
+    let body = client.get().body;
+    let (connect, event) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
+    (serde_json::from_str(&connect[2..]).unwrap(), serde_json::from_str(&event[2..]).unwrap())
+}
+
 fn transports_decide_what_is_offered_and_what_is_taken(place: Place) {
     let (_both, address) = start(place.builder());
     assert_eq!(get(address, POLLING).open()["upgrades"], serde_json::json!(["websocket"]));
@@ -215,11 +223,7 @@ fn middlewares_run_on_recovery_if_they_are_not_to_be_skipped(place: Place) {
         });
         let (_server, address) = running(&io);
         let client = Polling::open(address);
-        client.post("40");
-        let body = client.get().body;
-        let (connect, event) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
-        let connect: serde_json::Value = serde_json::from_str(&connect[2..]).unwrap();
-        let event: serde_json::Value = serde_json::from_str(&event[2..]).unwrap();
+        let (connect, event) = joined(&client);
         assert_eq!(event[1], false);
         client.cut();
 
@@ -254,11 +258,7 @@ fn what_no_longer_fits_the_log_cannot_be_recovered(place: Place) {
         });
         let (_server, address) = running(&io);
         let client = Polling::open(address);
-        client.post("40");
-        let body = client.get().body;
-        let (connect, event) = body.split_once('\u{1e}').unwrap_or_else(|| panic!("{body}"));
-        let connect: serde_json::Value = serde_json::from_str(&connect[2..]).unwrap();
-        let event: serde_json::Value = serde_json::from_str(&event[2..]).unwrap();
+        let (connect, event) = joined(&client);
         client.post("420[\"listen\"]");
         assert_eq!(client.get().body, "430[]");
         client.cut();

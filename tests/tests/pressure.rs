@@ -6,7 +6,7 @@ mod client;
 
 use client::{PATIENCE, Place, Running};
 use ringio::{DisconnectReason, EmitError, Server, SlowReceiver, Socket};
-use ringio_tests::wire::{Polling, WebSocket, get, lets_in};
+use ringio_tests::wire::{Polling, WebSocket, get, lets_in, until_nobody_is_let_in};
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -223,9 +223,7 @@ fn nobody_comes_in_while_a_server_drains(place: Place) {
     // Longer than the test takes: nearly all are there to the end of it.
     let closing = io.drain(60 * PATIENCE);
     // Each shard hears of it by itself.
-    while lets_in(address(&server)) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_nobody_is_let_in(address(&server));
     for _ in 0..5 {
         assert!(!lets_in(address(&server)), "who comes is refused, and does not wait for nothing");
     }

@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use ringio_tests::wire::{WebSocket, lets_in};
+use ringio_tests::wire::{WebSocket, until_nobody_is_let_in};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -57,9 +56,7 @@ impl Program {
 
     /// Until nobody is let in any more: the signal has arrived.
     fn wait_until_closed_to_others(&self) {
-        while lets_in(self.address) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_nobody_is_let_in(self.address);
     }
 }
 
