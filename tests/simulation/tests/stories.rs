@@ -92,6 +92,12 @@ fn seed_30032896_a_listener_that_pauses_is_to_stop() {
     play(30_032_896, Cast::Alone);
 }
 
+/// A broadcast of another shard was on its way while an absent socket came back and joined a room that the broadcast leaves out. No loss of ours.
+#[test]
+fn seed_30089876_a_room_joined_before_what_was_missed_gets_there() {
+    play(30_089_876, Cast::Alone);
+}
+
 /// Acknowledgements asked for by a job of another thread timed out at once: the shard had slept, and the job's deadlines
 /// counted from the turn before.
 #[test]

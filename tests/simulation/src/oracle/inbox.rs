@@ -27,6 +27,8 @@ struct Expected {
     claim: Claim,
     /// Its place in the order is not known exactly.
     is_loose: bool,
+    /// The socket was absent, and nothing was put before it since.
+    is_missed: bool,
 }
 
 /// One socket's inbox.
@@ -82,6 +84,7 @@ impl Inbox {
         if let Some(known) = self.expected.iter_mut().find(|expected| expected.id == id) {
             if claim == Claim::Must {
                 known.claim = Claim::Must;
+                known.is_missed = false;
             }
             known.is_loose |= is_loose;
             return Ok(());
@@ -89,12 +92,34 @@ impl Inbox {
         if self.seen.contains(&id) && !self.early.contains(&id) {
             return Ok(());
         }
-        self.expected.push_back(Expected { id, claim, is_loose });
+        self.expected.push_back(Expected { id, claim, is_loose, is_missed: false });
         if let Some(at) = self.early.iter().position(|early| *early == id) {
             self.early.remove(at);
             self.take(id)?;
         }
         Ok(())
+    }
+
+    /// An event was for the socket while it was absent.
+    ///
+    /// # Errors
+    /// As [`Self::expect`].
+    pub fn miss(&mut self, id: EventId) -> Result<(), String> {
+        self.expect(id, Claim::Must, true)?;
+        if let Some(known) = self.expected.iter_mut().find(|expected| expected.id == id) {
+            known.is_missed = true;
+        }
+        Ok(())
+    }
+
+    /// The socket has come back, and is no longer for what `is_for_it` denies: of what it missed, that may still have been on its way to
+    /// the shard of the socket, and have found it so.
+    pub fn doubt_missed(&mut self, is_for_it: impl Fn(EventId) -> bool) {
+        for expected in &mut self.expected {
+            if expected.is_missed && !is_for_it(expected.id) {
+                expected.claim = Claim::May;
+            }
+        }
     }
 
     /// The place of an event in the order is not known exactly after all.
@@ -217,6 +242,21 @@ mod tests {
         inbox.receive(16).unwrap();
         assert!(inbox.settle().is_ok());
         assert!(inbox.receive(16).is_err(), "twice");
+    }
+
+    #[test]
+    fn what_was_missed_must_come_unless_the_rooms_are_others_before_it_gets_there() {
+        let mut inbox = Inbox::new(8, true, false);
+        inbox.miss(8).unwrap();
+        inbox.miss(9).unwrap();
+        inbox.doubt_missed(|_| true);
+        assert!(inbox.settle().is_err());
+        inbox.doubt_missed(|id| id == 9);
+        inbox.receive(9).unwrap();
+        assert!(inbox.settle().is_ok(), "the other one may come");
+        inbox.expect(8, Claim::Must, false).unwrap();
+        inbox.doubt_missed(|_| false);
+        assert!(inbox.settle().is_err(), "it has got there, and the socket was in its rooms");
     }
 
     #[test]

@@ -284,14 +284,18 @@ impl Oracle {
     pub fn join(&mut self, place: Place, room: &str) -> Option<bool> {
         self.touch(place);
         let member = self.members.get_mut(&place).filter(|member| !member.is_leaving)?;
-        Some(member.rooms.insert(room.to_owned()))
+        let has_joined = member.rooms.insert(room.to_owned());
+        self.doubt_missed(place);
+        Some(has_joined)
     }
 
     /// A socket leaves a room: whether that changes anything.
     pub fn leave(&mut self, place: Place, room: &str) -> Option<bool> {
         self.touch(place);
         let member = self.members.get_mut(&place).filter(|member| !member.is_leaving)?;
-        Some(member.rooms.remove(room))
+        let has_left = member.rooms.remove(room);
+        self.doubt_missed(place);
+        Some(has_left)
     }
 
     /// A socket hears that it leaves; `rooms` is what the engine says it is in.
@@ -369,6 +373,7 @@ impl Oracle {
         if let Some(member) = self.members.get_mut(&place) {
             member.rooms = rooms;
         }
+        self.doubt_missed(place);
     }
 
     // ---- events for sockets
@@ -418,8 +423,18 @@ impl Oracle {
                 && matches(target, &absence.rooms)
                 && let Some(inbox) = self.inboxes.get_mut(sid)
             {
-                inbox.expect(id, Claim::Must, true).unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
+                inbox.miss(id).unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
             }
+        }
+    }
+
+    /// A socket is in other rooms than before. One that has come back may be so before a broadcast that it missed has got to its shard,
+    /// which then selects by the rooms it finds.
+    fn doubt_missed(&mut self, place: Place) {
+        let logged = &self.logged[self.server_of(place.0)];
+        let Some(member) = self.members.get(&place) else { return };
+        if let Some(inbox) = self.inboxes.get_mut(&member.sid) {
+            inbox.doubt_missed(|id| logged.get(&id).is_none_or(|(_, target)| matches(target, &member.rooms)));
         }
     }
 
