@@ -81,6 +81,9 @@ fn watch(scene: &mut Scene<'_>, mut tools: Vec<Child>, has_probes: bool) -> io::
     Ok(())
 }
 
+/// How a tool says that the server has ended all connections.
+const ALL_CLOSED: &str = "No open connections left";
+
 /// What tools said. They print a table every five seconds: `connected: 500`, and whether the service was reachable for their probes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
@@ -104,9 +107,17 @@ impl Told {
         };
         let counts =
             |field: &str| -> Vec<u64> { values(field).iter().filter_map(|value| value.parse().ok()).collect() };
-        self.connected += counts("connected").into_iter().max().unwrap_or(0);
-        self.closed += counts("closed").last().copied().unwrap_or(0);
-        self.errors += counts("error").last().copied().unwrap_or(0);
+        let errors = counts("error").last().copied().unwrap_or(0);
+        let mut connected = counts("connected").into_iter().max().unwrap_or(0);
+        let mut closed = counts("closed").last().copied().unwrap_or(0);
+        // Its first table may come before its connections, and none comes behind the end of the last one.
+        if errors == 0 && lines.iter().any(|line| line.ends_with(ALL_CLOSED)) {
+            connected = connected.max(counts("pending").into_iter().max().unwrap_or(0));
+            closed = closed.max(connected);
+        }
+        self.connected += connected;
+        self.closed += closed;
+        self.errors += errors;
         self.probes.extend(values("service available"));
     }
 }
@@ -139,5 +150,18 @@ mod tests {
         told.add(TABLES);
         let probes = ["YES", "NO", "YES", "NO"].map(str::to_owned).to_vec();
         assert_eq!(told, Told { connected: 6, closed: 14, errors: 4, probes });
+    }
+
+    /// As on a machine with nothing else to do: the table of the start, and the end five seconds later at the latest.
+    #[test]
+    fn connections_that_no_table_has_seen_are_told_by_the_end() {
+        let start = "initializing:        0\npending:             1\nconnected:           0\nerror:               0\nclosed:              0\n";
+        let (mut told, mut silent) = (Told::default(), Told::default());
+        told.add(&format!(
+            "{start}Test ended on 3th second\nExit status: \u{1b}[1;33mNo open connections left\u{1b}[0m\n"
+        ));
+        assert_eq!(told, Told { connected: 1, closed: 1, ..Told::default() });
+        silent.add(start);
+        assert_eq!(silent, Told::default());
     }
 }
