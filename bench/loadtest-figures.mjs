@@ -37,8 +37,8 @@ const rounds = Number(values.rounds);
 const official = join(bench, "peers/clients.mjs");
 if (values.official) values.tool.push(official);
 
-// Of TLS rows; made for this run.
-const certificates = join(tmpdir(), `loadtest-figures-${process.pid}`);
+// Of this run: the last report, and the certificate of TLS rows.
+const scratchFolder = join(tmpdir(), `loadtest-figures-${process.pid}`);
 
 const SERVERS = {
   ringio: (port) => [join(target, "release/conformance"), "bench", "--shards", "1", "--driver", "uring", "--port", port],
@@ -62,7 +62,7 @@ const ROWS = {
   polling: { args: ["echo", "--clients", "500", "--rate", "1000", "--transport", "polling"] },
   msgpack: { args: ["echo", "--clients", "500", "--rate", "10000", "--parser", "msgpack"], server: ["--parser", "msgpack"] },
   deflate: { args: ["echo", "--clients", "500", "--rate", "10000", "--deflate"], server: ["--deflate"], without: ["socketioxide"] },
-  tls: { args: ["echo", "--clients", "500", "--rate", "10000", "--insecure"], server: ["--tls", certificates], without: ["socketioxide"] },
+  tls: { args: ["echo", "--clients", "500", "--rate", "10000", "--insecure"], server: ["--tls", scratchFolder], without: ["socketioxide"] },
   churn: { args: ["churn", "--clients", "500", "--rate", "1000"], unit: "connection" },
   idle: { args: ["idle", "--clients", "5000"], unit: "heartbeat", seconds: 28, rounds: 1 },
 };
@@ -71,7 +71,7 @@ const chosen = (all, names) => (names ? names.split(",").map((name) => [name, al
 const servers = chosen(SERVERS, values.servers);
 const rows = chosen(ROWS, values.rows);
 const folder = join(values.out, `${new Date().toISOString().slice(0, 10)}-${values.name}`);
-const scratch = join(certificates, "report.json");
+const scratch = join(scratchFolder, "report.json");
 const hasTwoCores = cpus().length > 1;
 const pinned = (core, command) => (hasTwoCores ? ["taskset", "-c", String(core), ...command] : command);
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -205,10 +205,10 @@ const output = (program, args) => {
 };
 
 mkdirSync(values.out, { recursive: true });
-mkdirSync(certificates);
-if (rows.some(([, row]) => row.server?.includes(certificates))) {
+mkdirSync(scratchFolder);
+if (rows.some(([, row]) => row.server?.includes(scratchFolder))) {
   const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
-  const files = ["-keyout", join(certificates, "key.pem"), "-out", join(certificates, "chain.pem")];
+  const files = ["-keyout", join(scratchFolder, "key.pem"), "-out", join(scratchFolder, "chain.pem")];
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
   execFileSync("openssl", ["req", "-x509", ...key, ...names, ...files], { stdio: "ignore" });
 }
@@ -243,6 +243,6 @@ for (let round = 0; round < rounds; round++) {
     }
   }
 }
-rmSync(certificates, { recursive: true });
+rmSync(scratchFolder, { recursive: true });
 writeFileSync(join(folder, "table.md"), table(runs));
 console.log(`\n${table(runs)}\n${relative(root, folder)}`);

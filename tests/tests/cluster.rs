@@ -6,7 +6,7 @@
 mod client;
 
 use client::bare::{Bare, Heard};
-use client::{PATIENCE, Place, Running};
+use client::{PATIENCE, Place, Running, until};
 use ringio::cluster::{
     Adapter, HeartbeatOptions, Inbox, Link, LocalCluster, Members, MembersReply, Outgoing, PublishError,
     ServerSideError,
@@ -87,17 +87,6 @@ impl Cluster {
 
 fn count(io: &Server) -> u32 {
     wait(io.server_count()).unwrap()
-}
-
-/// Until something has happened that another thread does.
-fn until(mut has_happened: impl FnMut() -> bool) {
-    for _ in 0..PATIENCE.as_millis() / 5 {
-        if has_happened() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it does not happen");
 }
 
 fn heard<T>(channel: &Receiver<T>) -> T {

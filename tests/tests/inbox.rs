@@ -8,7 +8,7 @@
 mod client;
 
 use client::bare::Bare;
-use client::{PATIENCE, Place, Running};
+use client::{PATIENCE, Place, Running, until};
 use parking_lot::Mutex;
 use ringio::cluster::{Adapter, ClusterMessage, Inbox, Link, LocalCluster, MembersReply, Outgoing, PublishError};
 use serde_json::json;
@@ -16,7 +16,6 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Once, Weak};
-use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -116,17 +115,6 @@ impl Subscriber for Log {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
-}
-
-/// Until something has happened that another thread does.
-fn until(mut has_happened: impl FnMut() -> bool) {
-    for _ in 0..PATIENCE.as_millis() / 5 {
-        if has_happened() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it does not happen");
 }
 
 /// A client, and the number of the event that it is to hear next.

@@ -237,11 +237,11 @@ fn nobody_comes_in_while_a_server_drains(place: Place) {
     }
 }
 
-fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
-    // More than both kernels hold on the way.
-    const ROWS: usize = 24;
-    let time = Duration::from_millis(200);
-    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+/// More rows of a megabyte than both kernels hold on the way.
+const ROWS: usize = 24;
+
+/// Starts a server; its client has been sent the rows, and has not read them.
+fn with_somebody_who_does_not_read(io: &Server) -> (Running, WebSocket) {
     let (tell, told) = channel();
     io.sockets_on("export", move |socket: Socket| {
         for _ in 0..ROWS {
@@ -249,10 +249,17 @@ fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
         }
         tell.send(()).unwrap();
     });
-    let server = Running::start(&io);
+    let server = Running::start(io);
     let mut wire = joined(&server);
     wire.send("42[\"export\"]");
     told.recv_timeout(PATIENCE).unwrap();
+    (server, wire)
+}
+
+fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
+    let time = Duration::from_millis(200);
+    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+    let (_server, mut wire) = with_somebody_who_does_not_read(&io);
     let (tell, ended) = channel();
     let closing = io.close();
     std::thread::spawn(move || {
@@ -286,25 +293,13 @@ fn a_paced_end_cuts_off_who_does_not_read_at_its_deadline(place: Place) {
 /// How long it takes from the call, and from the moment at which its only client hears that it is sent away. A clock of milliseconds may be one
 /// early.
 fn paced_end_with_somebody_who_does_not_read(place: Place, time: Duration) -> (Duration, Duration) {
-    // More than both kernels hold on the way.
-    const ROWS: usize = 24;
     let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
-    let (tell, told) = channel();
     let (sent_away, is_sent_away) = channel();
     io.on_connection(move |socket: Socket| {
         let sent_away = sent_away.clone();
         socket.on_disconnect(move |reason: DisconnectReason| sent_away.send((reason, Instant::now())).unwrap());
     });
-    io.sockets_on("export", move |socket: Socket| {
-        for _ in 0..ROWS {
-            socket.emit("row", &"x".repeat(1_000_000)).into_result().unwrap();
-        }
-        tell.send(()).unwrap();
-    });
-    let server = Running::start(&io);
-    let mut wire = joined(&server);
-    wire.send("42[\"export\"]");
-    told.recv_timeout(PATIENCE).unwrap();
+    let (_server, mut wire) = with_somebody_who_does_not_read(&io);
     let (tell, ended) = channel();
     let called = Instant::now();
     let closing = io.drain(Duration::from_millis(100));

@@ -168,6 +168,17 @@ impl Client {
     }
 }
 
+/// Until something has happened that another thread does.
+pub(crate) fn until(mut has_happened: impl FnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / 5 {
+        if has_happened() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("it does not happen");
+}
+
 pub(crate) fn texts(payload: Payload) -> Vec<Value> {
     match payload {
         Payload::Text(values) => values,
