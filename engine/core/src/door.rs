@@ -465,8 +465,8 @@ pub enum PeerMessage {
         timeout_ms: u64,
         flags: EmitFlags,
     },
-    /// So many were asked.
-    Asked { question: u64, count: usize },
+    /// So many were asked; the answers of so many of them cannot come.
+    Asked { question: u64, count: usize, lost: usize },
     /// One of them has answered, or never will.
     Answered { question: u64, answer: Option<Message> },
     /// Which sockets does the target select?

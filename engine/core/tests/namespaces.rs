@@ -414,6 +414,64 @@ fn a_broadcast_gathers_acknowledgements_of_all_shards() {
 }
 
 #[test]
+fn a_broadcast_that_cannot_ask_everyone_is_told_so_at_once() {
+    use ringio_core::base::frame::WhenSlow;
+    use ringio_core::base::id::NamespaceId;
+    use ringio_core::limits::ACKS_PER_SOCKET_MAX;
+    use std::sync::Arc;
+    let (name, main) = (Arc::from("/"), NamespaceId(0));
+    let silent = "[\"q\"]";
+    for asker in [0, 1] {
+        for why in ["volatile", "slow", "owes too many"] {
+            let mut world = World::new(2, Options { outbox_bytes_max: 64 << 20, ..Options::default() });
+            let [(answers, _), (lost, socket)] = [world.joined(1), world.joined(0)];
+            let mut sid = String::new();
+            let mut flags = EmitFlags { volatile: why == "volatile", ..EmitFlags::default() };
+            match why {
+                "volatile" => {
+                    // Without a GET that waits.
+                    world.end(lost);
+                    sid = world.polling(0);
+                    world.post(0, &polling_url(&sid), "40");
+                    world.get(0, &polling_url(&sid));
+                }
+                "slow" => {
+                    flags.when_slow = Some(WhenSlow::DropNew);
+                    world.stick(lost, true);
+                    let long = format!("[\"{}\"]", "x".repeat(1 << 20));
+                    while world.shards[0].emit(socket, event(&long), flags).is_ok() {
+                        world.run();
+                    }
+                    while world.shards[0].emit(socket, event(silent), flags).is_ok() {}
+                }
+                _ => {
+                    for waiter in 0..ACKS_PER_SOCKET_MAX as u64 {
+                        world.shards[0].emit_with_ack(socket, event(silent), flags, None, 1_000 + waiter).unwrap();
+                    }
+                    world.run();
+                    world.take(lost);
+                }
+            }
+            world.shards[asker]
+                .broadcast_with_ack(main, &name, &Default::default(), event("[\"asked\"]"), flags, 1_000, 7)
+                .unwrap();
+            world.run();
+            let is_told = match why {
+                "volatile" => world.get(0, &polling_url(&sid)).1.contains("asked"),
+                _ => world.take_messages(lost).iter().any(|message| message.ends_with("[\"asked\"]")),
+            };
+            assert_eq!(is_told, why == "owes too many", "{why}: the event itself is sent though its answer is not waited for");
+            let asked = world.take_messages(answers).pop().unwrap();
+            let id = asked.strip_prefix("42").and_then(|asked| asked.strip_suffix("[\"asked\"]")).unwrap().to_owned();
+            assert!(!world.heard.iter().any(|heard| matches!(heard, Heard::Gathered(..))), "{why}: one may answer yet");
+            world.send(answers, &text(&format!("43{id}[1]")));
+            let gathered = world.heard.iter().find(|heard| matches!(heard, Heard::Gathered(..)));
+            assert_eq!(gathered, Some(&Heard::Gathered(7, vec!["[1]".into()], false)), "{why}, asked by {asker}");
+        }
+    }
+}
+
+#[test]
 fn broadcasts_with_acks_in_two_namespaces_do_not_mix_though_their_ids_are_the_same() {
     use ringio_core::base::id::NamespaceId;
     use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Acknowledgements of a broadcast: gathered from the clients of all shards.
 //!
-//! The answer is complete when every socket that was reached has acknowledged. A client that leaves without doing so ends
-//! the wait for it at once, where Node waits for the timeout: the outcome is then known to be incomplete.
+//! The answer is complete when every selected socket has acknowledged. A client that leaves without doing so ends the wait
+//! for it at once, where Node waits for the timeout: the outcome is then known to be incomplete. So does one that could
+//! not be asked: it did not take a volatile event, was too slow for another, or owes too many answers already.
 
 use crate::BroadcastOperator;
 use crate::ack::{FromReply, RemoteAckReply, Reply};
@@ -26,7 +27,7 @@ pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// has left. Milliseconds, an hour; Node waits 1 ms by accident.
 const ONE_ACK_MS_MAX: u64 = 3_600_000;
 
-/// Not all sockets that a broadcast reached have acknowledged.
+/// Not all sockets that a broadcast selected have acknowledged.
 ///
 /// ```no_run
 /// # use ringio::BroadcastAckError;
@@ -41,7 +42,7 @@ const ONE_ACK_MS_MAX: u64 = 3_600_000;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BroadcastAckError<R> {
-    /// The time is over, or a client has left; these acknowledgements came, in the order of arrival.
+    /// The time is over, or a client has left or could not be asked; these acknowledgements came, in the order of arrival.
     Incomplete {
         /// What came and could be read.
         responses: Vec<R>,

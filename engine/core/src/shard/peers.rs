@@ -63,7 +63,7 @@ impl Shard {
             PeerMessage::Ask { namespace, target, packet, id, question, timeout_ms, flags } => {
                 self.ask_selected((from, question), namespace, &target, &Frame::shared(packet), id, timeout_ms, flags);
             }
-            PeerMessage::Asked { question, count } => self.note_asked(question, count),
+            PeerMessage::Asked { question, count, lost } => self.note_asked(question, count, lost),
             PeerMessage::Answered { question, answer } => self.take_ack(question, answer),
             PeerMessage::Settled { .. } => {}
             PeerMessage::Application(message) => {

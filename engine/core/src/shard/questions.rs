@@ -6,7 +6,8 @@
 //! ```
 //! A broadcast is complete when every shard has said how many it asked and as many have answered. A client that
 //! leaves without answering ends the wait for it at once (Node waits for the timeout): the outcome is then known to be
-//! incomplete. The packet is encoded once: ack ids are unique across the shards of a server.
+//! incomplete. So it is when a client could not be asked: it did not take a volatile event, its outbox had no room, or it
+//! owes too many answers already. The packet is encoded once: ack ids are unique across the shards of a server.
 //!
 //! Other servers are asked like shards: each says how many clients it asked, then sends each acknowledgement. They do not
 //! say that a client has left, so its asker waits for the time to pass, as in Node.
@@ -16,7 +17,7 @@ use super::cluster::{Asker, QuestionKind, answer_of, message_of};
 use super::deadlines::Deadline;
 use super::outbound::Unqueued;
 use crate::base::frame::Frame;
-use crate::base::id::{NamespaceId, ShardIndex, TimerKey};
+use crate::base::id::{NamespaceId, ShardIndex, SocketKey, TimerKey};
 use crate::broadcast::packets;
 use crate::cluster::roll::Roll;
 use crate::cluster::{ClusterMessage, ClusterPacket, NodeId};
@@ -128,32 +129,38 @@ impl Shard {
         timeout_ms: u64,
         flags: EmitFlags,
     ) {
-        let mut count = 0;
+        let (mut count, mut lost) = (0, 0);
         for key in self.local_sockets(namespace, target) {
             let Some(session) = self.session_of(key) else { continue };
             self.note_outgoing(key, frame);
-            match self.queue(session, frame.clone(), flags.volatile) {
-                Ok(()) => {}
-                Err(Unqueued::OutboxFull) => {
-                    self.overrun(session);
-                    continue;
-                }
-                Err(_) => continue,
+            let queued = self.queue(session, frame.clone(), flags.volatile);
+            match queued {
+                // It has left already.
+                Err(Unqueued::Disconnected) => continue,
+                Err(Unqueued::OutboxFull) => self.overrun(session),
+                Ok(()) | Err(Unqueued::Dropped | Unqueued::NotWritable) => {}
             }
-            let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Ack(key, id));
-            let owed = Owed { id, waiter: Waiter::Broadcast(asker, question), timer: Some(timer) };
-            let is_taken = self.sockets.get_mut(key).is_some_and(|socket| socket.acks.insert(owed));
-            if is_taken {
-                count += 1;
-            } else {
-                self.disarm(Some(timer));
+            count += 1;
+            if queued.is_err() || !self.owe(key, id, Waiter::Broadcast(asker, question), timeout_ms) {
+                lost += 1;
             }
         }
         if asker == self.index {
-            self.note_asked(question, count);
+            self.note_asked(question, count, lost);
         } else {
-            self.peer_messages.push_back((asker, PeerMessage::Asked { question, count }));
+            self.peer_messages.push_back((asker, PeerMessage::Asked { question, count, lost }));
         }
+    }
+
+    /// The socket owes an answer from now on; false if it owes too many already.
+    fn owe(&mut self, key: SocketKey, id: u64, waiter: Waiter, timeout_ms: u64) -> bool {
+        let timer = self.wheel.arm(self.now.after(timeout_ms), Deadline::Ack(key, id));
+        let owed = Owed { id, waiter, timer: Some(timer) };
+        let is_taken = self.sockets.get_mut(key).is_some_and(|socket| socket.acks.insert(owed));
+        if !is_taken {
+            self.disarm(Some(timer));
+        }
+        is_taken
     }
 
     /// A client has acknowledged.
@@ -183,11 +190,12 @@ impl Shard {
         }
     }
 
-    /// A shard says how many it has asked.
-    pub(super) fn note_asked(&mut self, id: u64, count: usize) {
+    /// A shard says how many it has asked, and of how many of them no answer can come.
+    pub(super) fn note_asked(&mut self, id: u64, count: usize, lost: usize) {
         let Some(question) = self.questions.get_mut(&id) else { return };
         question.silent_shards -= 1;
         question.asked += count as u64;
+        question.gone += lost as u64;
         if question.silent_shards == 0
             && let Asker::Node(node, request) = question.asker.clone()
         {

@@ -407,10 +407,7 @@ impl App {
         };
         let asked = (0..ACKS_PER_SOCKET_MAX + QUESTIONS_BEYOND).take_while(ask).count();
         note!("shard {}: asks {} {asked} times", self.index, self.sid(key));
-        self.oracle(|oracle| {
-            oracle.counts.hoarded += asked as u64;
-            oracle.hoards(self.sid(key));
-        });
+        self.oracle(|oracle| oracle.counts.hoarded += asked as u64);
     }
 
     fn acknowledge(&self, key: SocketKey, id: u64, answer: &str) {

@@ -129,8 +129,6 @@ pub struct Oracle {
     polite: BTreeSet<usize>,
     /// Clients that break rules, to their own loss.
     rude: BTreeSet<usize>,
-    /// Sockets that owe as many acknowledgements as they may.
-    hoarders: BTreeSet<String>,
     /// Whether sockets may come back.
     pub is_recoverable: bool,
     /// What was checked: events delivered, answers, returns.
@@ -205,7 +203,6 @@ impl Oracle {
             heard: BTreeMap::new(),
             polite: BTreeSet::new(),
             rude: BTreeSet::new(),
-            hoarders: BTreeSet::new(),
             is_recoverable,
             counts: Counts::default(),
         }
@@ -508,8 +505,6 @@ impl Oracle {
         note!("socket {sid} receives {id}");
         self.counts.received += 1;
         let is_over = self.completed.contains(&id);
-        // Who owes as many answers as it may is told, and nobody waits for its answer.
-        let is_over = is_over && !self.hoarders.contains(sid);
         assert!(!is_over, "violation: socket {sid} is asked {id} when all who were asked have answered");
         let Some(inbox) = self.inboxes.get_mut(sid) else { panic!("violation: socket {sid} never was") };
         inbox.receive(id).unwrap_or_else(|wrong| panic!("violation: socket {sid}: {wrong}"));
@@ -555,11 +550,6 @@ impl Oracle {
     /// From now on nobody but the application may end this client's sessions.
     pub fn trust(&mut self, client: usize) {
         self.polite.insert(client);
-    }
-
-    /// This socket has been asked for as many answers as it may owe, and gives none.
-    pub fn hoards(&mut self, sid: String) {
-        self.hoarders.insert(sid);
     }
 
     /// This client breaks rules.
