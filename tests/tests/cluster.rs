@@ -385,9 +385,11 @@ fn a_shard_has_so_many_questions_open_and_no_more() {
     io.sockets_on("flood", async move || {
         let mut asked: Vec<_> = (0..=OPEN_MAX).map(|_| everybody.local().fetch_sockets()).collect();
         let (servers, count) = (everybody.server_side_emit_with_ack::<u8>("load", &()), everybody.server_count());
+        let clients = everybody.to("nobody").emit_with_ack::<u8>("load", &());
         let refused = matches!(asked.pop().unwrap().await, Err(FetchError::Overloaded))
             && matches!(servers.await, Err(ServerSideError::Emit(EmitError::Overloaded)))
-            && matches!(count.await, Err(ServerSideError::Emit(EmitError::Overloaded)));
+            && matches!(count.await, Err(ServerSideError::Emit(EmitError::Overloaded)))
+            && matches!(clients.await, Err(BroadcastAckError::Emit(EmitError::Overloaded)));
         let mut answered = 0;
         for sockets in asked {
             answered += sockets.await.unwrap().len();

@@ -122,8 +122,9 @@ pub const CLUSTER_TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// included. Further ones are not answered, so their asker's time runs out.
 pub const CLUSTER_QUESTIONS_MAX: usize = 16_384;
 
-/// Questions that the application of one shard may have open (`fetch_sockets`, `server_side_emit_with_ack`, `server_count`). More is an
-/// error for who asks. Each ends with its answers or its deadline.
+/// Questions that the application of one shard may have open (broadcasts with acknowledgements, `fetch_sockets`,
+/// `server_side_emit_with_ack`, `server_count`), those of other servers included. More is an error for who asks. Each ends with its
+/// answers or its deadline.
 pub const OWN_QUESTIONS_MAX: usize = 65_536;
 
 /// Queued frames are joined into one buffer up to this size; larger ones are sent as they are, one after the other.

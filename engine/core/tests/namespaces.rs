@@ -460,7 +460,11 @@ fn a_broadcast_that_cannot_ask_everyone_is_told_so_at_once() {
                 "volatile" => world.get(0, &polling_url(&sid)).1.contains("asked"),
                 _ => world.take_messages(lost).iter().any(|message| message.ends_with("[\"asked\"]")),
             };
-            assert_eq!(is_told, why == "owes too many", "{why}: the event itself is sent though its answer is not waited for");
+            assert_eq!(
+                is_told,
+                why == "owes too many",
+                "{why}: the event itself is sent though its answer is not waited for"
+            );
             let asked = world.take_messages(answers).pop().unwrap();
             let id = asked.strip_prefix("42").and_then(|asked| asked.strip_suffix("[\"asked\"]")).unwrap().to_owned();
             assert!(!world.heard.iter().any(|heard| matches!(heard, Heard::Gathered(..))), "{why}: one may answer yet");

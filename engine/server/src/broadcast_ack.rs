@@ -121,6 +121,11 @@ impl BroadcastOperator {
         let sent = encode::event(event, args, OwnedEvent::new).and_then(|event| {
             let name = namespace.clone();
             namespace.run(move |app| {
+                if !app.with_core(|core| core.may_ask()) {
+                    // Nobody waits any more: the future was dropped.
+                    let _ = sender.send(Err(BroadcastAckError::Emit(EmitError::Overloaded)));
+                    return;
+                }
                 let sender = Rc::new(Cell::new(Some(sender)));
                 let waiter = app.waiters.add(gather(Rc::clone(&sender)));
                 let sent = app.send(|core| {
@@ -166,6 +171,9 @@ impl BroadcastOperator {
         let sent = namespace.encode_for_shard(event, args).and_then(|event| {
             let name = namespace.clone();
             namespace.run(move |app| {
+                if !app.with_core(|core| core.may_ask()) {
+                    return sender.send(Err(AckError::Emit(EmitError::Overloaded)));
+                }
                 let waiter = app.waiters.add(Waiter::Broadcast(Box::new(move |answers, is_complete| {
                     sender.send(match answers.first() {
                         Some(message) => Ok(arguments(message, message.data.bytes(&[]))),

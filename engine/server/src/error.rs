@@ -107,7 +107,7 @@ pub enum EmitError {
     /// The server does not run: it was not started, or it has stopped.
     NotRunning,
     /// Too many operations from outside of the shards wait already: slow down, or emit from handlers. Or too many questions to other
-    /// servers are open on this shard (65,536).
+    /// servers, or to many clients at once, are open on this shard (65,536).
     Overloaded,
 }
 

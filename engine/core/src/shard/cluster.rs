@@ -235,11 +235,12 @@ impl Shard {
         self.publish(namespace, None, message);
     }
 
-    /// Whether the application may ask one more question: `fetch_sockets`, `server_side_emit` with answers, `count_servers`.
+    /// Whether the application may ask one more question: a broadcast with acknowledgements, `fetch_sockets`, `server_side_emit` with
+    /// answers, `count_servers`.
     #[must_use]
     pub fn may_ask(&self) -> bool {
         let requests = self.cluster.as_ref().map_or(0, |cluster| cluster.requests.len());
-        self.fetches.len() + requests < OWN_QUESTIONS_MAX
+        self.questions.len() + self.fetches.len() + requests < OWN_QUESTIONS_MAX
     }
 
     /// Sends an event to the other servers themselves. With `wanted` (a time in milliseconds and a waiter) they are to answer:
