@@ -183,7 +183,16 @@ mod tests {
             by_count.insert(Time::ZERO, pid, 0, replay(&[2, 3], false));
         }
         assert!(by_count.find(a).is_none() && by_count.find(b).is_some(), "nine are more than eight logs of one");
-        let (mut by_bytes, _) = replays(1_000, 25);
+        by_count.insert(Time::ZERO, a, 0, replay(&[2], false));
+        assert!(by_count.find(b).is_some(), "eight are not");
+        for millis in 1..=20 {
+            for pid in [a, b] {
+                by_count.insert(Time::from_millis(millis), pid, 0, replay(&[2], false));
+            }
+        }
+        assert!(by_count.find(a).is_some() && by_count.find(b).is_some());
+        assert_eq!(by_count.order.len(), 8, "who comes back often is noted so often at most");
+        let (mut by_bytes, _) = replays(1_000, 20);
         by_bytes.insert(Time::ZERO, a, 0, replay(&[2, 3], true));
         by_bytes.insert(Time::ZERO, b, 0, replay(&[2, 3], false));
         assert!(by_bytes.find(a).is_some(), "20 bytes; those of broadcasts are in the log anyway");
@@ -191,8 +200,12 @@ mod tests {
         assert!(by_bytes.find(a).is_none() && by_bytes.find(c).is_some());
         let (mut by_age, _) = replays(1_000, 1_000);
         by_age.insert(Time::ZERO, a, 5, replay(&[2], false));
+        by_age.insert(Time::from_millis(1), b, 5, replay(&[2], false));
         by_age.insert(Time::from_millis(50), a, 5, replay(&[2], false));
-        by_age.forget_old(Time::from_millis(101), 100, 5);
+        by_age.forget_old(Time::from_millis(100), 100, 5);
+        assert_eq!(by_age.order.len(), 3, "of that age it may be");
+        by_age.forget_old(Time::from_millis(102), 100, 5);
+        assert!(by_age.find(b).is_none() && by_age.order.len() == 1);
         assert!(by_age.find(a).is_some(), "it came once more");
         by_age.forget_old(Time::from_millis(101), 100, 6);
         assert!(by_age.is_empty(), "the log does not go on where it ends");
