@@ -54,8 +54,8 @@ The cases of the Autobahn test suite, which the Python package `kosoku` plays, a
 of ours: `Builder::build_websocket` leaves Engine.IO out, everything below it is what Socket.IO runs on. A case passes with
 the strict verdict, or where the suite only informs; `NON-STRICT` fails.
 
-`make autobahn` plays everything, leaves the suite's report in `report/` and writes this page. `make test-autobahn`, a part of
-`make test`, plays a choice. Contexts kept or not: both ways of permessage-deflate, the default being not."""
+`make autobahn` plays everything, leaves the suite's report in `report/` and writes this page and the verdicts of each case,
+[cases.tsv](cases.tsv). `make test-autobahn`, a part of `make test`, plays a choice. Contexts kept or not: both ways of permessage-deflate, the default being not."""
 
 
 def targets(is_quick):
@@ -124,6 +124,24 @@ def table(rows):
     return "\n".join([*lines, "| all | " + " | ".join(totals) + " |"])
 
 
+def by_case(rows):
+    """What the suite says of each case and of how it was closed, a line for each case, a column for each target."""
+    verdicts = {}
+    for name, results in rows.items():
+        for result in results:
+            verdicts.setdefault(result.case_id, {})[name] = f"{result.behavior.value}/{result.behavior_close.value}"
+    number = lambda case: [int(part) for part in case.split(".")]
+    lines = ["\t".join(["case", *rows])]
+    lines += ["\t".join([case, *(verdicts[case].get(name, "") for name in rows)]) for case in sorted(verdicts, key=number)]
+    return "\n".join(lines) + "\n"
+
+
+def commit():
+    """Which one is checked out, and whether something is not in it."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
+    return told.stdout.strip() or "an unknown commit"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -147,7 +165,8 @@ def main():
     print(text)
     if options.table:
         where = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
-        played = f"Cases passed on {datetime.date.today().isoformat()}, {where}:"
+        played = f"Cases passed on {datetime.date.today().isoformat()} at {commit()}, {where}:"
+        options.table.with_name("cases.tsv").write_text(by_case(rows))
         options.table.write_text(f"# Autobahn\n\n{INTRODUCTION}\n\n{played}\n\n{text}\n")
     passed = sum(is_strict(result) for results in rows.values() for result in results)
     failed = sum(map(len, rows.values())) - passed
