@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { close, connect, emitWithAck } from "../harness/client.mjs";
 import { Engine } from "../harness/engine.mjs";
 import { eventually } from "../harness/inbox.mjs";
@@ -182,8 +181,7 @@ suite("clients", "what comes before what", (server) => {
       for (let attempt = 0; attempt < 20 && body !== "1"; attempt += 1) {
         const { sid, wire } = await probing();
         assert.equal((await engine.poll(sid)).body, "6");
-        const get = engine.poll(sid);
-        await delay(30);
+        const { answer: get } = await engine.waitingPoll(sid);
         wire.send("5");
         wire.send('421["ack"]');
         assert.equal(await wire.nextMessage(), "431[]");
