@@ -119,11 +119,12 @@ export class Wire {
     return this.#inbox.next();
   }
 
-  /** The next message that is not a ping. */
+  /** The next message that is not a ping. Pings are answered: without a pong there is neither another one nor, in the end, a session. */
   async nextMessage() {
     for (;;) {
       const message = await this.next();
       if (message !== "2") return message;
+      this.send("3");
     }
   }
 
