@@ -20,7 +20,8 @@ function socketOf({ url }, options) {
   socket.on("message", (data) => messages.push(data));
   const heartbeats = new Inbox();
   socket.on("heartbeat", () => heartbeats.push(1));
-  const closed = once(socket, "close");
+  // Not `once`: that fails at the error that comes before, if a request finds the session closed.
+  const closed = new Promise((resolve) => socket.on("close", resolve));
   socket.on("close", () => {
     open.delete(socket);
     messages.close(new Error("closed"));
