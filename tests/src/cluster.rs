@@ -20,7 +20,7 @@ pub fn start(apply: impl Fn(Builder) -> Builder, port: u16) -> ringio::Result<Ve
     let (cluster, ports) = (LocalCluster::new(), Arc::<Mutex<Vec<u16>>>::default());
     let mut running = Vec::new();
     for number in 0..3 {
-        let builder = Server::builder().adapter(cluster.clone()).requests_timeout(Duration::from_secs(2));
+        let builder = Server::builder().adapter(cluster.clone()).requests_timeout(Duration::from_secs(5));
         let io = apply(builder).build()?;
         handlers(&io, number, &ports);
         let handle = io.start(if number == 0 { port } else { 0 })?;
