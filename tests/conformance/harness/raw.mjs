@@ -120,12 +120,18 @@ function decodeChunks(bytes, start) {
 export class RawWebSocket {
   #connection;
 
-  /** With a joined Socket.IO socket in "/", whose id is `id`. */
-  static async join(server, headers = {}) {
+  /** After the handshake; what the server sends first is still to be read. */
+  static async open(server, options = {}) {
     const wire = new RawWebSocket();
     wire.#connection = await RawConnection.open(server);
-    wire.#connection.write(upgradeHead({ headers }));
+    wire.#connection.write(upgradeHead(options));
     assert.equal((await wire.#connection.response()).status, 101);
+    return wire;
+  }
+
+  /** With a joined Socket.IO socket in "/", whose id is `id`. */
+  static async join(server, headers = {}) {
+    const wire = await RawWebSocket.open(server, { headers });
     wire.engineSid = JSON.parse((await wire.next()).text.slice(1)).sid;
     wire.send(frame({ text: "40" }));
     wire.id = JSON.parse((await wire.next()).text.slice(2)).sid;
