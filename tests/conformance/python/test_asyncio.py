@@ -116,8 +116,10 @@ def test_acknowledgements_in_both_directions(server, transports):
 def test_an_acknowledgement_that_comes_too_late(server, transports):
     async def story():
         client = await connect(server, transports)
+        late = f"late {client.get_sid()}"
         with pytest.raises(socketio.exceptions.TimeoutError):
-            await client.call("slow", (500, "late"), timeout=0.05)
+            await client.call("hold", late, timeout=0.05)
+        await call(client, "release", late)
         assert await call(client, "slow", 1, "next") == "next"
         await client.disconnect()
 
