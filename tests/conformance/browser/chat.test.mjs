@@ -76,8 +76,10 @@ for (const target of targets({ program: process.env.RINGIO_CHAT, reference: REFE
       }
 
       // Typing, seen by the other only, and gone when the message is there.
+      // She is waited for from before on: a pause ends it.
+      const seen = grace.page.getByText("Ada is typing").waitFor();
       await ada.page.getByLabel("Message", { exact: true }).pressSequentially("Hello, is anybody");
-      await grace.page.getByText("Ada is typing").waitFor();
+      await seen;
       assert.equal(await ada.page.locator("#typing.on").count(), 0);
       await grace.page.screenshot({ path: shot("typing") });
       await says(ada.page, "Hello, is anybody there?");
