@@ -17,12 +17,12 @@ for driver in uring epoll; do
     : >"$ready" # Here, and not by the server's redirection alone: what the one before said must not be taken for its word.
     "$server" bench --port "$port" --shards "$shards" --driver "$driver" >"$ready" 2>&1 &
     pid=$!
-    for _ in $(seq 100); do grep -q ready "$ready" && break; sleep 0.1; done
+    for _ in $(seq 300); do grep -q ready "$ready" && break; sleep 0.1; done
     for scenario in "connect --clients 5000" "echo --clients 5000" "ack --clients 5000" "broadcast --clients 5000 --in-flight 2" \
       "rooms --clients 2000 --rooms 200" "bin --clients 100 --size 65536"; do
       name="$driver, $shards shards: $scenario"
       # shellcheck disable=SC2086
-      if output=$("$drive" $scenario --port "$port" --pid "$pid" --seconds 1 2>&1); then
+      if output=$("$drive" $scenario --port "$port" --pid "$pid" --seconds 1 --stall 30 2>&1); then
         passed=$((passed + 1))
         echo "ok: $name"
       else
