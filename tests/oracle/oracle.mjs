@@ -24,23 +24,26 @@ export class Oracle {
   #reference;
   #targets;
   #isShrinking;
+  #patience;
   #counts = { scripts: 0, steps: 0, ofNode: [], rare: [] };
   #known = new Map();
   #began = performance.now();
 
-  constructor({ reference = "node", targets, isShrinking = true }) {
+  /** With `patience` also what is played for the first time waits longer, see `play` of the player. */
+  constructor({ reference = "node", targets, isShrinking = true, patience = 1 }) {
     this.#reference = new Theatre(targetOf(reference));
     this.#targets = targets.map((name) => new Theatre(targetOf(name)));
     this.#isShrinking = isShrinking;
+    this.#patience = patience;
   }
 
   /** `undefined`, or `{ target, found, script }` with a script that was cut short. */
   async judge(script) {
     this.#counts.scripts += 1;
     this.#counts.steps += script.steps.length;
-    const expected = await this.#reference.play(script);
+    const expected = await this.#reference.play(script, this.#patience);
     for (const theatre of this.#targets) {
-      const { found, known, record } = await this.#compare(expected, theatre, script);
+      const { found, known, record } = await this.#compare(expected, theatre, script, this.#patience);
       for (const name of known) this.#known.set(name, (this.#known.get(name) ?? 0) + 1);
       if (!found) continue;
       const { verdict, again } = await this.#weigh(theatre, script, expected, record, found);

@@ -44,7 +44,8 @@ test("ours and Node cannot be told apart", { skip: !process.env.RINGIO_SERVER &&
 });
 
 test("Node cannot be told from itself, without any excuse", async () => {
-  const oracle = new Oracle({ targets: ["node"] });
+  // What would have to be played again fails here: a busy machine has to get it right the first time.
+  const oracle = new Oracle({ targets: ["node"], patience: 4 });
   const finding = await judge(oracle, [1, 24]);
   assertNothing(finding);
   assert.deepEqual([...oracle.ofNode, ...oracle.rare].map(({ what }) => what), []);
