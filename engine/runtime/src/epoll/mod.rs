@@ -574,6 +574,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = listener.accept().unwrap().0;
         client.write_all(b"hello").unwrap();
+        accepted.peek(&mut [0]).unwrap(); // They are there.
         (client, accepted.into())
     }
 
