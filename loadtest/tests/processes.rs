@@ -16,8 +16,7 @@ fn attempt(fault: Fault, scenario: Scenario, duration_ms: u64, observer: &mut dy
     let target = Target::resolve(&server.url(), PATH_DEFAULT).unwrap();
     let settings =
         Settings { clients: 12, rate: Some(200.0), duration_ms, warmup_ms: 0, room_size: 4, ..Settings::default() };
-    let (mut plan, phases) = plan(scenario, &settings, target).unwrap();
-    plan.drain_ms = 1_000;
+    let (plan, phases) = plan(scenario, &settings, target).unwrap();
     let options = RunOptions { processes: 3, program: Some(program().into()), ..RunOptions::default() };
     run(plan, &phases, options, observer).unwrap()
 }
@@ -71,7 +70,7 @@ impl Observer for Killer {
 #[test]
 fn a_process_that_dies_leaves_what_the_others_measured() {
     let outcome = attempt(Fault::None, Scenario::Echo, 60_000, &mut Killer::default());
-    assert!(outcome.seconds < 20.0 && !outcome.is_complete, "{}", outcome.seconds);
+    assert!(outcome.seconds < 50.0 && !outcome.is_complete, "{}", outcome.seconds);
     assert!(outcome.notes.iter().any(|note| note.contains("worker process ended")), "{:?}", outcome.notes);
     assert!(outcome.total.received > 0 && outcome.workers == 2);
     assert_eq!(outcome.faults.total(), 0, "{:?}", outcome.first_fault);

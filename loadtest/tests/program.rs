@@ -46,7 +46,10 @@ fn one_command_finds_the_limit_and_reports_it() {
     // Clients connect between the steps, and each step says how those that it added did.
     let outcome: Outcome = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     let steps = outcome.phases.iter().filter(|phase| phase.verdict.is_some());
-    assert_eq!(steps.map(|step| step.connect.count).collect::<Vec<_>>(), [20, 20], "{text}");
+    // One that a busy machine has spoiled was repeated, with the clients that were there.
+    let of = |clients| steps.clone().filter(move |step| step.clients == clients);
+    let connected: [u64; 2] = [20, 40].map(|clients| of(clients).map(|step| step.connect.count).sum());
+    assert_eq!(connected, [20, 20], "{text}");
     assert_eq!(outcome.total.connect.count, 40);
     let compared = run(&["compare", &json, &json]);
     assert!(String::from_utf8(compared.stdout).unwrap().contains("1.00x"));
@@ -201,11 +204,14 @@ fn a_file_does_what_its_keys_say() {
     assert!(back.count == 20 && back.min >= 150.0, "{back:?}");
     assert_eq!(storm.faults.total(), 0, "{:?}", storm.first_fault);
 
-    // Nobody stays longer than that, so that more come than there are places.
-    let churn =
-        outcome(&FILE.replace("reconnect = true", "lifetime = \"100ms\"").replace("reconnect_", "# reconnect_"));
-    assert_eq!(churn.faults.total(), 0, "{:?}", churn.first_fault);
-    assert!(churn.total.connected > 20 && churn.total.received > 0, "{:?}", churn.total);
+    // Nobody stays longer than that, so that more come than there are places, unless the machine stands still for all of the time.
+    let churning = FILE.replace("reconnect = true", "lifetime = \"100ms\"").replace("reconnect_", "# reconnect_");
+    let has_more = |seconds| {
+        let churn = outcome(&churning.replace("duration = \"1s\"", &format!("duration = \"{seconds}s\"")));
+        assert_eq!(churn.faults.total(), 0, "{:?}", churn.first_fault);
+        churn.total.connected > 20 && churn.total.received > 0
+    };
+    assert!([1, 5, 20].into_iter().any(has_more));
 }
 
 fn text_of(bytes: &[u8]) -> String {
@@ -398,9 +404,10 @@ fn what_speaks_another_protocol_is_told_in_a_sentence() {
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(answer);
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(300)));
                 let _ = stream.read(&mut [0; 4096]);
             }
         });
