@@ -165,9 +165,13 @@ mod tests {
         assert!(resident_bytes(pid).unwrap() > 100 * 1024);
         assert!(thread_count(pid).unwrap() >= 1);
         assert!(waiting_time(pid).is_ok());
-        let before = sleep_count(pid).unwrap();
-        std::thread::sleep(Duration::from_millis(1));
-        assert!(sleep_count(pid).unwrap() > before);
+        let is_counted = || {
+            let before = sleep_count(pid).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+            sleep_count(pid).unwrap() > before
+        };
+        // The thread of another test may end meanwhile, and takes its share with it.
+        assert!((0..100).any(|_| is_counted()));
         assert!(CpuClock::of(u32::MAX).is_err());
     }
 }
