@@ -106,7 +106,7 @@ fn the_end_can_be_awaited(place: Place) {
     runtime.block_on(never_started.close());
     assert_eq!(never_started.emit("x", &()).error(), Some(&EmitError::NotRunning));
 
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     let (heard, reasons) = channel();
     io.on_disconnect(move |reason: DisconnectReason| heard.send(reason).unwrap());
     let server = Running::start(&io);
@@ -200,7 +200,7 @@ impl Held {
 
 /// As Node's `io.emit("bye"); io.close()`: who can take it at once hears it.
 fn what_a_thread_says_before_the_end_is_heard(place: Place) {
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let held = Held::new(&io);
     // More than the shards do in one turn.
     for _ in 0..3_000 {
@@ -217,7 +217,7 @@ fn what_a_thread_says_before_the_end_is_heard(place: Place) {
 }
 
 fn what_a_handler_says_before_the_end_is_heard(place: Place) {
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let everyone = io.clone();
     io.sockets_on("end", move || {
         everyone.emit("bye", &2);
@@ -235,7 +235,7 @@ fn what_a_handler_says_before_the_end_is_heard(place: Place) {
 }
 
 fn what_is_said_before_a_drain_is_heard(place: Place) {
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let held = Held::new(&io);
     for _ in 0..3_000 {
         io.sockets_join("everybody").into_result().unwrap();

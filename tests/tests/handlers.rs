@@ -244,7 +244,7 @@ fn what_the_server_asks_ends_in_time_or_with_the_client(place: Place) {
 }
 
 fn other_threads_are_heard_in_their_order(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     assert_eq!(io.emit("early", &()).error(), Some(&EmitError::NotRunning));
     let server = Running::start(&io);
     let clients = server.clients(6);
@@ -262,7 +262,7 @@ fn other_threads_are_heard_in_their_order(place: Place) {
 }
 
 fn fetched_sockets_act_from_anywhere(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     io.on_connection(|socket: Socket| {
         socket.data().insert("shoe size", &42).unwrap();
         socket.join("everyone");
@@ -307,7 +307,7 @@ fn fetched_sockets_act_from_anywhere(place: Place) {
 }
 
 fn a_broadcast_is_encoded_once(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     let server = Running::start(&io);
     let clients = server.clients(8);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -375,7 +375,7 @@ fn nothing_is_left_after_the_end(place: Place) {
     let alive = Arc::new(AtomicUsize::new(0));
     let state = Arc::new(());
     let weak: Weak<()> = Arc::downgrade(&state);
-    let io: Server = place.builder().state(state).build().unwrap();
+    let io: Server = place.pinging().state(state).build().unwrap();
     // Cycles on purpose: handlers own the server and their socket, an extension owns its socket, a task waits for ever.
     let owned = io.clone();
     let (shared, count) = (Counted::new(&alive), Arc::clone(&alive));
@@ -460,7 +460,7 @@ fn a_listener_of_every_event_may_change_handlers_and_answer(place: Place) {
 
 /// `42[1]`: in JavaScript the listener of 1 is that of "1".
 fn a_name_that_is_a_number_is_heard_as_text(place: Place) {
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     io.sockets_on("1", |Data(text): Data<String>, ack: Ack| ack.send(&("one", text)));
     let server = Running::start(&io);
     let mut wire = joined(&server);

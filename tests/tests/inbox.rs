@@ -155,7 +155,7 @@ fn fill_an_inbox(place: Place, events: usize, padding: usize) -> usize {
     let logged_before = FAILURES_LOGGED.load(Ordering::Relaxed);
 
     let watched = Watched::default();
-    let builder = || place.builder().ping_interval(PATIENCE).outbox_bytes_max(2 * BYTES_MAX);
+    let builder = || place.builder().outbox_bytes_max(2 * BYTES_MAX);
     let publisher = builder().adapter(watched.clone()).build().unwrap();
     let [neighbour, busy] = [(); 2].map(|()| builder().adapter(watched.cluster.clone()).build().unwrap());
     let (tell, is_busy) = channel();

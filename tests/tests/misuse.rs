@@ -332,7 +332,7 @@ fn other_threads_are_told_when_the_shards_cannot_follow(place: Place) {
 /// Bounds that end a connection: at each the client is served, one beyond it is cut off, and its neighbours are not.
 fn what_is_out_of_bounds_ends_the_connection(place: Place) {
     const AUTH_BYTES_MAX: usize = 10_000;
-    let io = place.builder().max_http_buffer_size(AUTH_BYTES_MAX as u64).ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().max_http_buffer_size(AUTH_BYTES_MAX as u64).build().unwrap();
     let _ = io.of_matching(|name, _| name.starts_with("/n"));
     io.sockets_on("echo", |args: ringio::RawArgs, ack: Ack| ack.send(&args));
     let server = Running::start(&io);

@@ -239,8 +239,7 @@ fn middlewares_run_on_recovery_if_they_are_not_to_be_skipped(place: Place) {
 
 fn what_no_longer_fits_the_log_cannot_be_recovered(place: Place) {
     let minute = Duration::from_secs(60);
-    // Without pings between what is looked at.
-    let builder = || place.builder().ping_interval(60 * minute).connection_state_recovery(minute, true);
+    let builder = || place.builder().connection_state_recovery(minute, true);
     let cases = [
         (builder(), true),
         (builder().recovery_packets_max(10), true),

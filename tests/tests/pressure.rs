@@ -44,7 +44,7 @@ fn joined(server: &Running) -> WebSocket {
 
 fn a_sender_that_waits_for_room_fills_no_outbox_and_loses_nothing(place: Place) {
     const EVENTS: usize = 500;
-    let io = place.builder().outbox_bytes_max(OUTBOX_BYTES_MAX).ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().outbox_bytes_max(OUTBOX_BYTES_MAX).build().unwrap();
     let (most, drains) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (seen, counted) = (Arc::clone(&most), Arc::clone(&drains));
     io.on_connection(move |socket: Socket| {
@@ -101,7 +101,6 @@ fn policies_are_for_the_server_the_namespace_and_the_emit(place: Place) {
         .outbox_bytes_max(OUTBOX_BYTES_MAX)
         .when_slow(SlowReceiver::DropNew)
         .when_slow_in("/latest", SlowReceiver::DropOld)
-        .ping_interval(PATIENCE)
         .build()
         .unwrap();
     let text = |number: usize| format!("{number}:{}", "x".repeat(200));
@@ -196,7 +195,7 @@ fn more_clients_than_there_is_room_for_are_turned_away(place: Place) {
 }
 
 fn a_server_that_drains_sends_everybody_away_in_turn(place: Place) {
-    let io: Server = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io: Server = place.builder().build().unwrap();
     let (tell, told) = channel();
     io.on_connection(move |socket: Socket| {
         let tell = tell.clone();
@@ -217,7 +216,7 @@ fn a_server_that_drains_sends_everybody_away_in_turn(place: Place) {
 
 fn nobody_comes_in_while_a_server_drains(place: Place) {
     const CLIENTS: usize = 100;
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let server = Running::start(&io);
     let mut wires: Vec<WebSocket> = (0..CLIENTS).map(|_| joined(&server)).collect();
     // Longer than the test takes: nearly all are there to the end of it.
@@ -258,7 +257,7 @@ fn with_somebody_who_does_not_read(io: &Server) -> (Running, WebSocket) {
 
 fn who_does_not_read_is_cut_off_when_the_time_for_that_is_over(place: Place) {
     let time = Duration::from_millis(200);
-    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+    let io = place.builder().outbox_bytes_max(64 << 20).drain(time).build().unwrap();
     let (_server, mut wire) = with_somebody_who_does_not_read(&io);
     let (tell, ended) = channel();
     let closing = io.close();
@@ -293,7 +292,7 @@ fn a_paced_end_cuts_off_who_does_not_read_at_its_deadline(place: Place) {
 /// How long it takes from the call, and from the moment at which its only client hears that it is sent away. A clock of milliseconds may be one
 /// early.
 fn paced_end_with_somebody_who_does_not_read(place: Place, time: Duration) -> (Duration, Duration) {
-    let io = place.builder().outbox_bytes_max(64 << 20).ping_interval(PATIENCE).drain(time).build().unwrap();
+    let io = place.builder().outbox_bytes_max(64 << 20).drain(time).build().unwrap();
     let (sent_away, is_sent_away) = channel();
     io.on_connection(move |socket: Socket| {
         let sent_away = sent_away.clone();
@@ -323,7 +322,7 @@ fn get_is_refused(server: &Running) -> bool {
 
 /// Over polling nothing is drained before somebody polls.
 fn what_is_queued_counts_until_it_is_drained(place: Place) {
-    let io = place.builder().ping_interval(PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let (tell, told) = channel();
     io.on_connection(move |socket: Socket| {
         let (conn, tell) = (socket.conn(), tell.clone());

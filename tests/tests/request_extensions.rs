@@ -10,7 +10,6 @@ use ringio::{Ack, Builder, HttpExtension, Refusal, Request, Response, Server, So
 use ringio_tests::wire::{WebSocket, get, request};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -32,14 +31,10 @@ struct Seen(String);
 #[derive(Clone)]
 struct User(String);
 
-/// Without pings, which would be heard between what is looked at.
-fn quiet(place: Place) -> Builder {
-    place.builder().ping_interval(Duration::from_secs(3_600))
-}
-
 fn builder(place: Place, refused: &Arc<Mutex<Vec<String>>>) -> Builder {
     let refused = Arc::clone(refused);
-    quiet(place)
+    place
+        .builder()
         .request_middleware(async |request: Request| {
             tokio::task::yield_now().await;
             let name = request.query("name").map(std::borrow::Cow::into_owned).unwrap_or_default();
@@ -154,7 +149,7 @@ fn a_connection_that_moves_to_its_session_finds_what_the_first_request_was_given
 }
 
 fn without_hooks_a_request_carries_nothing_until_somebody_gives_it_something(place: Place) {
-    let io = quiet(place).build().unwrap();
+    let io = place.builder().build().unwrap();
     io.on_connection(|socket: Socket| {
         let handshake = socket.handshake();
         let before = (handshake.extensions().contains::<u8>(), handshake.extensions().remove::<u8>());
@@ -183,7 +178,7 @@ impl Drop for Farewell {
 fn what_was_left_may_use_the_server_when_it_is_dropped(place: Place) {
     let server = Arc::new(OnceLock::new());
     let of_hook = Arc::clone(&server);
-    let builder = quiet(place).allow_request(move |request: Request| {
+    let builder = place.builder().allow_request(move |request: Request| {
         if request.query("name").is_some_and(|name| name == "guest") {
             request.extensions().insert(Farewell(Arc::clone(&of_hook)));
         }

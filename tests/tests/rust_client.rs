@@ -25,7 +25,7 @@ matrix! {
 }
 
 fn echo_server(place: Place) -> Server {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     io.on_connection(|socket: Socket| {
         socket.on("echo", |socket: Socket, args: RawArgs| socket.emit("echo", &args));
         socket.on("double", |socket: Socket, Data(bytes): Data<Bytes>| {
@@ -75,7 +75,7 @@ fn events_are_acknowledged(place: Place) {
 }
 
 fn a_room_is_heard_once_by_each_member_in_order(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     io.sockets_on("join", |socket: Socket, Data(room): Data<String>, ack: Ack| {
         socket.join(&room);
         ack.send(&socket.rooms().len())
@@ -108,7 +108,7 @@ fn a_room_is_heard_once_by_each_member_in_order(place: Place) {
 }
 
 fn namespaces_and_auth(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     io.of("admin").on_connection(|socket: Socket, handshake: Handshake| {
         let auth: Value = handshake.auth().unwrap();
         socket.emit("welcome", &(socket.namespace().name(), auth, handshake.query("EIO").as_deref()))
@@ -133,7 +133,7 @@ fn an_unknown_namespace_is_refused(place: Place) {
 }
 
 fn both_sides_can_leave(place: Place) {
-    let io = place.builder().build().unwrap();
+    let io = place.pinging().build().unwrap();
     let (heard, reasons) = channel();
     io.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
         heard.send((reason, socket.is_connected(), socket.rooms().len())).unwrap();

@@ -207,23 +207,9 @@ fn volatile_events_of_several_tasks_that_go_on_at_once_are_all_heard(place: Plac
         member.hears("waits");
     }
     members[0].wire.send("42[\"go\"]");
-    let count = members.len() - 1;
-    let hall = &mut members[0];
-    // Until a second ping: a test that fails ends, too.
-    let (mut heard, mut pings) = (0, 0);
-    while heard < count && pings < 2 {
-        match hall.wire.next().unwrap().as_str() {
-            "2" => {
-                pings += 1;
-                hall.wire.send("3");
-            }
-            event => {
-                assert_eq!(event, "42[\"moved\"]");
-                heard += 1;
-            }
-        }
+    for _ in 1..members.len() {
+        members[0].hears("moved");
     }
-    assert_eq!(heard, count);
 }
 
 /// The socket of a polling client stays in Node until the client is told; a GET that waits tells it at once.
@@ -356,7 +342,7 @@ fn heartbeats_are_told_packet_by_packet(place: Place) {
 
 /// As in Node, where the question goes out at once and the client answers when it is connected.
 fn a_middleware_asks_before_its_client_is_in(place: Place) {
-    let io = place.builder().ping_interval(client::PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     let (tell, told) = channel();
     io.with_middleware(move |socket: Socket| {
         let tell = tell.clone();
@@ -385,7 +371,7 @@ fn a_middleware_asks_before_its_client_is_in(place: Place) {
 
 /// `b..`, as over polling: Node's decoder takes it from a text frame, too.
 fn an_attachment_may_come_as_text_over_a_websocket(place: Place) {
-    let io = place.builder().ping_interval(client::PATIENCE).build().unwrap();
+    let io = place.builder().build().unwrap();
     io.sockets_on("bytes", |Data(bytes): Data<Bytes>, ack: Ack| ack.send(&bytes.to_vec()));
     let server = Running::start(&io);
     let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();

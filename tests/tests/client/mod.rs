@@ -44,15 +44,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Without pings, which would be heard between what is looked at when a machine stands still for a while.
     pub(crate) fn builder(self) -> ringio::Builder {
-        // This client leaves a poll only when something is heard: pings let it end soon.
-        let interval = Duration::from_millis(500);
-        Server::builder()
-            .driver(self.driver)
-            .shards(self.shards)
-            .pin_threads(false)
-            .ping_interval(interval)
-            .ping_timeout(PATIENCE)
+        let (driver, shards) = (self.driver, self.shards);
+        let builder = Server::builder().driver(driver).shards(shards).pin_threads(false);
+        builder.ping_interval(Duration::from_secs(3_600)).ping_timeout(PATIENCE)
+    }
+
+    /// `rust_socketio` leaves a poll only when something is heard: pings let it end soon.
+    pub(crate) fn pinging(self) -> ringio::Builder {
+        self.builder().ping_interval(Duration::from_millis(500))
     }
 }
 
