@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
 
 matrix! {
     tokio_timers_and_sockets_work_in_async_handlers
@@ -76,11 +77,17 @@ fn tokio_timers_and_sockets_work_in_async_handlers(place: Place) {
     // What stands before the first `await` happens at once, before the next handler of the same event; then the shard
     // goes on while the handler waits: what is asked later is answered first.
     io.sockets_on("late", |socket: Socket| socket.emit("order", &"beside"));
-    io.sockets_on("first", |socket: Socket| socket.emit("order", &"first"));
-    io.on_connection(|socket: Socket| {
-        socket.on("late", async |socket: Socket| {
+    let first = Arc::new(Notify::new());
+    let is_over = Arc::clone(&first);
+    io.sockets_on("first", move |socket: Socket| {
+        socket.emit("order", &"first");
+        first.notify_one();
+    });
+    io.on_connection(move |socket: Socket| {
+        let is_over = Arc::clone(&is_over);
+        socket.on("late", async move |socket: Socket| {
             socket.emit("order", &"begun");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            is_over.notified().await;
             socket.emit("order", &"late");
         });
     });

@@ -10,7 +10,9 @@ mod client;
 use client::bare::Bare;
 use client::{PATIENCE, Place, Running, until};
 use parking_lot::Mutex;
-use ringio::cluster::{Adapter, ClusterMessage, Inbox, Link, LocalCluster, MembersReply, Outgoing, PublishError};
+use ringio::cluster::{
+    Adapter, ClusterCounters, ClusterMessage, Inbox, Link, LocalCluster, MembersReply, Outgoing, PublishError,
+};
 use serde_json::json;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,6 +186,10 @@ fn fill_an_inbox(place: Place, events: usize, padding: usize) -> usize {
             of_neighbour.read_to(number);
         }
     }
+
+    // Who publishes notes it a moment after the others have heard.
+    let tried = |counters: ClusterCounters| counters.published + counters.publish_failed;
+    until(|| tried(publisher.cluster_counters()) - tried(before) == 1 + events as u64);
 
     // Told, each for itself: what may wait is what the bounds say. The message that its shard is busy with waits no longer.
     let (mut messages, mut bytes) = (0, 0);

@@ -44,7 +44,8 @@ fn a_wave_leaves_no_memory_behind(driver: &str) {
     raise_open_files_limit().unwrap();
     let log = File::create(format!("{}/waves-{driver}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
     let program = env!("CARGO_BIN_EXE_conformance");
-    let command = format!("'{program}' bench --port {{port}} --shards 2 --driver {driver}");
+    // A crowd that does not read stays for as long as it takes to come and go.
+    let command = format!("'{program}' bench --port {{port}} --shards 2 --driver {driver} --ping-timeout 3600000");
     let server = Server::start(&command, "0-1", log).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
     let mut neighbours: Vec<Client> = (0..NEIGHBOURS).map(|number| Client::live(address, number)).collect();
