@@ -52,7 +52,8 @@ GROUPS = {
 INTRODUCTION = """\
 The cases of the Autobahn test suite, which the Python package `kosoku` plays, against plain WebSocket echoes
 of ours: `Builder::build_websocket` leaves Engine.IO out, everything below it is what Socket.IO runs on. A case passes with
-the strict verdict, or where the suite only informs; `NON-STRICT` fails.
+the strict verdict, or where the suite only informs; `NON-STRICT` fails. What fails is played again, three times at most, because the
+suite waits a second for an answer; the log says which (`once more`).
 
 `make autobahn` plays everything, leaves the suite's report in `report/` and writes this page and the verdicts of each case,
 [cases.tsv](cases.tsv). `make test-autobahn`, a part of `make test`, plays a choice. Contexts kept or not: both ways of permessage-deflate, the default being not."""
