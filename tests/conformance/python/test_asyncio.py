@@ -27,7 +27,7 @@ def run(test):
 
 
 async def connect(server, transports, **options):
-    client = socketio.AsyncClient(reconnection=False)
+    client = socketio.AsyncClient(reconnection=False, request_timeout=PATIENCE_S)
     await client.connect(server.url, transports=transports, wait_timeout=PATIENCE_S, **options)
     return client
 
@@ -144,7 +144,7 @@ def test_namespaces_share_one_connection_and_nothing_else(server, transports):
 
 def test_a_namespace_that_does_not_exist_is_refused(server, transports):
     async def story():
-        client = socketio.AsyncClient(reconnection=False)
+        client = socketio.AsyncClient(reconnection=False, request_timeout=PATIENCE_S)
         refusals = listen(client, "connect_error", "/refused")
         with pytest.raises(socketio.exceptions.ConnectionError):
             await client.connect(server.url, transports=transports, namespaces=["/refused"], wait_timeout=PATIENCE_S)

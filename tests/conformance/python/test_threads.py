@@ -13,7 +13,7 @@ def connect(server, transports):
     clients = []
 
     def connect(**options):
-        client = socketio.Client(reconnection=False)
+        client = socketio.Client(reconnection=False, request_timeout=PATIENCE_S)
         client.connect(server.url, transports=transports, wait_timeout=PATIENCE_S, **options)
         clients.append(client)
         return client

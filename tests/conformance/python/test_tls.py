@@ -32,7 +32,7 @@ def server(request, folder):
 
 def test_asyncio(server, transports):
     async def story():
-        client = socketio.AsyncClient(reconnection=False, ssl_verify=False)
+        client = socketio.AsyncClient(reconnection=False, request_timeout=PATIENCE_S, ssl_verify=False)
         await client.connect(server.url, transports=transports, wait_timeout=PATIENCE_S)
         assert await client.call("ack", "Ünïcødé", timeout=PATIENCE_S) == "Ünïcødé"
         assert await client.call("secure", timeout=PATIENCE_S) is True
@@ -50,7 +50,7 @@ def test_threads(server, transports, folder):
     session = requests.Session()
     session.trust_env = False  # An authority of the machine's own would take the place of ours.
     session.verify = str(folder / "ca.pem")
-    client = socketio.Client(reconnection=False, http_session=session)
+    client = socketio.Client(reconnection=False, request_timeout=PATIENCE_S, http_session=session)
     client.connect(server.url, transports=transports, wait_timeout=PATIENCE_S)
     assert client.call("ack", "Ünïcødé", timeout=PATIENCE_S) == "Ünïcødé"
     large = bytes(range(256)) * 2000
@@ -59,6 +59,6 @@ def test_threads(server, transports, folder):
 
 
 def test_who_does_not_trust_the_certificate_does_not_connect(server, transports):
-    client = socketio.Client(reconnection=False)
+    client = socketio.Client(reconnection=False, request_timeout=PATIENCE_S)
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(server.url, transports=transports, wait_timeout=PATIENCE_S)
