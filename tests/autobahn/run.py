@@ -162,7 +162,7 @@ def main():
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
 
-    rows = {}
+    rows, played_at = {}, commit()
     for name, suite, driver, cases in targets(options.quick):
         with server(options.program, suite, driver) as url:
             results = play(url, cases)
@@ -178,7 +178,7 @@ def main():
     print(text)
     if options.table:
         where = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
-        played = f"Cases passed on {datetime.date.today().isoformat()} at {commit()}, {where}:"
+        played = f"Cases passed on {datetime.date.today().isoformat()} at {played_at}, {where}:"
         options.table.with_name("cases.tsv").write_text(by_case(rows))
         options.table.write_text(f"# Autobahn\n\n{INTRODUCTION}\n\n{played}\n\n{text}\n")
     passed = sum(is_strict(result) for results in rows.values() for result in results)
