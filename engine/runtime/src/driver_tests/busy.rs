@@ -146,7 +146,7 @@ fn whatever_happens_makes_it_look_on<D: Driver>() {
     expect_looks(&mut shard, "a job");
     shard.executor.spawn(async {});
     expect_looks(&mut shard, "a task");
-    shard.peer.send(ShardIndex(0), PeerMessage::Asked { question: 0, count: 0 });
+    shard.peer.send(ShardIndex(0), PeerMessage::Asked { question: 0, count: 0, lost: 0 });
     shard.peer.flush();
     expect_looks(&mut shard, "a message of a shard");
     // What a client says is there when the system has carried it.
