@@ -201,9 +201,10 @@ impl Link {
                     outbox.clear();
                 }
             }
-            Some(tls) => {
-                tls.writer().write_all(outbox).map_err(|error| failed(&error))?;
-                outbox.clear();
+            Some(tls) => loop {
+                // It takes no more than its bound (64 KiB) before that has gone out.
+                let count = tls.writer().write(outbox).map_err(|error| failed(&error))?;
+                outbox.drain(..count);
                 while tls.wants_write() {
                     match tls.write_tls(&mut self.stream) {
                         Ok(_) => {}
@@ -212,7 +213,10 @@ impl Link {
                         Err(error) => return Err(failed(&error)),
                     }
                 }
-            }
+                if outbox.is_empty() || count == 0 {
+                    return Ok(());
+                }
+            },
         }
         Ok(())
     }
