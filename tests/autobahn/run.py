@@ -52,8 +52,7 @@ GROUPS = {
 INTRODUCTION = """\
 The cases of the Autobahn test suite, which the Python package `kosoku` plays, against plain WebSocket echoes
 of ours: `Builder::build_websocket` leaves Engine.IO out, everything below it is what Socket.IO runs on. A case passes with
-the strict verdict, or where the suite only informs; `NON-STRICT` fails. What fails is played again, three times at most, because the
-suite waits a second for an answer; the log says which (`once more`).
+the strict verdict, or where the suite only informs; `NON-STRICT` fails.
 
 `make autobahn` plays everything, leaves the suite's report in `report/` and writes this page and the verdicts of each case,
 [cases.tsv](cases.tsv). `make test-autobahn`, a part of `make test`, plays a choice. Contexts kept or not: both ways of permessage-deflate, the default being not."""
@@ -100,18 +99,6 @@ def server(program, suite, driver):
 
 
 def play(url, cases):
-    """Every case; one that does not pass is played again: the suite waits for an answer no longer than a second, and a busy machine may be late."""
-    results = {result.case_id: result for result in play_once(url, cases)}
-    for _ in range(3):
-        again = [case for case, result in results.items() if not is_strict(result)]
-        if not again:
-            break
-        print(f"  once more: {', '.join(again)}", flush=True)
-        results.update((result.case_id, result) for result in play_once(url, again))
-    return list(results.values())
-
-
-def play_once(url, cases):
     try:
         return asyncio.run(run_fuzzingclient(url, cases, concurrency=2))
     except FailureError as failure:
