@@ -274,6 +274,7 @@ fn a_middleware_that_never_finishes_costs_its_client_the_connection(place: Place
     let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
     // Whose thread stands still for so long that it is closed comes again.
     let mut other = std::iter::repeat_with(|| wire::WebSocket::open(address, WEBSOCKET).1.unwrap())
+        .take(100)
         .find_map(|mut other| {
             other.send("40");
             assert!(other.next().unwrap().starts_with("0{"));

@@ -335,6 +335,7 @@ fn a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything(
     let (_server, address) = start(place.builder().connect_timeout(timeout).ping_interval(interval));
     // Whose thread stands still for so long that it is closed, or pinged, before it has said a thing, comes again.
     let mut left = std::iter::repeat_with(|| WebSocket::open(address, WEBSOCKET).1.unwrap())
+        .take(100)
         .find_map(|mut left| {
             left.send("40");
             assert!(left.next().unwrap().starts_with('0'));
@@ -347,6 +348,7 @@ fn a_server_closes_a_client_that_joins_nothing_but_not_one_that_left_everything(
     let mut idle = idle.unwrap();
     // A namespace that does not exist does not count.
     let refused = std::iter::repeat_with(|| Polling::open(address))
+        .take(100)
         .find(|refused| refused.post("40/nowhere,").status == 200)
         .unwrap();
     let answers: Vec<String> = std::iter::repeat_with(|| refused.get())
@@ -383,6 +385,7 @@ fn an_upgrade_that_is_not_finished_in_time_is_given_up(place: Place) {
     let target = format!("{WEBSOCKET}&sid={}", polling.sid());
     // Whose thread stands still for so long before its probe tries again.
     let mut websocket = std::iter::repeat_with(|| WebSocket::open(address, &target).1.unwrap())
+        .take(100)
         .find_map(|mut websocket| {
             websocket.send("2probe");
             assert_eq!(websocket.next()?, "3probe");
